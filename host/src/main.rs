@@ -1,0 +1,2 @@
+//! The `oplet` binary.
+fn main() {}

@@ -388,6 +388,18 @@ impl<'a> Writer<'a> {
         self.buffer.push(0);
     }
 
+    /// Adds a string that is formatted in place.
+    pub fn display(&mut self, key: &[u8], value: impl fmt::Display) {
+        use std::io::Write as _;
+        self.head(key, kind::STRING);
+        let start = self.buffer.len();
+        self.buffer.extend_from_slice(&[0; 4]);
+        write!(self.buffer, "{value}").expect("a Vec takes all that is written");
+        self.buffer.push(0);
+        let len = (self.buffer.len() - start - 4) as u32;
+        self.buffer[start..start + 4].copy_from_slice(&len.to_le_bytes());
+    }
+
     /// Adds a 32-bit integer.
     pub fn int32(&mut self, key: &[u8], value: i32) {
         self.raw(key, kind::INT32, &value.to_le_bytes());
@@ -522,6 +534,7 @@ mod tests {
         writer.begin(b"a", kind::DOCUMENT);
         writer.begin(b"list", kind::ARRAY);
         writer.text(b"0", "x");
+        writer.display(b"1", 12);
         writer.end();
         writer.end();
         writer.bool(b"last", false);
@@ -529,7 +542,7 @@ mod tests {
         let document = RawDocumentBuf::from_bytes(bytes).unwrap();
         assert_eq!(
             bson::Document::try_from(document).unwrap(),
-            doc! {"a": {"list": ["x"]}, "last": false}
+            doc! {"a": {"list": ["x", "12"]}, "last": false}
         );
     }
 

@@ -1,1 +1,4 @@
-//! To be filled.
+//! Oplet runs WebAssembly handlers on every change in MongoDB.
+#![forbid(unsafe_code)]
+
+pub mod op;

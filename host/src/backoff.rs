@@ -1,0 +1,84 @@
+//! How long to wait before trying again.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+
+/// The first delay; short, since most faults are a fail-over that is over soon.
+const DELAY_MIN: Duration = Duration::from_millis(100);
+
+/// The longest delay before jitter.
+const DELAY_MAX: Duration = Duration::from_secs(10);
+
+/// Delays that double from 100 ms to 10 s, each with a random part added, so that many clients of
+/// one server do not come back in step.
+#[derive(Debug)]
+pub struct Backoff {
+    delays: ExponentialBackoff,
+    attempts: u32,
+}
+
+impl Backoff {
+    /// Starts at the shortest delay.
+    #[must_use]
+    pub fn new() -> Self {
+        let delays = ExponentialBuilder::new()
+            .with_min_delay(DELAY_MIN)
+            .with_max_delay(DELAY_MAX)
+            .with_jitter()
+            .without_max_times()
+            .build();
+        Self {
+            delays,
+            attempts: 0,
+        }
+    }
+
+    /// How long to wait now.
+    pub fn next_delay(&mut self) -> Duration {
+        self.attempts += 1;
+        self.delays.next().unwrap_or(DELAY_MAX)
+    }
+
+    /// How many delays were given since the start or the last success.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// After a success: the next delay is the shortest again.
+    pub fn reset(&mut self) {
+        if self.attempts > 0 {
+            *self = Self::new();
+        }
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_to_a_bound_and_never_end() {
+        let mut backoff = Backoff::new();
+        let delays: Vec<_> = (0..40).map(|_| backoff.next_delay()).collect();
+        assert!(
+            delays[0] >= DELAY_MIN && delays[0] <= DELAY_MIN * 2,
+            "{:?}",
+            delays[0]
+        );
+        assert!(
+            delays[39] >= DELAY_MAX && delays[39] <= DELAY_MAX * 2,
+            "{:?}",
+            delays[39]
+        );
+        backoff.reset();
+        assert!(backoff.next_delay() <= DELAY_MIN * 2);
+    }
+}

@@ -1,0 +1,18 @@
+//! Stage 2: from batches in the server's order to lanes that work side by side.
+//!
+//! Enters: a [`Batch`](crate::op::Batch). Leaves: the same batch, shared by the lanes, each with the
+//! places of its own ops. Promised: ops that the [`OrderingGuarantee`] keeps in order go to the same
+//! lane, in order; what waits in the lanes is bounded in bytes, and the source waits when the bound
+//! is reached. Work is handed over by the batch: one message per lane that has an op in it.
+//!
+//! A lane is one thread with one [`Worker`], which owns all that it needs; what a worker does is not
+//! this room's business. [`Lookup`] fetches the current documents of updates.
+
+mod lanes;
+mod lookup;
+mod ordering;
+mod partition;
+
+pub use lanes::{Lanes, Options, Stop, Work, Worker};
+pub use lookup::{Documents, Lookup};
+pub use ordering::OrderingGuarantee;

@@ -1,0 +1,348 @@
+//! Finding a server, and what it says of itself.
+
+use std::time::Duration;
+
+use bson::{Document, doc};
+use mongodb::{
+    Client,
+    options::{ClientOptions, ConnectionString, HostInfo, ServerAddress},
+};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::Fault;
+use crate::{backoff::Backoff, op::Timestamp};
+
+/// How long one attempt looks for a server before the next one is due.
+const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(3);
+
+/// How the server is looked for.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Give up when no server was found for this long; `None` tries for ever.
+    pub connect_timeout: Option<Duration>,
+}
+
+/// Why there is no server to work with.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The connection string is malformed.
+    #[error("`{uri}` is not a MongoDB connection string: {reason}")]
+    Uri {
+        /// What was given, without its password.
+        uri: String,
+        /// What the driver says of it.
+        reason: String,
+    },
+    /// No server answered within the connect timeout.
+    #[error("no server answered at {hosts} within {}", humantime::format_duration(*.waited))]
+    Unreachable {
+        /// Where it was looked for.
+        hosts: String,
+        /// For how long.
+        waited: Duration,
+        /// What went wrong last.
+        #[source]
+        source: mongodb::error::Error,
+    },
+    /// The server is no member of a replica set, so that it has no oplog.
+    #[error("the server at {host} is a standalone, not a replica set")]
+    Standalone {
+        /// The server.
+        host: String,
+    },
+    /// The server was started with `--replSet`, but the set was never initiated.
+    #[error("the server at {host} waits for its replica set to be initiated")]
+    Uninitiated {
+        /// The server.
+        host: String,
+    },
+    /// The credentials were refused.
+    #[error("the server at {hosts} refused the credentials")]
+    Authentication {
+        /// The server.
+        hosts: String,
+        /// What the server said.
+        #[source]
+        source: mongodb::error::Error,
+    },
+    /// The server answered, and trying again would not help.
+    #[error("the server at {hosts} cannot be used")]
+    Refused {
+        /// The server.
+        hosts: String,
+        /// What went wrong.
+        #[source]
+        source: mongodb::error::Error,
+    },
+}
+
+/// What kind of deployment the server belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Topology {
+    /// A replica set of that name.
+    ReplicaSet(String),
+    /// A sharded cluster, through a mongos.
+    Sharded,
+}
+
+/// A deployment that was seen to answer.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// The driver's client.
+    pub client: Client,
+    /// Where it was found.
+    pub hosts: String,
+    /// Replica set or sharded cluster.
+    pub topology: Topology,
+    /// The server's version, such as `6.0.5`.
+    pub version: String,
+    /// Major and minor version.
+    pub major_minor: (u32, u32),
+    /// The newest cluster time that the server knew when it answered.
+    pub operation_time: Timestamp,
+    /// The newest cluster time that a majority had acknowledged then.
+    pub majority_time: Timestamp,
+    /// The server's clock when it answered, in milliseconds since 1970.
+    pub local_time_ms: i64,
+}
+
+/// Reads a connection string without opening anything.
+///
+/// # Errors
+/// [`Error::Uri`].
+pub fn parse_uri(uri: &str) -> Result<ConnectionString, Error> {
+    ConnectionString::parse(uri).map_err(|error| Error::Uri {
+        uri: redact(uri),
+        reason: error.kind.to_string(),
+    })
+}
+
+impl Server {
+    /// Looks for the deployment until it answers, with one log line per attempt that fails.
+    ///
+    /// # Errors
+    /// At once for a server that answers but cannot be used; after the connect timeout, if there is
+    /// one, when none answers.
+    pub async fn connect(uri: &ConnectionString, options: &Options) -> Result<Self, Error> {
+        let hosts = hosts(uri);
+        let started = Instant::now();
+        let mut backoff = Backoff::new();
+        loop {
+            let source = match Self::attempt(uri, &hosts).await {
+                Ok(server) => return Ok(server),
+                Err(Attempt::Permanent(error)) => return Err(error),
+                Err(Attempt::Passing(source)) => source,
+            };
+            let delay = backoff.next_delay();
+            let waited = started.elapsed();
+            if options
+                .connect_timeout
+                .is_some_and(|limit| waited + delay >= limit)
+            {
+                return Err(Error::Unreachable {
+                    hosts,
+                    waited,
+                    source,
+                });
+            }
+            warn!(hosts, error = %source.kind, retry_in = ?delay, "no server answers");
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    async fn attempt(uri: &ConnectionString, hosts: &str) -> Result<Self, Attempt> {
+        let mut options = ClientOptions::parse(uri.clone())
+            .await
+            .map_err(|error| classify(error, hosts))?;
+        options.app_name.get_or_insert_with(|| "oplet".into());
+        let wanted = options.server_selection_timeout.take();
+        options.server_selection_timeout = Some(wanted.unwrap_or(ATTEMPT_TIME_MAX));
+        options.connect_timeout.get_or_insert(ATTEMPT_TIME_MAX);
+        let client =
+            Client::with_options(options.clone()).map_err(|error| classify(error, hosts))?;
+        let hello = match client
+            .database("admin")
+            .run_command(doc! {"hello": 1})
+            .await
+        {
+            Ok(hello) => hello,
+            Err(error) => {
+                client.shutdown().immediate(true).await;
+                probe_directly(&options).await?;
+                return Err(classify(error, hosts));
+            }
+        };
+        check_hello(&hello, hosts).map_err(Attempt::Permanent)?;
+        // An unauthenticated user may say hello, but nothing else: this shows wrong credentials now.
+        let build = client
+            .database("admin")
+            .run_command(doc! {"buildInfo": 1})
+            .await;
+        let build = build.map_err(|error| classify(error, hosts))?;
+        let server = Self::from_answers(client, hosts, &hello, &build);
+        info!(hosts, version = server.version, operation_time = %server.operation_time, "connected");
+        Ok(server)
+    }
+
+    fn from_answers(client: Client, hosts: &str, hello: &Document, build: &Document) -> Self {
+        let version = build.get_str("version").unwrap_or("unknown").to_owned();
+        let mut numbers = version.split('.').map(|part| part.parse().unwrap_or(0));
+        let major_minor = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        let last_write = |field: &str| {
+            let last_write = hello.get_document("lastWrite").ok()?;
+            last_write
+                .get_document(field)
+                .ok()?
+                .get_timestamp("ts")
+                .ok()
+                .map(Timestamp::from)
+        };
+        let operation_time = hello
+            .get_timestamp("operationTime")
+            .ok()
+            .map(Timestamp::from);
+        let operation_time = operation_time
+            .or_else(|| last_write("opTime"))
+            .unwrap_or_default();
+        let topology = match hello.get_str("setName") {
+            Ok(name) => Topology::ReplicaSet(name.to_owned()),
+            Err(_) => Topology::Sharded,
+        };
+        Self {
+            client,
+            hosts: hosts.to_owned(),
+            topology,
+            version,
+            major_minor,
+            operation_time,
+            majority_time: last_write("majorityOpTime").unwrap_or(operation_time),
+            local_time_ms: hello
+                .get_datetime("localTime")
+                .map_or(0, |time| time.timestamp_millis()),
+        }
+    }
+
+    /// Ends the client's background work. Without it, a cursor that is still being killed when the
+    /// runtime ends makes the driver panic.
+    pub async fn shutdown(self) {
+        // A cursor's reader may hold on for as long as its server does not answer.
+        let _ = tokio::time::timeout(Duration::from_secs(2), self.client.shutdown()).await;
+    }
+}
+
+/// Why one attempt failed.
+enum Attempt {
+    Passing(mongodb::error::Error),
+    Permanent(Error),
+}
+
+fn classify(source: mongodb::error::Error, hosts: &str) -> Attempt {
+    let hosts = hosts.to_owned();
+    match Fault::of(&source) {
+        Fault::Passing => Attempt::Passing(source),
+        Fault::Authentication => Attempt::Permanent(Error::Authentication { hosts, source }),
+        _ => Attempt::Permanent(Error::Refused { hosts, source }),
+    }
+}
+
+/// Asks each host by itself why the deployment as a whole does not answer: the driver ignores
+/// members of a set that was never initiated, and standalones where a set was asked for.
+async fn probe_directly(options: &ClientOptions) -> Result<(), Attempt> {
+    for host in &options.hosts {
+        let mut options = options.clone();
+        options.hosts = vec![host.clone()];
+        options.repl_set_name = None;
+        options.direct_connection = Some(true);
+        options.server_selection_timeout = Some(Duration::from_secs(1));
+        let Ok(client) = Client::with_options(options) else {
+            continue;
+        };
+        let hello = client
+            .database("admin")
+            .run_command(doc! {"hello": 1})
+            .await;
+        client.shutdown().immediate(true).await;
+        match hello {
+            Ok(hello) => check_hello(&hello, &host.to_string()).map_err(Attempt::Permanent)?,
+            Err(error) if Fault::of(&error) == Fault::Authentication => {
+                return Err(classify(error, &host.to_string()));
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Tells a server that has an oplog from one that has none.
+fn check_hello(hello: &Document, host: &str) -> Result<(), Error> {
+    let host = host.to_owned();
+    if hello.get_str("setName").is_ok() || hello.get_str("msg").is_ok_and(|msg| msg == "isdbgrid") {
+        return Ok(());
+    }
+    if hello.get_bool("isreplicaset").unwrap_or(false) {
+        return Err(Error::Uninitiated { host });
+    }
+    Err(Error::Standalone { host })
+}
+
+fn hosts(uri: &ConnectionString) -> String {
+    match &uri.host_info {
+        HostInfo::HostIdentifiers(hosts) => hosts
+            .iter()
+            .map(ServerAddress::to_string)
+            .collect::<Vec<_>>()
+            .join(","),
+        HostInfo::DnsRecord(name) => name.clone(),
+        _ => "an unknown host".into(),
+    }
+}
+
+/// The connection string without what stands between `:` and `@`.
+fn redact(uri: &str) -> String {
+    let Some((scheme, rest)) = uri.split_once("://") else {
+        return uri.to_owned();
+    };
+    let end = rest.find('/').unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) => match rest[..at].find(':') {
+            Some(colon) => format!("{scheme}://{}:***{}", &rest[..colon], &rest[at..]),
+            None => uri.to_owned(),
+        },
+        // An unescaped slash or at sign in the password confuses the split: show no part of it.
+        None if rest.contains('@') => format!("{scheme}://***"),
+        None => uri.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_never_shown() {
+        for (uri, shown) in [
+            ("mongodb://a:secret@h:1/x", "mongodb://a:***@h:1/x"),
+            ("mongodb://a:se/cret@h:1/x", "mongodb://***"),
+            ("mongodb://a:se@cret@h:1/x", "mongodb://a:***@h:1/x"),
+            ("mongodb://h:1", "mongodb://h:1"),
+            ("localhost:27017", "localhost:27017"),
+        ] {
+            assert_eq!(redact(uri), shown);
+        }
+    }
+
+    #[test]
+    fn tells_the_three_kinds_of_server() {
+        assert!(check_hello(&doc! {"setName": "rs0"}, "h").is_ok());
+        assert!(check_hello(&doc! {"msg": "isdbgrid"}, "h").is_ok());
+        assert!(matches!(
+            check_hello(&doc! {"isreplicaset": true}, "h"),
+            Err(Error::Uninitiated { .. })
+        ));
+        assert!(matches!(
+            check_hello(&doc! {}, "h"),
+            Err(Error::Standalone { .. })
+        ));
+    }
+}

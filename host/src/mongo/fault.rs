@@ -1,0 +1,130 @@
+//! What an error of the driver or the server means.
+
+use mongodb::error::{Error, ErrorKind};
+
+/// Server error codes that are told apart, by the names that the server gives them
+/// (`src/mongo/base/error_codes.yml`).
+pub mod code {
+    #![allow(missing_docs, reason = "the names are the server's")]
+    pub const UNAUTHORIZED: i32 = 13;
+    pub const AUTHENTICATION_FAILED: i32 = 18;
+    pub const CURSOR_NOT_FOUND: i32 = 43;
+    pub const CAPPED_POSITION_LOST: i32 = 136;
+    pub const CHANGE_STREAM_FATAL_ERROR: i32 = 280;
+    pub const CHANGE_STREAM_HISTORY_LOST: i32 = 286;
+    pub const CURSOR_KILLED: i32 = 237;
+    pub const CLOSE_CHANGE_STREAM: i32 = 222;
+    pub const INVALID_RESUME_TOKEN: i32 = 260;
+    pub const OPLOG_QUERY_MIN_TS_MISSING: i32 = 326;
+    pub const TOPOLOGY_CHANGE: i32 = 348;
+    pub const NOT_A_REPLICA_SET: i32 = 40573;
+    pub const KEY_STRING_FORMAT: i32 = 50811;
+    pub const INTERRUPTED: i32 = 11601;
+}
+
+/// Codes after which reading goes on from the same position: network, step-down and shutdown
+/// families, stale shard views, and cursors that the server dropped. The list is that of the change
+/// streams specification, with the codes that close a cursor without a fault in it.
+const RESUMABLE: [i32; 24] = [
+    code::CURSOR_NOT_FOUND,
+    code::CURSOR_KILLED,
+    code::CLOSE_CHANGE_STREAM,
+    code::TOPOLOGY_CHANGE,
+    6,     // HostUnreachable
+    7,     // HostNotFound
+    63,    // StaleShardVersion
+    89,    // NetworkTimeout
+    91,    // ShutdownInProgress
+    133,   // FailedToSatisfyReadPreference
+    134,   // ReadConcernMajorityNotAvailableYet
+    150,   // StaleEpoch
+    189,   // PrimarySteppedDown
+    234,   // RetryChangeStream
+    262,   // ExceededTimeLimit
+    9001,  // SocketException
+    10107, // NotWritablePrimary
+    11600, // InterruptedAtShutdown
+    11602, // InterruptedDueToReplStateChange
+    13388, // StaleConfig
+    13435, // NotPrimaryNoSecondaryOk
+    13436, // NotPrimaryOrSecondary
+    175,   // QueryPlanKilled: the collection was dropped or renamed under the cursor
+    50,    // MaxTimeMSExpired
+];
+
+/// What a caller does about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It passes by itself: reopen at the same position, after a while.
+    Passing,
+    /// The server no longer has what follows the position.
+    PositionLost,
+    /// The credentials are wrong.
+    Authentication,
+    /// The user may not do this.
+    Unauthorized,
+    /// This server cannot do this: it is no replica set.
+    NotReplicaSet,
+    /// Trying again would fail again.
+    Permanent,
+}
+
+impl Fault {
+    /// Tells what an error means.
+    #[must_use]
+    pub fn of(error: &Error) -> Self {
+        if error.contains_label("ResumableChangeStreamError") {
+            return Self::Passing;
+        }
+        match &*error.kind {
+            ErrorKind::Command(command) => Self::of_code(command.code),
+            ErrorKind::Authentication { .. } => Self::Authentication,
+            ErrorKind::Io(_)
+            | ErrorKind::ConnectionPoolCleared { .. }
+            | ErrorKind::ServerSelection { .. }
+            | ErrorKind::DnsResolve { .. } => Self::Passing,
+            _ if error.contains_label("RetryableWriteError")
+                || error.contains_label("TransientTransactionError") =>
+            {
+                Self::Passing
+            }
+            _ => Self::Permanent,
+        }
+    }
+
+    fn of_code(code: i32) -> Self {
+        match code {
+            code::CAPPED_POSITION_LOST
+            | code::CHANGE_STREAM_HISTORY_LOST
+            | code::OPLOG_QUERY_MIN_TS_MISSING => Self::PositionLost,
+            code::AUTHENTICATION_FAILED => Self::Authentication,
+            code::UNAUTHORIZED => Self::Unauthorized,
+            code::NOT_A_REPLICA_SET => Self::NotReplicaSet,
+            code if RESUMABLE.contains(&code) => Self::Passing,
+            _ => Self::Permanent,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_mean_what_the_table_says() {
+        for (code, fault) in [
+            (43, Fault::Passing),
+            (10107, Fault::Passing),
+            (286, Fault::PositionLost),
+            (136, Fault::PositionLost),
+            (13, Fault::Unauthorized),
+            (18, Fault::Authentication),
+            (40573, Fault::NotReplicaSet),
+            (260, Fault::Permanent),
+            (11601, Fault::Permanent),
+            (9, Fault::Permanent),
+        ] {
+            assert_eq!(Fault::of_code(code), fault, "{code}");
+        }
+    }
+}

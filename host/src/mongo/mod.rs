@@ -1,0 +1,13 @@
+//! The only room that builds a driver client, and the tables of what the server's answers mean.
+//!
+//! Enters: a connection string. Leaves: a [`Server`] that was seen to answer, with what it told of
+//! itself, and [`Reader`]s that fetch raw replies ahead of whoever consumes them. A [`Fault`] says
+//! what an error of the driver means to a caller: try again, give up, or the position is lost.
+
+mod connect;
+mod fault;
+mod reader;
+
+pub use connect::{Error, Options, Server, Topology, parse_uri};
+pub use fault::{Fault, code};
+pub use reader::{Reader, ReaderOptions, Reply};

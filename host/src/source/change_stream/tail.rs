@@ -1,0 +1,190 @@
+//! The reading loop of a change stream.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use bson::RawDocumentBuf;
+use mongodb::Client;
+use oplet_sdk::raw::{Malformed, Walk};
+use tracing::{error, info};
+
+use super::{
+    command::{self, Resume},
+    event::{Decoded, Decoder},
+    token::token_time,
+};
+use crate::{
+    backoff::Backoff,
+    mongo::{Reader, ReaderOptions, Reply, Server, Topology},
+    op::{Batch, BatchBuilder, Position, SourceKind},
+    source::{Error, Options, Stats, resume::wait_or_fail},
+};
+
+/// How long the server waits for an event before it answers with an empty reply. Also how long a
+/// stop takes at most to be noticed by the server.
+const AWAIT_TIME: Duration = Duration::from_secs(1);
+
+/// The first version whose updates say `disambiguatedPaths`, with `showExpandedEvents`.
+const EXPANDED_EVENTS_SINCE: (u32, u32) = (6, 0);
+
+/// Reads one change stream.
+#[derive(Debug)]
+pub struct Tail {
+    client: Client,
+    options: Options,
+    expanded: bool,
+    sharded: bool,
+    stats: Arc<Stats>,
+    reader: Option<Reader>,
+    /// Where the next cursor begins.
+    resume: Resume,
+    /// The token of the last invalidation; the server calls the point behind it by the same token.
+    invalidated: Option<RawDocumentBuf>,
+    /// Where the last batch ended.
+    position: Position,
+    backoff: Backoff,
+    ready: VecDeque<Batch>,
+}
+
+impl Tail {
+    /// A reader of that server; nothing is opened before the first [`next`](Self::next).
+    #[must_use]
+    pub fn new(server: &Server, options: Options, stats: Arc<Stats>) -> Self {
+        Self {
+            client: server.client.clone(),
+            expanded: server.major_minor >= EXPANDED_EVENTS_SINCE,
+            sharded: server.topology == Topology::Sharded,
+            stats,
+            reader: None,
+            resume: Resume::from(&options.start),
+            invalidated: None,
+            position: options.start.position(),
+            backoff: Backoff::new(),
+            ready: VecDeque::new(),
+            options,
+        }
+    }
+
+    /// The next batch; see [`Source::next`](crate::source::Source::next).
+    ///
+    /// # Errors
+    /// [`Error`]: the stream is at its end.
+    pub async fn next(&mut self) -> Result<Batch, Error> {
+        loop {
+            if let Some(batch) = self.ready.pop_front() {
+                return Ok(batch);
+            }
+            let reader = match &mut self.reader {
+                Some(reader) => reader,
+                None => self.reader.insert(open(
+                    &self.client,
+                    &self.options,
+                    self.expanded,
+                    &self.resume,
+                )),
+            };
+            match reader.next().await {
+                Some(Ok(reply)) => {
+                    self.backoff.reset();
+                    self.take(&reply);
+                }
+                Some(Err(error)) => {
+                    self.reader = None;
+                    self.stats.count_reopened();
+                    let what = format!("read the change stream on {}", self.options.scope);
+                    wait_or_fail(error, &what, &self.position, &mut self.backoff).await?;
+                }
+                // The server closed the cursor without an error: after an invalidation.
+                None => self.reader = None,
+            }
+        }
+    }
+
+    /// Turns a reply into a batch, and notes where the stream goes on.
+    fn take(&mut self, reply: &Reply) {
+        let mut builder = BatchBuilder::new(reply.bytes().clone());
+        let mut invalidated = None;
+        let last_token = match self.decode_all(reply, &mut builder, &mut invalidated) {
+            Ok(last_token) => last_token,
+            Err(malformed) => {
+                // The reply itself is broken; what it held cannot be told. The next one tells where
+                // the stream stands, so this can only be counted.
+                self.stats.count_undecodable();
+                error!(position = %self.position, error = %malformed, "a reply could not be decoded");
+                None
+            }
+        };
+        let after = reply
+            .post_batch_resume_token()
+            .ok()
+            .flatten()
+            .or(last_token);
+        if let Some(token) = after.and_then(|token| RawDocumentBuf::from_bytes(token.to_vec()).ok())
+        {
+            let cluster_time = token_time(token.as_bytes());
+            self.position = Position::ChangeStream {
+                token: token.clone(),
+                cluster_time,
+            };
+            self.resume = match self.invalidated.as_ref() == Some(&token) {
+                true => Resume::AfterInvalidate(token),
+                false => Resume::After(token),
+            };
+        }
+        if let Some(token) = invalidated {
+            info!(position = %self.position, scope = %self.options.scope,
+                "what is watched was dropped or renamed; the stream is opened again behind that");
+            self.resume = Resume::AfterInvalidate(token.clone());
+            self.invalidated = Some(token);
+            self.reader = None;
+        }
+        let caught_up = last_token.is_none();
+        self.ready.push_back(builder.finish(
+            SourceKind::ChangeStream,
+            self.position.clone(),
+            caught_up,
+        ));
+    }
+
+    /// Decodes the events of a reply and returns the token of the last one.
+    fn decode_all<'a>(
+        &self,
+        reply: &'a Reply,
+        builder: &mut BatchBuilder,
+        invalidated: &mut Option<RawDocumentBuf>,
+    ) -> Result<Option<&'a [u8]>, Malformed> {
+        let mut decoder = Decoder::default();
+        let mut last_token = None;
+        for element in Walk::new(reply.documents()?)? {
+            let event = element?.value;
+            let token = Walk::find(event, "_id")
+                .ok()
+                .flatten()
+                .and_then(|token| token.document());
+            last_token = token.or(last_token);
+            match decoder.decode(event, &self.options.scope, self.sharded, builder) {
+                Ok(Decoded::Op | Decoded::Skipped) => {}
+                Ok(Decoded::Invalidate) => {
+                    *invalidated =
+                        token.and_then(|token| RawDocumentBuf::from_bytes(token.to_vec()).ok());
+                }
+                Err(error) => {
+                    self.stats.count_undecodable();
+                    let at = token.and_then(token_time).unwrap_or_default();
+                    error!(timestamp = %at, %error, "an event could not be decoded and is passed over");
+                }
+            }
+        }
+        Ok(last_token)
+    }
+}
+
+fn open(client: &Client, options: &Options, expanded: bool, resume: &Resume) -> Reader {
+    let (database, command) =
+        command::aggregate(&options.scope, resume, expanded, &options.pipeline);
+    let reader = ReaderOptions {
+        batch_size: Some(options.batch_size),
+        await_time: Some(AWAIT_TIME),
+        tailable: false,
+    };
+    Reader::open(client.database(&database), command, reader)
+}

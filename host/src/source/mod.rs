@@ -1,0 +1,69 @@
+//! Stage 1: readers that turn what the server says into batches of ops.
+//!
+//! Enters: a [`Server`](crate::mongo::Server), a [`Scope`](crate::op::Scope), a [`Start`]. Leaves:
+//! [`Batch`](crate::op::Batch)es in the server's order, each with the position after it; an empty
+//! batch only moves the position. Promised: only what a majority of the replica set has
+//! acknowledged; after a passing fault (fail-over, network, a killed cursor) reading goes on behind
+//! the last batch that was given, without a gap; what cannot be decoded is counted and logged, and
+//! reading goes on behind it. An [`Error`] is the end of the source: the position is lost, or the
+//! server refuses in a way that waiting does not mend.
+
+pub mod change_stream;
+pub mod oplog;
+mod resume;
+mod start;
+mod stats;
+
+use bson::RawDocumentBuf;
+pub use resume::Error;
+pub use start::{Bound, Start, oldest_entry, resolve};
+pub use stats::Stats;
+
+use crate::op::{Batch, Scope};
+
+/// What a source reads, and how.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// What is watched.
+    pub scope: Scope,
+    /// Where to begin.
+    pub start: Start,
+    /// Stages that the server applies to the events of a change stream; the oplog has none.
+    pub pipeline: Vec<RawDocumentBuf>,
+    /// Entries or events per reply, at most.
+    pub batch_size: u32,
+    /// The collection that is read as the oplog: its database and name.
+    pub oplog_namespace: (String, String),
+}
+
+/// Events or entries per reply. Large enough that a reply's fixed cost does not show, small enough
+/// that the lanes begin before a long reply has arrived.
+pub const BATCH_SIZE: u32 = 2_000;
+
+/// Where a replica set keeps its oplog.
+pub const OPLOG_NAMESPACE: (&str, &str) = ("local", "oplog.rs");
+
+/// A reader of changes.
+#[derive(Debug)]
+pub enum Source {
+    /// Reads the oplog.
+    Oplog(Box<oplog::Tail>),
+    /// Reads a change stream.
+    ChangeStream(Box<change_stream::Tail>),
+}
+
+impl Source {
+    /// The next batch; waits for one as long as nothing happens, but gives an empty one about every
+    /// second, so that the position moves.
+    ///
+    /// Not cancellation safe: after a dropped call, drop the source, too.
+    ///
+    /// # Errors
+    /// [`Error`]: the source is at its end.
+    pub async fn next(&mut self) -> Result<Batch, Error> {
+        match self {
+            Self::Oplog(tail) => tail.next().await,
+            Self::ChangeStream(tail) => tail.next().await,
+        }
+    }
+}

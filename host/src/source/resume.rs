@@ -1,0 +1,100 @@
+//! From an error of the server to what a source does about it.
+
+use crate::{
+    backoff::Backoff,
+    mongo::{Fault, code},
+    op::{Position, Timestamp},
+};
+
+/// Why a source is at its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// What follows the position is no longer there.
+    #[error("the position {position} is lost: {reason}")]
+    PositionLost {
+        /// Where the source stood.
+        position: Position,
+        /// The oldest cluster time that the oplog still has, when it could be read.
+        oldest: Option<Timestamp>,
+        /// How that showed.
+        reason: String,
+    },
+    /// The user may not read this.
+    #[error("not allowed to {what}")]
+    Unauthorized {
+        /// What was attempted, on what.
+        what: String,
+        /// What the server said.
+        #[source]
+        source: mongodb::error::Error,
+    },
+    /// The server cannot do this, now or later.
+    #[error("cannot {what}")]
+    Refused {
+        /// What was attempted, on what.
+        what: String,
+        /// What the server said.
+        #[source]
+        source: mongodb::error::Error,
+    },
+}
+
+impl Error {
+    /// Whether the position is lost, so that a policy decides about what follows.
+    #[must_use]
+    pub fn is_position_lost(&self) -> bool {
+        matches!(self, Self::PositionLost { .. })
+    }
+}
+
+/// Decides about an error: after a passing fault it waits for the next attempt's turn and returns;
+/// everything else is the source's end.
+///
+/// `what` says what was attempted and on what, as in "cannot {what}".
+pub(super) async fn wait_or_fail(
+    source: mongodb::error::Error,
+    what: &str,
+    position: &Position,
+    backoff: &mut Backoff,
+) -> Result<(), Error> {
+    let what = what.to_owned();
+    match Fault::of(&source) {
+        Fault::Passing => {
+            let delay = backoff.next_delay();
+            tracing::warn!(what, %position, attempt = backoff.attempts(), retry_in = ?delay,
+                error = %source.kind, "the stream broke; it is opened again");
+            tokio::time::sleep(delay).await;
+            Ok(())
+        }
+        Fault::PositionLost => {
+            let reason = source.kind.to_string();
+            Err(Error::PositionLost {
+                position: position.clone(),
+                oldest: None,
+                reason,
+            })
+        }
+        Fault::Authentication | Fault::Unauthorized => Err(Error::Unauthorized { what, source }),
+        Fault::NotReplicaSet | Fault::Permanent => match token_refused(&source) {
+            true => {
+                let reason = source.kind.to_string();
+                Err(Error::PositionLost {
+                    position: position.clone(),
+                    oldest: None,
+                    reason,
+                })
+            }
+            false => Err(Error::Refused { what, source }),
+        },
+    }
+}
+
+/// Whether the server will not take the resume token: the position cannot be gone on from.
+fn token_refused(error: &mongodb::error::Error) -> bool {
+    const CODES: [i32; 3] = [
+        code::INVALID_RESUME_TOKEN,
+        code::KEY_STRING_FORMAT,
+        code::CHANGE_STREAM_FATAL_ERROR,
+    ];
+    matches!(&*error.kind, mongodb::error::ErrorKind::Command(command) if CODES.contains(&command.code))
+}

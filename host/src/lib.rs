@@ -1,8 +1,25 @@
 //! Oplet runs WebAssembly handlers on every change in MongoDB.
+//!
+//! The rooms follow an op's life:
+//!
+//! - [`op`]: the nouns, without input or output
+//! - [`source`]: stage 1, readers of change streams and the oplog
+//! - [`flow`]: stage 2, from batches to lanes, and the documents of updates
+//! - [`guest`]: stage 3, WebAssembly modules
+//! - [`sink`]: stage 4, where emitted documents go
+//! - [`control`]: wires the stages into a run
+//! - [`mongo`], [`backoff`]: leaves that any room may use
+//!
+//! Programs that want changes without WebAssembly use [`tail`].
 #![forbid(unsafe_code)]
 
 pub mod backoff;
+pub mod control;
 pub mod flow;
+pub mod guest;
 pub mod mongo;
 pub mod op;
+pub mod sink;
 pub mod source;
+
+pub use control::{Tail, TailBatch, TailOptions, tail};

@@ -1,2 +1,8 @@
-//! The `oplet` binary.
-fn main() {}
+//! The `oplet` binary: parse, dispatch, exit code.
+#![forbid(unsafe_code)]
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -1,16 +1,10 @@
 //! The threads that work on ops.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    thread::JoinHandle,
-};
+use std::{sync::Arc, thread::JoinHandle};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::{OrderingGuarantee, partition::Partitioner};
+use super::{Cut, OrderingGuarantee, partition::Partitioner};
 use crate::op::Batch;
 
 /// How the lanes are set up.
@@ -49,8 +43,8 @@ pub struct Stop;
 
 /// What a lane does with its ops.
 pub trait Worker: Send + 'static {
-    /// Works on some ops, in order. Between two ops, and when it waits, it looks whether
-    /// [`Cut`](Lanes::cut) was called and then leaves the rest alone.
+    /// Works on some ops, in order. Between two ops, and when it waits, it looks whether the [`Cut`]
+    /// was thrown, and then leaves the rest alone.
     ///
     /// # Errors
     /// [`Stop`]: the worker cannot go on; the lane ends, and with it all lanes.
@@ -71,7 +65,6 @@ pub struct Lanes {
     partitioner: Partitioner,
     budget: Arc<Semaphore>,
     budget_max: u32,
-    cut: Arc<AtomicBool>,
 }
 
 /// The lanes have ended: a worker could not go on.
@@ -79,14 +72,14 @@ pub struct Lanes {
 pub struct Closed;
 
 impl Lanes {
-    /// Starts one lane per worker. Workers that wait look at `cut`.
+    /// Starts one lane per worker. When `cut` is thrown, what waits in the lanes is left alone.
     ///
     /// # Errors
     /// When a thread cannot be started.
     pub fn start<W: Worker>(
         options: &Options,
         workers: Vec<W>,
-        cut: Arc<AtomicBool>,
+        cut: &Cut,
     ) -> std::io::Result<Self> {
         let budget_max = u32::try_from(options.bytes_max / BUDGET_UNIT)
             .unwrap_or(u32::MAX)
@@ -98,18 +91,17 @@ impl Lanes {
             partitioner,
             budget: Arc::new(Semaphore::new(budget_max as usize)),
             budget_max,
-            cut,
         };
         for (index, mut worker) in workers.into_iter().enumerate() {
             let (sender, mut receiver) = mpsc::channel::<Work>(BATCHES_PER_LANE);
             let (done, is_done) = oneshot::channel();
-            let cut = lanes.cut.clone();
+            let cut = cut.clone();
             let thread = std::thread::Builder::new()
                 .name(format!("lane-{index}"))
                 .stack_size(options.stack_bytes)
                 .spawn(move || {
                     while let Some(work) = receiver.blocking_recv() {
-                        if cut.load(Relaxed) || worker.work(&work).is_err() {
+                        if cut.is_thrown() || worker.work(&work).is_err() {
                             break;
                         }
                     }
@@ -159,14 +151,7 @@ impl Lanes {
         Ok(())
     }
 
-    /// Tells the workers to leave alone what they have not begun.
-    pub fn cut(&self) {
-        self.cut.store(true, Relaxed);
-    }
-
-    /// Takes no more work, and waits until the lanes have done what they have.
-    ///
-    /// Returns whether a lane ended before its time, or panicked. Not cancellation safe.
+    /// Takes no more work, and waits until the lanes have done what they have. Not cancellation safe.
     pub async fn drain(&mut self) {
         self.senders.clear();
         for (thread, is_done) in self.threads.drain(..) {

@@ -14,12 +14,18 @@ mod resume;
 mod start;
 mod stats;
 
+use std::sync::Arc;
+
 use bson::RawDocumentBuf;
+
 pub use resume::Error;
-pub use start::{Bound, Start, oldest_entry, resolve};
+pub use start::{Start, oldest_entry, resolve};
 pub use stats::Stats;
 
-use crate::op::{Batch, Scope};
+use crate::{
+    mongo::Server,
+    op::{Batch, Scope, SourceKind},
+};
 
 /// What a source reads, and how.
 #[derive(Debug, Clone)]
@@ -40,8 +46,11 @@ pub struct Options {
 /// that the lanes begin before a long reply has arrived.
 pub const BATCH_SIZE: u32 = 2_000;
 
-/// Where a replica set keeps its oplog.
-pub const OPLOG_NAMESPACE: (&str, &str) = ("local", "oplog.rs");
+/// Database and collection where a replica set keeps its oplog.
+#[must_use]
+pub fn default_oplog_namespace() -> (String, String) {
+    ("local".into(), "oplog.rs".into())
+}
 
 /// A reader of changes.
 #[derive(Debug)]
@@ -53,6 +62,17 @@ pub enum Source {
 }
 
 impl Source {
+    /// A reader of that server; nothing is opened before the first [`next`](Self::next).
+    #[must_use]
+    pub fn new(kind: SourceKind, server: &Server, options: Options, stats: Arc<Stats>) -> Self {
+        match kind {
+            SourceKind::Oplog => Self::Oplog(Box::new(oplog::Tail::new(server, options, stats))),
+            SourceKind::ChangeStream => {
+                Self::ChangeStream(Box::new(change_stream::Tail::new(server, options, stats)))
+            }
+        }
+    }
+
     /// The next batch; waits for one as long as nothing happens, but gives an empty one about every
     /// second, so that the position moves.
     ///

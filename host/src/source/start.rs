@@ -5,7 +5,7 @@ use std::time::Duration;
 use bson::{Document, doc};
 use mongodb::{Client, options::ReadConcern};
 
-use super::{OPLOG_NAMESPACE, resume::Error};
+use super::{default_oplog_namespace, resume::Error};
 use crate::{
     mongo::{Fault, Server},
     op::{Position, Since, SourceKind, Timestamp},
@@ -31,9 +31,6 @@ impl Start {
     }
 }
 
-/// A position in cluster time, to stop at.
-pub type Bound = Timestamp;
-
 /// Finds where `since` lies on this server, for this kind of source.
 ///
 /// # Errors
@@ -44,7 +41,7 @@ pub async fn resolve(
     server: &Server,
     oplog_namespace: &(String, String),
 ) -> Result<Start, Error> {
-    let is_real_oplog = (oplog_namespace.0.as_str(), oplog_namespace.1.as_str()) == OPLOG_NAMESPACE;
+    let is_real_oplog = *oplog_namespace == default_oplog_namespace();
     let time = |timestamp| Start::After(Position::Time(timestamp));
     Ok(match since {
         Since::Now if kind == SourceKind::Oplog && !is_real_oplog => {

@@ -1,0 +1,186 @@
+//! Errors as people read them: what failed, why, and what to do.
+
+use std::{error::Error as StdError, process::ExitCode};
+
+use anstream::eprintln;
+use anstyle::{AnsiColor, Style};
+use oplet::{control, guest, mongo, source};
+
+/// Failed.
+const FAILED: u8 = 1;
+/// Usage, or a module refused.
+const REFUSED: u8 = 2;
+/// The position is lost.
+const POSITION_LOST: u8 = 3;
+
+/// An error for the user, with what to do about it.
+#[derive(Debug)]
+pub(crate) struct UserError {
+    code: u8,
+    message: String,
+    causes: Vec<String>,
+    hints: Vec<String>,
+    /// Nobody reads the output any more: a normal end, about which nothing is said.
+    is_quiet: bool,
+}
+
+impl UserError {
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self {
+            code: FAILED,
+            message: message.into(),
+            causes: Vec::new(),
+            hints: Vec::new(),
+            is_quiet: false,
+        }
+    }
+
+    pub(crate) fn refused(message: impl Into<String>) -> Self {
+        Self {
+            code: REFUSED,
+            ..Self::failed(message)
+        }
+    }
+
+    /// An end about which nothing is said.
+    pub(crate) fn quiet() -> Self {
+        Self {
+            code: 0,
+            is_quiet: true,
+            ..Self::failed("")
+        }
+    }
+
+    /// Adds a cause, and what caused it.
+    pub(crate) fn because(mut self, cause: &(dyn StdError + 'static)) -> Self {
+        let mut cause = Some(cause);
+        while let Some(error) = cause {
+            self.causes.push(error.to_string());
+            cause = error.source();
+        }
+        self
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Says it on standard error, and returns the exit code.
+    #[expect(clippy::print_stderr, reason = "this is where errors are said")]
+    pub(crate) fn print(&self) -> ExitCode {
+        if !self.is_quiet {
+            let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
+            let cyan = Style::new().bold().fg_color(Some(AnsiColor::Cyan.into()));
+            eprintln!("{red}error{red:#}: {}", self.message);
+            for cause in &self.causes {
+                eprintln!("  caused by: {cause}");
+            }
+            for hint in &self.hints {
+                eprintln!("{cyan}hint{cyan:#}: {hint}");
+            }
+        }
+        ExitCode::from(self.code)
+    }
+
+    /// What an error says, and what caused it.
+    fn of(error: &(dyn StdError + 'static)) -> Self {
+        let user_error = Self::failed(error.to_string());
+        match error.source() {
+            Some(source) => user_error.because(source),
+            None => user_error,
+        }
+    }
+}
+
+impl From<mongo::Error> for UserError {
+    fn from(error: mongo::Error) -> Self {
+        let user_error = Self::of(&error);
+        match &error {
+            mongo::Error::Uri { .. } => Self { code: REFUSED, ..user_error },
+            mongo::Error::Unreachable { .. } => user_error
+                .hint("is mongod running there, and does --uri (or OPLET_URI) name it?"),
+            mongo::Error::Standalone { .. } => user_error.hint(
+                "changes are only recorded by replica sets, of one member at least: restart mongod with \
+                 `--replSet rs0`, then run `mongosh --eval 'rs.initiate()'` once",
+            ),
+            mongo::Error::Uninitiated { .. } => {
+                user_error.hint("run `mongosh --eval 'rs.initiate()'` once on that server")
+            }
+            mongo::Error::Authentication { .. } => user_error
+                .hint("check user, password and `authSource` in --uri; special characters are percent-encoded"),
+            mongo::Error::Refused { .. } => user_error,
+        }
+    }
+}
+
+impl From<source::Error> for UserError {
+    fn from(error: source::Error) -> Self {
+        let user_error = Self::of(&error);
+        match &error {
+            source::Error::PositionLost { oldest, .. } => {
+                let user_error = Self { code: POSITION_LOST, ..user_error };
+                match oldest {
+                    Some(oldest) => user_error.hint(format!(
+                        "the oplog begins at {oldest}: `--since oldest` starts there, without what is lost"
+                    )),
+                    None => user_error.hint("`--since oldest` starts with what is left, without what is lost"),
+                }
+            }
+            source::Error::Unauthorized { what, .. } if what.contains("change stream") => user_error.hint(
+                "grant the user `find` and `changeStream` on what is watched, for instance by the role `read`, or \
+                 `readAnyDatabase` for the deployment",
+            ),
+            source::Error::Unauthorized { .. } => {
+                user_error.hint("grant the user the role `read` on the database `local`, where the oplog is")
+            }
+            source::Error::Refused { .. } => user_error,
+        }
+    }
+}
+
+impl From<guest::Error> for UserError {
+    fn from(error: guest::Error) -> Self {
+        let hint = error.hint();
+        let mut user_error = Self::of(&error);
+        if let guest::Error::Refused { module, findings } = &error {
+            user_error = Self::refused(format!("the module `{module}` is refused"));
+            user_error.causes = findings.iter().map(ToString::to_string).collect();
+        }
+        match hint {
+            Some(hint) => user_error.hint(hint),
+            None => user_error,
+        }
+    }
+}
+
+impl From<control::PlanError> for UserError {
+    fn from(error: control::PlanError) -> Self {
+        let user_error = Self {
+            code: REFUSED,
+            ..Self::of(&error)
+        };
+        match &error {
+            control::PlanError::PipelineOnOplog { .. } => user_error.hint(
+                "read with `--source change-stream`, or give `--ignore-pipeline` if the module's filter suffices",
+            ),
+            control::PlanError::OrderOverStreams { .. } => {
+                user_error.hint("use `--ordering document`, or give `--ignore-pipeline`")
+            }
+            control::PlanError::Guest { .. } | control::PlanError::Pipeline { .. } => user_error,
+        }
+    }
+}
+
+impl From<control::Error> for UserError {
+    fn from(error: control::Error) -> Self {
+        match error {
+            control::Error::Source(error) => error.into(),
+            control::Error::OutputClosed(_) => Self::quiet(),
+            control::Error::Module { .. } => Self::of(&error).hint(
+                "the log above has the failure; `--on-error skip` passes such ops over, `--on-error retry` tries again",
+            ),
+            _ => Self::of(&error),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! `oplet inspect`
+
+use oplet::{
+    guest::{Inspection, Limits},
+    sink::Stdout,
+};
+
+use super::{args::InspectArgs, error::UserError, modules};
+
+pub(super) fn inspect(args: &InspectArgs) -> Result<(), UserError> {
+    let wasm = modules::read(&args.module)?;
+    let inspection = Inspection::new(&wasm, &Limits::default());
+    let mut text = match args.json {
+        true => serde_json::to_string(&inspection)
+            .map_err(|error| UserError::failed("cannot write the inspection").because(&error))?,
+        false => describe(&modules::module_name(&args.module), &inspection),
+    };
+    text.push('\n');
+    Stdout.write(&text).map_err(|_| UserError::quiet())?;
+    match inspection.findings.first() {
+        None => Ok(()),
+        Some(_) if args.json => Err(UserError::refused("the module would be refused")),
+        Some(finding) => {
+            let error = UserError::refused("the module would be refused");
+            Err(finding.hint().into_iter().fold(error, UserError::hint))
+        }
+    }
+}
+
+fn describe(name: &str, inspection: &Inspection) -> String {
+    let mut lines = vec![
+        format!("module   {name}"),
+        format!("size     {} bytes", inspection.size),
+        format!("sha256   {}", inspection.sha256),
+        match inspection.abi_version {
+            Some(version) => format!("abi      {version}"),
+            None => "abi      none".into(),
+        },
+    ];
+    if let Some(memory_bytes) = inspection.memory_bytes {
+        lines.push(format!("memory   {memory_bytes} bytes at the start"));
+    }
+    for item in &inspection.exports {
+        lines.push(format!("export   {} {}", item.name, item.signature));
+    }
+    for item in &inspection.imports {
+        let module = item.module.as_deref().unwrap_or_default();
+        lines.push(format!(
+            "import   {module}.{} {}",
+            item.name, item.signature
+        ));
+    }
+    lines.extend(
+        inspection
+            .findings
+            .iter()
+            .map(|finding| format!("refused  {finding}")),
+    );
+    lines.extend(
+        inspection
+            .warnings
+            .iter()
+            .map(|warning| format!("warning  {warning}")),
+    );
+    if inspection.findings.is_empty() {
+        lines.push("ok       the module can be run".into());
+    }
+    lines.join("\n")
+}

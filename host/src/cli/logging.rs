@@ -1,0 +1,36 @@
+//! The log, on standard error.
+
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::EnvFilter;
+
+use super::args::{Color, Command, Talk};
+
+/// Starts logging. One-shot verbs are quieter than a run.
+pub(super) fn init(talk: &Talk, command: &Command) {
+    let default = match (talk.quiet, talk.verbose, command) {
+        (true, ..) => "error",
+        (_, 0, Command::Run(_)) => "warn,oplet=info",
+        (_, 0, _) => "warn",
+        (_, 1, _) => "info,oplet=debug",
+        (_, _, _) => "debug,oplet=trace",
+    };
+    let filter = match &talk.log {
+        Some(filter) => EnvFilter::builder().parse_lossy(filter),
+        None => EnvFilter::new(default),
+    };
+    let colored = match talk.color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => {
+            anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
+                && std::io::stderr().is_terminal()
+        }
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colored)
+        .with_target(false)
+        .init();
+}

@@ -1,0 +1,51 @@
+//! The command line: one verb a file. Standard output carries data only; talk goes to standard error.
+
+mod args;
+mod error;
+mod inspect;
+mod logging;
+mod modules;
+mod pretty;
+mod run;
+mod signals;
+mod tail;
+mod values;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Cli, Command};
+use error::UserError;
+
+/// Parses the command line, does what it says, and returns the exit code.
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // The only failure is that nobody reads it.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    cli.talk.color.write_global();
+    logging::init(&cli.talk, &cli.command);
+    let done = match cli.command {
+        Command::Run(args) => {
+            runtime().and_then(|runtime| runtime.block_on(run::run(*args, &cli.talk)))
+        }
+        Command::Tail(args) => runtime().and_then(|runtime| runtime.block_on(tail::tail(*args))),
+        Command::Inspect(args) => inspect::inspect(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error.print(),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, UserError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| UserError::failed("cannot start the runtime").because(&error))
+}

@@ -1,0 +1,145 @@
+//! Where a run ends by itself.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use crate::{
+    mongo::Server,
+    op::{Batch, Since, SourceKind, Timestamp},
+    source,
+};
+
+/// Where a run ends by itself, as a user says it.
+#[derive(Debug, Clone, Default)]
+pub struct End {
+    /// Stop behind this position.
+    pub until: Option<Since>,
+    /// Stop after this many ops.
+    pub max_ops: Option<u64>,
+    /// Stop when the source has nothing more to give.
+    pub when_idle: bool,
+}
+
+/// Ends of a run; those of several streams share the number of ops.
+#[derive(Debug, Clone, Default)]
+pub struct Bounds {
+    /// Stop behind this cluster time.
+    pub until: Option<Timestamp>,
+    /// How many ops may still be given.
+    pub ops_left: Option<Arc<AtomicU64>>,
+    /// Stop when the source has nothing more to give and stands at this cluster time or later.
+    pub idle_at: Option<Timestamp>,
+}
+
+impl Bounds {
+    /// Finds where the ends lie on this server.
+    ///
+    /// # Errors
+    /// As [`source::resolve`].
+    pub async fn resolve(
+        end: &End,
+        kind: SourceKind,
+        server: &Server,
+        oplog_namespace: &(String, String),
+    ) -> Result<Self, source::Error> {
+        let resolve = |since: Since| async move {
+            let start = source::resolve(&since, kind, server, oplog_namespace).await?;
+            Ok::<_, source::Error>(start.position().timestamp().unwrap_or_default())
+        };
+        let until = match &end.until {
+            Some(until) => Some(resolve(until.clone()).await?),
+            None => None,
+        };
+        let idle_at = match end.when_idle {
+            true => Some(resolve(Since::Now).await?),
+            false => None,
+        };
+        let ops_left = end.max_ops.map(|max_ops| Arc::new(AtomicU64::new(max_ops)));
+        Ok(Self { until, ops_left, idle_at })
+    }
+
+    /// Cuts off what lies beyond the bounds, and tells whether the source has reached one.
+    #[must_use]
+    pub fn apply(&self, batch: &mut Batch, kind: SourceKind) -> bool {
+        let mut reached = false;
+        if let Some(until) = self.until {
+            if let Some(first_beyond) = batch.ops().position(|op| op.timestamp() > until) {
+                batch.truncate(first_beyond);
+                reached = true;
+            }
+            // An oplog entry is given whole; of a change stream, more events of that very cluster
+            // time may follow for as long as it is not caught up.
+            reached |= batch.position().timestamp().is_some_and(|position| match kind {
+                SourceKind::Oplog => position >= until,
+                SourceKind::ChangeStream => position > until || (position == until && batch.is_caught_up()),
+            });
+        }
+        if let Some(ops_left) = &self.ops_left {
+            let len = batch.len() as u64;
+            let left = ops_left
+                .fetch_update(Relaxed, Relaxed, |left| Some(left.saturating_sub(len)))
+                .expect("the closure never refuses");
+            if left <= len {
+                batch.truncate(left as usize);
+                reached = true;
+            }
+        }
+        if let Some(idle_at) = self.idle_at {
+            let is_there = batch.position().timestamp().is_none_or(|position| position >= idle_at);
+            reached |= batch.is_caught_up() && is_there;
+        }
+        reached
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::{BatchBuilder, Operation, Position, Record};
+
+    /// A batch of one op per given second.
+    fn batch(seconds: &[u32], position: u32, caught_up: bool) -> Batch {
+        let mut builder = BatchBuilder::new(Vec::new().into());
+        let namespace = builder.make(|extra| extra.extend_from_slice(b"a.b"));
+        for &second in seconds {
+            builder.push(Record::new(Operation::Insert, namespace, Timestamp::new(second, 1)));
+        }
+        builder.finish(SourceKind::Oplog, Position::Time(Timestamp::new(position, 1)), caught_up)
+    }
+
+    fn check(bounds: &Bounds, kind: SourceKind, mut batch: Batch, expected: (usize, bool)) {
+        let reached = bounds.apply(&mut batch, kind);
+        assert_eq!((batch.len(), reached), expected, "{bounds:?} {kind:?}");
+    }
+
+    #[test]
+    fn until_keeps_what_is_at_the_bound() {
+        let bounds = Bounds { until: Some(Timestamp::new(5, 1)), ..Bounds::default() };
+        for kind in [SourceKind::Oplog, SourceKind::ChangeStream] {
+            check(&bounds, kind, batch(&[3, 4], 4, true), (2, false));
+            check(&bounds, kind, batch(&[4, 5, 6], 6, false), (2, true));
+            check(&bounds, kind, batch(&[], 6, false), (0, true));
+        }
+        check(&bounds, SourceKind::Oplog, batch(&[5], 5, false), (1, true));
+        check(&bounds, SourceKind::ChangeStream, batch(&[5], 5, false), (1, false));
+        check(&bounds, SourceKind::ChangeStream, batch(&[5], 5, true), (1, true));
+    }
+
+    #[test]
+    fn the_number_of_ops_is_shared() {
+        let bounds = Bounds { ops_left: Some(Arc::new(AtomicU64::new(3))), ..Bounds::default() };
+        check(&bounds, SourceKind::Oplog, batch(&[1, 2], 2, false), (2, false));
+        check(&bounds.clone(), SourceKind::Oplog, batch(&[1, 2], 2, false), (1, true));
+        check(&bounds, SourceKind::Oplog, batch(&[1], 1, false), (0, true));
+    }
+
+    #[test]
+    fn idle_means_caught_up_with_what_was_there_at_the_start() {
+        let bounds = Bounds { idle_at: Some(Timestamp::new(5, 1)), ..Bounds::default() };
+        check(&bounds, SourceKind::Oplog, batch(&[], 4, true), (0, false));
+        check(&bounds, SourceKind::Oplog, batch(&[5], 5, false), (1, false));
+        check(&bounds, SourceKind::Oplog, batch(&[], 5, true), (0, true));
+    }
+}

@@ -1,0 +1,76 @@
+//! What becomes of an op that a module failed on.
+
+use std::str::FromStr;
+
+use crate::{guest::GuestError, op::Op};
+
+/// What becomes of an op that a module failed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnError {
+    /// The run stops, so that nothing is passed over unseen.
+    #[default]
+    Stop,
+    /// The op is given up, for this module.
+    Skip,
+    /// The op is tried again up to [`ATTEMPTS_MAX`] times; then the run stops.
+    Retry,
+}
+
+/// How often an op is tried before the run stops, the first time included.
+pub const ATTEMPTS_MAX: u32 = 5;
+
+impl OnError {
+    /// Every policy with the word that users write.
+    pub const WORDS: [(&'static str, Self); 3] =
+        [("stop", Self::Stop), ("skip", Self::Skip), ("retry", Self::Retry)];
+}
+
+impl FromStr for OnError {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::WORDS.iter().find(|(word, _)| *word == text).map(|(_, policy)| *policy).ok_or(())
+    }
+}
+
+/// Why a module did not handle an op.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The call failed.
+    Guest(GuestError),
+    /// The handler answered that it wants another try.
+    Retry(String),
+    /// The handler answered that this op can never be handled.
+    Reject(String),
+    /// What the handler emitted cannot be written.
+    Output(String),
+}
+
+impl Failure {
+    /// Whether another try of the same op can end differently.
+    pub(super) fn can_be_retried(&self) -> bool {
+        !matches!(self, Self::Reject(_))
+    }
+
+    /// Writes the failure record to the log.
+    pub(super) fn log(&self, module: &str, version: &str, op: &Op<'_>, attempt: u32, next: &str) {
+        let (op_id, namespace, position) = (op.id(), op.namespace(), op.timestamp());
+        let (export, class, message, stderr, backtrace) = match self {
+            Self::Guest(error) => {
+                let backtrace = error.backtrace.join(" < ");
+                (error.export, error.class.as_str(), error.message.clone(), error.stderr.join("\n"), backtrace)
+            }
+            Self::Retry(reason) => ("handle", "retry", reason.clone(), String::new(), String::new()),
+            Self::Reject(reason) => ("handle", "reject", reason.clone(), String::new(), String::new()),
+            Self::Output(reason) => ("handle", "output", reason.clone(), String::new(), String::new()),
+        };
+        let (stderr, backtrace) = (some(&stderr), some(&backtrace));
+        tracing::error!(module, version, export, class, message, %op_id, namespace, %position,
+            attempt, next, stderr, backtrace, "a module failed on an op");
+    }
+}
+
+/// Fields that hold nothing are left out of the log.
+fn some(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}

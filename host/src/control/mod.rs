@@ -1,0 +1,21 @@
+//! The only part that knows the others: it wires sources, lanes, guests and sinks into a run.
+//!
+//! Enters: options, loaded modules, a [`Server`](crate::mongo::Server), a token that asks for an end.
+//! Leaves: a [`Summary`]. [`prepare`] asks the modules for their pipelines before anything is opened;
+//! [`run`] reads until an end is reached or asked for, and then lets the lanes finish what they have.
+//! [`Tail`] is the same without modules, for programs and for `oplet tail`.
+
+mod bounds;
+mod failure;
+mod pipeline;
+mod plan;
+mod stats;
+mod tail;
+mod worker;
+
+pub use bounds::{Bounds, End};
+pub use failure::OnError;
+pub use pipeline::{Error, Options, run};
+pub use plan::{ModuleSpec, Plan, PlanError, StreamPlan, prepare};
+pub use stats::{Stats, Summary};
+pub use tail::{Tail, TailBatch, TailOptions, tail};

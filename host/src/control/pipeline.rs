@@ -1,0 +1,275 @@
+//! A run: the data flow in code.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::{runtime::Handle, sync::mpsc, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{
+    Bounds, End, OnError, Plan, Stats, Summary,
+    worker::{LaneWorker, Shared},
+};
+use crate::{
+    flow::{self, Cut, Lanes, Lookup, OrderingGuarantee},
+    guest::{GuestError, Limits},
+    mongo::Server,
+    op::{Batch, Format, Since, SourceKind},
+    sink::Broken,
+    source::{self, Source, Start},
+};
+
+/// How a run reads and works.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Which reader.
+    pub source: SourceKind,
+    /// Where to begin.
+    pub since: Since,
+    /// Where to end by itself.
+    pub end: End,
+    /// Entries or events per reply, at most.
+    pub batch_size: u32,
+    /// The collection that is read as the oplog.
+    pub oplog_namespace: (String, String),
+    /// What stays in order.
+    pub ordering: OrderingGuarantee,
+    /// How many lanes work.
+    pub workers: usize,
+    /// What becomes of an op that a module failed on.
+    pub on_error: OnError,
+    /// How emitted documents are written.
+    pub format: Format,
+    /// How long the lanes may go on when an end was asked for.
+    pub grace_period: Duration,
+    /// How many bytes of ops may be in the lanes.
+    pub queue_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            source: SourceKind::ChangeStream,
+            since: Since::Now,
+            end: End::default(),
+            batch_size: source::BATCH_SIZE,
+            oplog_namespace: source::default_oplog_namespace(),
+            ordering: OrderingGuarantee::default(),
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            on_error: OnError::default(),
+            format: Format::default(),
+            grace_period: Duration::from_secs(10),
+            queue_bytes: 64 << 20,
+        }
+    }
+}
+
+/// Why a run ended before its time.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A source is at its end.
+    #[error(transparent)]
+    Source(#[from] source::Error),
+    /// A module failed on an op, and the policy is to stop.
+    #[error("the module `{module}` failed on the op {op_id}")]
+    Module {
+        /// The module's name.
+        module: String,
+        /// The op.
+        op_id: String,
+    },
+    /// A module failed, and no fresh instance of it could be made.
+    #[error("the module `{module}` cannot be started again")]
+    Revive {
+        /// The module's name.
+        module: String,
+        /// How it failed.
+        #[source]
+        source: GuestError,
+    },
+    /// A module could not be started in every lane.
+    #[error("a module cannot be started")]
+    Start(#[source] GuestError),
+    /// The documents of updates could not be looked up.
+    #[error("cannot look up documents of {namespace}")]
+    Lookup {
+        /// The collection.
+        namespace: String,
+        /// What the server said.
+        #[source]
+        source: mongodb::error::Error,
+    },
+    /// Nobody reads the output any more: a normal end.
+    #[error(transparent)]
+    OutputClosed(Broken),
+    /// The system has no threads left.
+    #[error("cannot start a lane")]
+    Thread(#[source] std::io::Error),
+}
+
+/// Between the streams and the lanes: each stream may be one batch ahead.
+const BATCHES_AHEAD: usize = 1;
+
+/// The part of the grace period in which the lanes finish what they have; in the rest they only
+/// finish the op that they are at.
+const FINISH_SHARE: f64 = 0.8;
+
+/// How much larger a lane's stack is than the guests'.
+const STACK_MARGIN_BYTES: usize = 2 << 20;
+
+/// Runs a plan until a bound is reached, `shutdown` is cancelled, or it cannot go on.
+///
+/// `on_start` is told where the streams begin, before the first op.
+///
+/// # Errors
+/// [`Error`]. The lanes have ended then, too.
+pub async fn run(
+    server: &Server,
+    plan: Plan,
+    options: &Options,
+    limits: &Limits,
+    shutdown: &CancellationToken,
+    on_start: impl FnOnce(&Start),
+) -> (Summary, Result<(), Error>) {
+    let stats = Arc::new(Stats::default());
+    let sources = Arc::new(source::Stats::default());
+    let ended = run_counted(server, plan, options, limits, shutdown, on_start, &stats, &sources).await;
+    (stats.summary(&sources), ended)
+}
+
+#[expect(clippy::too_many_arguments, reason = "called once, by the function above, to count also what failed")]
+async fn run_counted(
+    server: &Server,
+    plan: Plan,
+    options: &Options,
+    limits: &Limits,
+    shutdown: &CancellationToken,
+    on_start: impl FnOnce(&Start),
+    stats: &Arc<Stats>,
+    sources: &Arc<source::Stats>,
+) -> Result<(), Error> {
+    let start = source::resolve(&options.since, options.source, server, &options.oplog_namespace).await?;
+    let bounds = Bounds::resolve(&options.end, options.source, server, &options.oplog_namespace).await?;
+    let cut = Cut::default();
+    let is_causal = options.oplog_namespace == source::default_oplog_namespace();
+    let shared = Arc::new(Shared {
+        streams: plan.streams.iter().map(|stream| stream.modules.clone()).collect(),
+        modules: plan.modules,
+        on_error: options.on_error,
+        format: options.format,
+        stats: stats.clone(),
+        cut: cut.clone(),
+        lookup: Lookup::new(server.client.clone(), is_causal),
+        runtime: Handle::current(),
+        failure: Mutex::new(None),
+        failed: CancellationToken::new(),
+    });
+    let lane_options = flow::Options {
+        ordering: options.ordering,
+        bytes_max: options.queue_bytes,
+        stack_bytes: limits.stack_bytes + STACK_MARGIN_BYTES,
+    };
+    let workers = (0..options.workers)
+        .map(|_| LaneWorker::new(shared.clone()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(Error::Start)?;
+    let mut lanes = Lanes::start(&lane_options, workers, &cut).map_err(Error::Thread)?;
+
+    on_start(&start);
+    let (sender, mut batches) = mpsc::channel(BATCHES_AHEAD);
+    let mut streams = JoinSet::new();
+    for (index, stream) in plan.streams.into_iter().enumerate() {
+        let source_options = source::Options {
+            scope: stream.scope,
+            start: start.clone(),
+            pipeline: stream.pipeline,
+            batch_size: options.batch_size,
+            oplog_namespace: options.oplog_namespace.clone(),
+        };
+        let source = Source::new(options.source, server, source_options, sources.clone());
+        streams.spawn(read(source, options.source, bounds.clone(), index, sender.clone()));
+    }
+    drop(sender);
+
+    let mut ended = tokio::select! {
+        biased;
+        () = shutdown.cancelled() => Ok(()),
+        () = shared.failed.cancelled() => Ok(()),
+        ended = hand_over(&mut batches, &mut lanes, stats) => ended,
+    };
+    streams.shutdown().await;
+    let asked = shutdown.is_cancelled();
+    if asked {
+        info!(grace_period = ?options.grace_period, "stopping: the lanes finish what they have");
+    }
+    finish(&mut lanes, &cut, options.grace_period, shutdown).await;
+    // The first failure of a lane explains what followed.
+    if let Some(failure) = shared.take_failure() {
+        ended = Err(failure);
+    }
+    ended
+}
+
+/// Reads one stream to its end, and passes its batches on.
+async fn read(
+    mut source: Source,
+    kind: SourceKind,
+    bounds: Bounds,
+    stream: usize,
+    batches: mpsc::Sender<Result<(usize, Batch), source::Error>>,
+) {
+    loop {
+        let batch = source.next().await.map(|mut batch| {
+            let reached = bounds.apply(&mut batch, kind);
+            (batch, reached)
+        });
+        let (item, is_last) = match batch {
+            Ok((batch, reached)) => (Ok((stream, batch)), reached),
+            Err(error) => (Err(error), true),
+        };
+        // Nobody receives any more when the run ends.
+        if batches.send(item).await.is_err() || is_last {
+            return;
+        }
+    }
+}
+
+/// Hands the batches of all streams to the lanes until the streams are at their ends.
+async fn hand_over(
+    batches: &mut mpsc::Receiver<Result<(usize, Batch), source::Error>>,
+    lanes: &mut Lanes,
+    stats: &Stats,
+) -> Result<(), Error> {
+    while let Some(item) = batches.recv().await {
+        let (stream, batch) = item?;
+        if batch.is_empty() {
+            continue;
+        }
+        Stats::add(&stats.read, batch.len() as u64);
+        if lanes.dispatch(batch, stream).await.is_err() {
+            // A lane has ended, and noted why.
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Waits for the lanes. Once an end was asked for, they have the grace period: first to finish what
+/// they have, at its end only the op that they are at.
+async fn finish(lanes: &mut Lanes, cut: &Cut, grace_period: Duration, shutdown: &CancellationToken) {
+    let grace_is_over = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(grace_period.mul_f64(FINISH_SHARE)).await;
+        warn!("the grace period is nearly over: ops that have not begun are left alone");
+        cut.throw();
+        tokio::time::sleep(grace_period.mul_f64(1.0 - FINISH_SHARE)).await;
+        warn!("the grace period is over: a lane is still at an op and is left behind");
+    };
+    tokio::select! {
+        () = lanes.drain() => {}
+        () = grace_is_over => {}
+    }
+}

@@ -1,0 +1,99 @@
+//! What a run has done.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+/// Counters of one run; any thread may add and read.
+#[derive(Debug, Default)]
+pub struct Stats {
+    /// Ops that sources gave to the lanes.
+    pub read: AtomicU64,
+    /// Ops that a module's filter kept, per module.
+    pub kept: AtomicU64,
+    /// Ops that a module handled, per module.
+    pub handled: AtomicU64,
+    /// Documents that handlers emitted.
+    pub emitted: AtomicU64,
+    /// Calls into a module that failed.
+    pub failed: AtomicU64,
+    /// Ops that were given up after a failure, per module.
+    pub skipped: AtomicU64,
+    /// Counters of the modules' own, by module and name. The lock is held to add one batch's counts.
+    pub counts: Mutex<BTreeMap<(String, String), i64>>,
+}
+
+impl Stats {
+    /// Adds to a counter.
+    pub(super) fn add(counter: &AtomicU64, count: u64) {
+        if count > 0 {
+            counter.fetch_add(count, Relaxed);
+        }
+    }
+
+    /// Adds to a module's own counter.
+    pub(super) fn count(&self, module: &str, name: &str, delta: i64) {
+        let mut counts = self.counts.lock().expect("no holder of this lock panics");
+        let count = counts.entry((module.to_owned(), name.to_owned())).or_default();
+        *count = count.saturating_add(delta);
+    }
+
+    /// How the run stands.
+    #[must_use]
+    pub fn summary(&self, sources: &crate::source::Stats) -> Summary {
+        let counts = self.counts.lock().expect("no holder of this lock panics").clone();
+        Summary {
+            read: self.read.load(Relaxed),
+            kept: self.kept.load(Relaxed),
+            handled: self.handled.load(Relaxed),
+            emitted: self.emitted.load(Relaxed),
+            failed: self.failed.load(Relaxed),
+            skipped: self.skipped.load(Relaxed),
+            undecodable: sources.undecodable.load(Relaxed),
+            counts,
+        }
+    }
+}
+
+/// What a run has done, as numbers; see [`Stats`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Ops read.
+    pub read: u64,
+    /// Ops that a filter kept.
+    pub kept: u64,
+    /// Ops handled.
+    pub handled: u64,
+    /// Documents emitted.
+    pub emitted: u64,
+    /// Failed calls.
+    pub failed: u64,
+    /// Ops given up.
+    pub skipped: u64,
+    /// Entries or events that could not be decoded.
+    pub undecodable: u64,
+    /// Counters of the modules' own, by module and name.
+    pub counts: BTreeMap<(String, String), i64>,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { read, kept, handled, emitted, failed, .. } = self;
+        write!(f, "ops: {read} read, {kept} kept, {handled} handled, {emitted} emitted, {failed} failed")?;
+        if self.skipped > 0 {
+            write!(f, ", {} skipped", self.skipped)?;
+        }
+        if self.undecodable > 0 {
+            write!(f, ", {} undecodable", self.undecodable)?;
+        }
+        for ((module, name), count) in &self.counts {
+            write!(f, "\ncount: {module}.{name} = {count}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,12 @@
+//! Stage 4: where the documents that handlers emit go.
+//!
+//! Enters: lines of Extended JSON, those of one op together. Leaves: the same on the process's
+//! standard output. Promised: lines are never torn or mixed, whichever lane they come from. The one
+//! error is that nobody reads any more, which ends a run quietly.
+
+mod stdout;
+
+pub use stdout::{Broken, Stdout};
+
+/// Names of the sinks that a module can ask for, by their number; 0 is the default.
+pub const NAMES: [&str; 1] = ["stdout"];

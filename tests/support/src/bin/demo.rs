@@ -19,7 +19,7 @@ use anyhow::{Context, Result, bail, ensure};
 use bson::{Document, doc};
 use mongodb::{Client, Collection};
 use oplet_testkit::process::Lines;
-use oplet_testkit::{Options, Oplet, ReplicaSet, RunningOplet, Signal, guest};
+use oplet_testkit::{Oplet, Options, ReplicaSet, RunningOplet, Signal, guest};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, interval, sleep, timeout};
 
@@ -66,11 +66,17 @@ async fn interrupted() -> Result<u8> {
 async fn demo() -> Result<()> {
     let module = guest("new_users")?;
     let binary = oplet_binary()?;
-    say(format_args!("{BOLD}A WebAssembly handler on live MongoDB changes.{BOLD:#}"))?;
+    say(format_args!(
+        "{BOLD}A WebAssembly handler on live MongoDB changes.{BOLD:#}"
+    ))?;
 
     let begin = Instant::now();
     let set = ReplicaSet::start(Options::default()).await?;
-    hint(format_args!("a throwaway MongoDB on port {}, ready in {:.1?}", set.port(), begin.elapsed()))?;
+    hint(format_args!(
+        "a throwaway MongoDB on port {}, ready in {:.1?}",
+        set.port(),
+        begin.elapsed()
+    ))?;
     let client = set.client().await?;
     let outcome = with_mongodb(&set, &client, binary, module).await;
     // Or the driver complains on a thread of its own about a runtime that has ended.
@@ -78,16 +84,34 @@ async fn demo() -> Result<()> {
     outcome
 }
 
-async fn with_mongodb(set: &ReplicaSet, client: &Client, binary: PathBuf, module: PathBuf) -> Result<()> {
+async fn with_mongodb(
+    set: &ReplicaSet,
+    client: &Client,
+    binary: PathBuf,
+    module: PathBuf,
+) -> Result<()> {
     // From a position, not from `now`: so nothing depends on who starts first.
     let since = position(client).await?;
     let shown = module.strip_prefix(env::current_dir()?).unwrap_or(&module);
-    hint(format_args!("oplet run {} --watch users.users --uri {}", shown.display(), set.uri()))?;
+    hint(format_args!(
+        "oplet run {} --watch users.users --uri {}",
+        shown.display(),
+        set.uri()
+    ))?;
     hint("")?;
     let oplet = Oplet::new(binary)
         .arg("run")
         .arg(&module)
-        .args(["--uri", &set.uri(), "--watch", "users.users", "--checkpoint", "none", "--since", &since])
+        .args([
+            "--uri",
+            &set.uri(),
+            "--watch",
+            "users.users",
+            "--checkpoint",
+            "none",
+            "--since",
+            &since,
+        ])
         .start()?;
 
     let users = client.database("users").collection("users");
@@ -98,14 +122,29 @@ async fn with_mongodb(set: &ReplicaSet, client: &Client, binary: PathBuf, module
     oplet.signal(Signal::Terminate)?;
     let code = oplet.wait_exit(END_TIMEOUT).await?;
     let talk = oplet.stderr().all();
-    ensure!(code == 0, "oplet ended with exit code {code}:\n{}", talk.join("\n"));
+    ensure!(
+        code == 0,
+        "oplet ended with exit code {code}:\n{}",
+        talk.join("\n")
+    );
     let summary = talk.iter().rev().find_map(|line| Summary::parse(line));
-    let summary = summary.with_context(|| format!("oplet gave no summary:\n{}", talk.join("\n")))?;
-    ensure!(summary.emitted == expected, "{} documents came, not {expected}", summary.emitted);
+    let summary =
+        summary.with_context(|| format!("oplet gave no summary:\n{}", talk.join("\n")))?;
+    ensure!(
+        summary.emitted == expected,
+        "{} documents came, not {expected}",
+        summary.emitted
+    );
 
     hint("")?;
-    say(format_args!("{BOLD}ops seen:          {}{BOLD:#}", summary.read))?;
-    say(format_args!("{BOLD}documents emitted: {}{BOLD:#}", summary.emitted))
+    say(format_args!(
+        "{BOLD}ops seen:          {}{BOLD:#}",
+        summary.read
+    ))?;
+    say(format_args!(
+        "{BOLD}documents emitted: {}{BOLD:#}",
+        summary.emitted
+    ))
 }
 
 /// Prints the lines of the handler until oplet ends.
@@ -122,7 +161,9 @@ async fn show(lines: &Lines) -> Result<()> {
 /// to emit. Gives how many it is to emit: one for each inserted user with a
 /// name and an address.
 async fn traffic(users: &Collection<Document>, oplet: &RunningOplet) -> Result<u64> {
-    const NAMES: [&str; 8] = ["ada", "grace", "edsger", "barbara", "alan", "radia", "donald", "frances"];
+    const NAMES: [&str; 8] = [
+        "ada", "grace", "edsger", "barbara", "alan", "radia", "donald", "frances",
+    ];
     let mut complete = 0;
     let mut ticks = interval(PACE);
     let mut end = Instant::now() + TRAFFIC;
@@ -136,20 +177,28 @@ async fn traffic(users: &Collection<Document>, oplet: &RunningOplet) -> Result<u
                 0 => {
                     hint(format_args!("insert   {name}, with an address"))?;
                     let email = format!("{name}@example.org");
-                    users.insert_one(doc! { "_id": id, "username": name, "email": email }).await?;
+                    users
+                        .insert_one(doc! { "_id": id, "username": name, "email": email })
+                        .await?;
                     complete += 1;
                 }
                 1 if round % 2 == 0 => {
                     hint(format_args!("insert   {name}'s cat, without an address"))?;
-                    users.insert_one(doc! { "_id": format!("cat {round}"), "username": "cat" }).await?;
+                    users
+                        .insert_one(doc! { "_id": format!("cat {round}"), "username": "cat" })
+                        .await?;
                 }
                 1 => {
                     hint(format_args!("replace  {name}"))?;
-                    users.replace_one(key.clone(), doc! { "username": name, "email": "gone" }).await?;
+                    users
+                        .replace_one(key.clone(), doc! { "username": name, "email": "gone" })
+                        .await?;
                 }
                 2 => {
                     hint(format_args!("update   {name}, a new plan"))?;
-                    users.update_one(key.clone(), doc! { "$set": { "plan": "large" } }).await?;
+                    users
+                        .update_one(key.clone(), doc! { "$set": { "plan": "large" } })
+                        .await?;
                 }
                 _ => {
                     hint(format_args!("delete   {name}"))?;
@@ -160,7 +209,9 @@ async fn traffic(users: &Collection<Document>, oplet: &RunningOplet) -> Result<u
                 // The clock starts once oplet does: a first start takes a moment.
                 timeout(FIRST_OUTPUT_TIMEOUT, oplet.stdout().line(0))
                     .await
-                    .with_context(|| format!("oplet is silent:\n{}", oplet.stderr().all().join("\n")))?;
+                    .with_context(|| {
+                        format!("oplet is silent:\n{}", oplet.stderr().all().join("\n"))
+                    })?;
                 end = Instant::now() + TRAFFIC;
                 ticks.reset();
             }
@@ -171,7 +222,12 @@ async fn traffic(users: &Collection<Document>, oplet: &RunningOplet) -> Result<u
     }
     let last = usize::try_from(complete)? - 1;
     let came = timeout(END_TIMEOUT, oplet.stdout().line(last)).await;
-    came.with_context(|| format!("{} of {complete} documents came", oplet.stdout().all().len()))?;
+    came.with_context(|| {
+        format!(
+            "{} of {complete} documents came",
+            oplet.stdout().all().len()
+        )
+    })?;
     // Gives what is printed beside us the time for its last line.
     sleep(Duration::from_millis(50)).await;
     Ok(complete)
@@ -179,8 +235,13 @@ async fn traffic(users: &Collection<Document>, oplet: &RunningOplet) -> Result<u
 
 /// The server's present position, as `--since` takes it.
 async fn position(client: &Client) -> Result<String> {
-    let reply = client.database("admin").run_command(doc! { "hello": 1 }).await?;
-    let time = reply.get_timestamp("operationTime").context("the server tells no position")?;
+    let reply = client
+        .database("admin")
+        .run_command(doc! { "hello": 1 })
+        .await?;
+    let time = reply
+        .get_timestamp("operationTime")
+        .context("the server tells no position")?;
     Ok(format!("{}:{}", time.time, time.increment))
 }
 
@@ -189,7 +250,11 @@ fn oplet_binary() -> Result<PathBuf> {
         return Ok(path.into());
     }
     let path = env::current_exe()?.with_file_name("oplet");
-    ensure!(path.is_file(), "there is no {}: run `make demo`, which builds it", path.display());
+    ensure!(
+        path.is_file(),
+        "there is no {}: run `make demo`, which builds it",
+        path.display()
+    );
     Ok(path)
 }
 
@@ -215,10 +280,15 @@ impl Summary {
     fn parse(line: &str) -> Option<Self> {
         let (_, counts) = line.split_once("ops: ")?;
         let count = |name| {
-            let words = counts.split(", ").find_map(|part| part.trim_end().strip_suffix(name));
+            let words = counts
+                .split(", ")
+                .find_map(|part| part.trim_end().strip_suffix(name));
             words?.trim().parse().ok()
         };
-        Some(Self { read: count("read")?, emitted: count("emitted")? })
+        Some(Self {
+            read: count("read")?,
+            emitted: count("emitted")?,
+        })
     }
 }
 
@@ -228,8 +298,15 @@ mod tests {
 
     #[test]
     fn the_summary_is_found_in_a_log_line() {
-        let line = "2024-05-01T10:00:00Z  INFO ops: 40 read, 10 kept, 10 handled, 9 emitted, 0 failed";
-        assert_eq!(Summary::parse(line), Some(Summary { read: 40, emitted: 9 }));
+        let line =
+            "2024-05-01T10:00:00Z  INFO ops: 40 read, 10 kept, 10 handled, 9 emitted, 0 failed";
+        assert_eq!(
+            Summary::parse(line),
+            Some(Summary {
+                read: 40,
+                emitted: 9
+            })
+        );
         assert_eq!(Summary::parse("INFO stream opened"), None);
         assert_eq!(Summary::parse("ops: many read"), None);
     }

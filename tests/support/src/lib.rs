@@ -5,8 +5,9 @@
 //! - [`replica_set`]: [`ReplicaSet`], a real mongod on a free port in a
 //!   temporary folder, gone with its owner however that one ends
 //! - [`process`]: [`Oplet`], the built binary with its output captured by line
+//! - [`lines`]: [`Lines`](lines::Lines), its output
 //! - [`guests`]: [`guest`], modules compiled by `scripts/build-guests`, and
-//!   [`wat`], modules written by hand
+//!   [`wat()`], modules written by hand
 //! - [`history`]: [`History`], seeded random writes of every kind
 //! - [`wait`]: [`eventually`], instead of sleeping
 //! - [`workspace`]: where the checkout and its build output lie
@@ -15,19 +16,25 @@
 
 #![forbid(unsafe_code)]
 
+mod guarded;
 pub mod guests;
 pub mod history;
 mod keeper;
+pub mod lines;
 mod mongod;
 pub mod names;
+pub mod options;
 pub mod process;
 pub mod replica_set;
+pub mod signal;
 pub mod wait;
 pub mod workspace;
 
 pub use guests::{guest, wat};
 pub use history::History;
 pub use names::database_name;
-pub use process::{Oplet, RunningOplet, Signal};
-pub use replica_set::{Mode, Options, ReplicaSet};
+pub use options::{Mode, Options};
+pub use process::{Oplet, RunningOplet};
+pub use replica_set::ReplicaSet;
+pub use signal::Signal;
 pub use wait::eventually;

@@ -1,17 +1,18 @@
 //! The built `oplet` binary as a child process, with its output by the line.
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
+
+use crate::guarded::GuardedChild;
+use crate::lines::Lines;
+use crate::signal::Signal;
 
 /// Pause between two looks at a process that is to end.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -39,50 +40,14 @@ pub struct Oplet {
     stdout_lines_max: usize,
 }
 
-/// A signal, as `kill` names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
-    /// SIGTERM
-    Terminate,
-    /// SIGINT
-    Interrupt,
-    /// SIGHUP
-    HangUp,
-    /// SIGKILL
-    Kill,
-    /// SIGSTOP
-    Stop,
-    /// SIGCONT
-    Continue,
-}
-
 /// A running `oplet`. Dropping it kills and reaps it; when our own process ends
 /// without that, a guard kills it.
 #[derive(Debug)]
 pub struct RunningOplet {
-    process: Mutex<Process>,
+    process: Mutex<GuardedChild>,
     id: u32,
     stdout: Lines,
     stderr: Lines,
-}
-
-#[derive(Debug)]
-struct Process {
-    child: Child,
-    /// A shell that kills the child once the pipe to it closes.
-    guard: Child,
-    status: Option<ExitStatus>,
-}
-
-/// What a child has written to one of its outputs, by the line, kept from the
-/// first on. Bytes that are not UTF-8 are replaced.
-#[derive(Clone, Debug)]
-pub struct Lines(watch::Receiver<Written>);
-
-#[derive(Debug, Default)]
-struct Written {
-    lines: Vec<String>,
-    is_complete: bool,
 }
 
 // === impl Oplet ===
@@ -156,40 +121,13 @@ impl Oplet {
             self.stdout_lines_max,
         );
         let stderr = Lines::read(child.stderr.take().expect("stderr is a pipe"), usize::MAX);
-        let guard = match guard(id) {
-            Ok(guard) => guard,
-            Err(error) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(error);
-            }
-        };
-        let process = Mutex::new(Process {
-            child,
-            guard,
-            status: None,
-        });
+        let process = Mutex::new(GuardedChild::new(child)?);
         Ok(RunningOplet {
             process,
             id,
             stdout,
             stderr,
         })
-    }
-}
-
-// === impl Signal ===
-
-impl Signal {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Terminate => "TERM",
-            Self::Interrupt => "INT",
-            Self::HangUp => "HUP",
-            Self::Kill => "KILL",
-            Self::Stop => "STOP",
-            Self::Continue => "CONT",
-        }
     }
 }
 
@@ -268,12 +206,7 @@ impl RunningOplet {
             "oplet has ended; {}",
             self.last_words()
         );
-        // The shell's own kill: the standard library sends SIGKILL only.
-        let sent = Command::new("sh")
-            .args(["-c", "kill -s $0 $1", signal.name(), &self.id.to_string()])
-            .status();
-        ensure!(sent?.success(), "cannot send {signal:?} to oplet");
-        Ok(())
+        signal.send(self.id)
     }
 
     /// Waits for the end; gives the exit code, or 128 plus the number of the
@@ -346,99 +279,6 @@ impl RunningOplet {
             "its last words:\n{}",
             lines[lines.len().saturating_sub(20)..].join("\n")
         )
-    }
-}
-
-impl Drop for RunningOplet {
-    fn drop(&mut self) {
-        let process = self
-            .process
-            .get_mut()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        if process.status.is_none() {
-            // Errors would mean that it has ended by itself.
-            let _ = process.child.kill();
-            process.dismiss_guard();
-            let _ = process.child.wait();
-        }
-    }
-}
-
-// === impl Process ===
-
-impl Process {
-    fn poll(&mut self) -> Result<Option<ExitStatus>> {
-        if self.status.is_none() {
-            self.status = self.child.try_wait()?;
-            if self.status.is_some() {
-                self.dismiss_guard();
-            }
-        }
-        Ok(self.status)
-    }
-
-    /// Ends the guard before its target's id can belong to somebody else.
-    fn dismiss_guard(&mut self) {
-        let _ = self.guard.kill();
-        let _ = self.guard.wait();
-    }
-}
-
-/// Starts the shell that waits for our end, to end `target` then.
-fn guard(target: u32) -> Result<Child> {
-    Command::new("sh")
-        .args([
-            "-c",
-            "trap '' INT TERM HUP QUIT; read -r _; kill -s KILL $0",
-            &target.to_string(),
-        ])
-        .process_group(0)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .context("cannot start `sh`")
-}
-
-// === impl Lines ===
-
-impl Lines {
-    fn read(output: impl Read + Send + 'static, lines_max: usize) -> Self {
-        let (sender, receiver) = watch::channel(Written::default());
-        thread::spawn(move || {
-            // Dropped before we say that we are complete: it is the child's pipe.
-            for line in BufReader::new(output)
-                .split(b'\n')
-                .map_while(Result::ok)
-                .take(lines_max)
-            {
-                let line = String::from_utf8_lossy(&line).into_owned();
-                sender.send_modify(|written| written.lines.push(line));
-            }
-            sender.send_modify(|written| written.is_complete = true);
-        });
-        Self(receiver)
-    }
-
-    /// All lines so far.
-    pub fn all(&self) -> Vec<String> {
-        self.0.borrow().lines.clone()
-    }
-
-    /// Waits for the line of this index, counted from 0; `None` when the output
-    /// ends before it. Safe to cancel.
-    pub async fn line(&self, index: usize) -> Option<String> {
-        let mut receiver = self.0.clone();
-        let written = receiver
-            .wait_for(|written| written.is_complete || written.lines.len() > index)
-            .await;
-        written.ok()?.lines.get(index).cloned()
-    }
-
-    async fn complete(&self) {
-        let mut receiver = self.0.clone();
-        // An error means that the reading thread is gone, and so complete.
-        let _ = receiver.wait_for(|written| written.is_complete).await;
     }
 }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use bson::{Document, doc};
 use mongodb::{Client, Collection};
-use oplet_testkit::process::Lines;
+use oplet_testkit::lines::Lines;
 use oplet_testkit::{Oplet, Options, ReplicaSet, RunningOplet, Signal, guest};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, interval, sleep, timeout};

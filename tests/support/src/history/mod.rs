@@ -1,24 +1,30 @@
 //! Seeded random histories: every kind of write that a tail can meet, the same
 //! ones for the same seed.
 //!
-//! The writes go out in raw commands of up to [`COMMAND_OPS`] statements, so
+//! The writes go out in raw commands of up to 100 statements, so
 //! that 10,000 of them take seconds. Statements are unordered, which a mongod
 //! still runs one after the other, but goes on after one it refuses: a random
 //! `$inc` now and then meets a string, and nobody has to model the documents to
 //! avoid that. Refused statements are counted in the [`Report`].
 //!
-//! - [`documents`]: random values and documents
-//! - [`updates`]: random updates of them
+//! - `documents`: random values and documents
+//! - `updates`: random updates of them
+//! - `transaction`: transactions over two collections
+//! - `command`: sending statements, counting what the server refuses
 
+mod command;
 mod documents;
+mod transaction;
 mod updates;
 
 use std::env;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use bson::{Bson, Document, doc};
 use fastrand::Rng;
-use mongodb::{Client, ClientSession};
+use mongodb::Client;
+
+use command::{Verb, send};
 
 /// Statements in one command, at most.
 const COMMAND_OPS: usize = 100;
@@ -59,7 +65,7 @@ pub struct Report {
     pub refused: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Collection {
     name: &'static str,
     ids: Vec<Bson>,
@@ -110,7 +116,7 @@ impl History {
         self
     }
 
-    /// The namespaces it writes to. A rename moves one to `db.NAME_old_N`.
+    /// The namespaces it writes to. A rename moves one to `NAME_old_0` or `_1`.
     pub fn namespaces(&self) -> Vec<String> {
         self.collections
             .iter()
@@ -137,7 +143,7 @@ impl History {
                 0..10 => self.insert(client, at, count.div_ceil(3)).await?,
                 10..18 => self.delete(client, at, count.div_ceil(10)).await?,
                 18..26 => self.transaction(client, count.min(20)).await?,
-                26..28 if self.includes_ddl => self.drop_or_rename(client, at).await?,
+                26..31 if self.includes_ddl => self.drop_or_rename(client, at).await?,
                 _ => self.update(client, at, count).await?,
             }
         }
@@ -146,9 +152,7 @@ impl History {
 
     async fn insert(&mut self, client: &Client, at: usize, count: usize) -> Result<()> {
         let documents: Vec<Document> = (0..count).map(|_| self.new_document(at)).collect();
-        let reply = self
-            .command(client, None, "insert", at, "documents", documents)
-            .await?;
+        let reply = self.send(client, Verb::Insert, at, documents).await?;
         self.report.inserts += reply.accepted;
         Ok(())
     }
@@ -160,9 +164,7 @@ impl History {
                 deletes.push(doc! { "q": { "_id": id }, "limit": 1 });
             }
         }
-        let reply = self
-            .command(client, None, "delete", at, "deletes", deletes)
-            .await?;
+        let reply = self.send(client, Verb::Delete, at, deletes).await?;
         self.report.deletes += reply.accepted;
         Ok(())
     }
@@ -189,9 +191,7 @@ impl History {
                 statements.push(doc! { "q": { "_id": id }, "u": updates::update(&mut self.rng) });
             }
         }
-        let reply = self
-            .command(client, None, "update", at, "updates", statements)
-            .await?;
+        let reply = self.send(client, Verb::Update, at, statements).await?;
         let taken = |indexes: &[usize]| {
             indexes
                 .iter()
@@ -204,78 +204,6 @@ impl History {
         Ok(())
     }
 
-    /// A transaction over two collections; one in five is aborted.
-    async fn transaction(&mut self, client: &Client, count: usize) -> Result<()> {
-        let before = self.report.clone();
-        let ids_before: Vec<Vec<Bson>> = self
-            .collections
-            .iter()
-            .map(|collection| collection.ids.clone())
-            .collect();
-        let mut session = client.start_session().await?;
-        session.start_transaction().await?;
-        for part in 0..2 {
-            let at = (part + self.rng.usize(..2)) % self.collections.len();
-            let documents: Vec<Document> = (0..count.div_ceil(2))
-                .map(|_| self.new_document(at))
-                .collect();
-            let inserted = self
-                .command(
-                    client,
-                    Some(&mut session),
-                    "insert",
-                    at,
-                    "documents",
-                    documents,
-                )
-                .await?;
-            self.report.inserts += inserted.accepted;
-            // Statements that no document can refuse: a refusal aborts the transaction.
-            let value = documents::value(&mut self.rng, 2);
-            let id = self.pick_id(at);
-            let update = doc! { "q": { "_id": id }, "u": { "$set": { "last": value } } };
-            let updated = self
-                .command(
-                    client,
-                    Some(&mut session),
-                    "update",
-                    at,
-                    "updates",
-                    vec![update],
-                )
-                .await?;
-            self.report.updates += updated.accepted;
-            if let Some(id) = self.take_id(at) {
-                let delete = doc! { "q": { "_id": id }, "limit": 1 };
-                let deleted = self
-                    .command(
-                        client,
-                        Some(&mut session),
-                        "delete",
-                        at,
-                        "deletes",
-                        vec![delete],
-                    )
-                    .await?;
-                self.report.deletes += deleted.accepted;
-            }
-        }
-        if self.rng.usize(..5) == 0 {
-            session.abort_transaction().await?;
-            for (collection, ids) in self.collections.iter_mut().zip(ids_before) {
-                collection.ids = ids;
-            }
-            self.report = Report {
-                aborted: before.aborted + 1,
-                ..before
-            };
-        } else {
-            session.commit_transaction().await?;
-            self.report.transactions += 1;
-        }
-        Ok(())
-    }
-
     async fn drop_or_rename(&mut self, client: &Client, at: usize) -> Result<()> {
         let name = self.collections[at].name;
         if self.rng.bool() {
@@ -285,8 +213,8 @@ impl History {
                 .await?;
         } else {
             self.renamed += 1;
-            // Every third lands on an earlier one and drops it.
-            let target = format!("{}.{name}_old_{}", self.database, self.renamed / 3);
+            // Two names only, so that most land on an earlier one and drop it.
+            let target = format!("{}.{name}_old_{}", self.database, self.renamed % 2);
             let source = format!("{}.{name}", self.database);
             let rename = doc! { "renameCollection": source, "to": target, "dropTarget": true };
             client.database("admin").run_command(rename).await?;
@@ -296,45 +224,17 @@ impl History {
         Ok(())
     }
 
-    /// Sends one command of statements.
-    async fn command(
+    async fn send(
         &mut self,
         client: &Client,
-        session: Option<&mut ClientSession>,
-        verb: &str,
+        verb: Verb,
         at: usize,
-        field: &str,
         statements: Vec<Document>,
-    ) -> Result<Reply> {
-        let count = statements.len();
-        if count == 0 {
-            return Ok(Reply::default());
-        }
+    ) -> Result<command::Reply> {
         let database = client.database(&self.database);
-        let command = doc! { verb: self.collections[at].name, field: statements, "ordered": false };
-        let is_transaction = session.is_some();
-        let action = database.run_command(command);
-        let reply = match session {
-            Some(session) => action.session(session).await,
-            None => action.await,
-        };
-        let reply = reply.with_context(|| format!("cannot run `{verb}` of {count} statements"))?;
-        let mut refused = Vec::new();
-        for error in reply.get_array("writeErrors").into_iter().flatten() {
-            let error = error
-                .as_document()
-                .context("a write error is no document")?;
-            ensure!(
-                !is_transaction,
-                "the server refused a statement of a transaction: {error}"
-            );
-            refused.push(usize::try_from(error.get_i32("index")?)?);
-        }
-        self.report.refused += refused.len();
-        Ok(Reply {
-            accepted: count - refused.len(),
-            refused,
-        })
+        let reply = send(&database, None, verb, self.collections[at].name, statements).await?;
+        self.report.refused += reply.refused.len();
+        Ok(reply)
     }
 
     /// A document that is not there yet, whose `_id` is known from now on.
@@ -359,13 +259,6 @@ impl History {
         let ids = &mut self.collections[at].ids;
         (!ids.is_empty()).then(|| ids.swap_remove(self.rng.usize(..ids.len())))
     }
-}
-
-/// Which of a command's statements the server took.
-#[derive(Default)]
-struct Reply {
-    accepted: usize,
-    refused: Vec<usize>,
 }
 
 impl Report {

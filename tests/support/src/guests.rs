@@ -12,9 +12,14 @@ use crate::workspace;
 /// # Errors
 /// When it has not been built; the message names the command that does.
 pub fn guest(name: &str) -> Result<PathBuf> {
-    let path = workspace::target_dir()
-        .join("guest")
-        .join(format!("{name}.wasm"));
+    let file = format!("guest/{name}.wasm");
+    let here = workspace::target_dir().join(&file);
+    // The build of the guests has one place, wherever cargo was told to build the host.
+    let path = if here.is_file() {
+        here
+    } else {
+        workspace::root().join("target").join(file)
+    };
     ensure!(
         path.is_file(),
         "the guest `{name}` is not at {}: run scripts/build-guests",

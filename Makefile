@@ -1,0 +1,31 @@
+# What people type. Everything a target needs is set up on the way, and skipped
+# when it is there: see scripts/setup.
+
+CARGO ?= cargo
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench lint setup guests
+
+help: ## show this list
+	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: setup guests ## run a handler on a throwaway MongoDB and watch it for five seconds
+	@$(CARGO) build -p oplet -p oplet-testkit --bin oplet --bin demo
+	@$(TARGET_DIR)/debug/demo
+
+test: setup guests ## run every test
+	$(CARGO) test --workspace
+
+bench: setup guests ## measure against the driver's bare cursor loop
+	$(CARGO) bench -p oplet
+
+lint: ## check the format and run clippy
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+setup: ## get a mongod and the wasm target, if missing
+	@scripts/setup
+
+guests: setup
+	@scripts/build-guests

@@ -1,0 +1,59 @@
+//! What kind of MongoDB to start.
+
+/// The name of the replica set.
+pub const REPLICA_SET_NAME: &str = "rs0";
+
+/// What kind of deployment to start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// A replica set of one member, initiated, with a writable primary.
+    ReplicaSet,
+    /// Started as a member of a replica set that was never initiated.
+    Uninitiated,
+    /// Started without `--replSet`: no oplog, no change streams.
+    Standalone,
+}
+
+/// How to start a [`ReplicaSet`](crate::ReplicaSet).
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What kind of deployment.
+    pub mode: Mode,
+    /// Upper bound of the oplog; it takes disk space only as it fills.
+    pub oplog_megabytes: u32,
+    /// The storage engine's cache; 0.25 is the least mongod takes.
+    pub cache_gigabytes: f32,
+    /// More arguments for mongod, e.g. `--setParameter`, `periodicNoopIntervalSecs=1`.
+    pub arguments: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            mode: Mode::ReplicaSet,
+            oplog_megabytes: 512,
+            cache_gigabytes: 0.25,
+            arguments: Vec::new(),
+        }
+    }
+}
+
+/// The arguments of mongod, but for its data folder.
+pub(crate) fn arguments(options: &Options, port: u16) -> Vec<String> {
+    let mut arguments = vec![
+        format!("--port={port}"),
+        "--bind_ip=127.0.0.1".into(),
+        // Its socket would lie in /tmp, outside our folder.
+        "--nounixsocket".into(),
+        format!("--wiredTigerCacheSizeGB={}", options.cache_gigabytes),
+        // Failpoints, for tests of errors that do not come by themselves.
+        "--setParameter=enableTestCommands=1".into(),
+        "--setParameter=diagnosticDataCollectionEnabled=false".into(),
+    ];
+    if options.mode != Mode::Standalone {
+        arguments.push(format!("--replSet={REPLICA_SET_NAME}"));
+        arguments.push(format!("--oplogSize={}", options.oplog_megabytes));
+    }
+    arguments.extend(options.arguments.iter().cloned());
+    arguments
+}

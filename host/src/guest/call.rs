@@ -4,9 +4,7 @@ use std::mem;
 use std::sync::Arc;
 
 use oplet_sdk::abi::export;
-use wasmtime::{
-    Store, Trap, TypedFunc, UpdateDeadline, WasmBacktrace, WasmParams, WasmResults,
-};
+use wasmtime::{Store, Trap, TypedFunc, UpdateDeadline, WasmBacktrace, WasmParams, WasmResults};
 
 use super::backtrace;
 use super::engine::{ticks, whole_ticks};
@@ -78,7 +76,7 @@ impl Caller {
     #[cold]
     pub(super) fn trapped(&mut self, error: &wasmtime::Error) -> GuestError {
         let limits = self.module.engine().limits();
-        let refused = self.store.data().limiter.refused_bytes();
+        let refused = self.store.data().limiter.refused();
         let (class, message) = if let Some(host) = error.downcast_ref::<HostTrap>() {
             let class = match host {
                 HostTrap::Exit(code) => Class::Exit(*code),
@@ -95,11 +93,11 @@ impl Caller {
                     Class::StackOverflow,
                     format!("used more than {} bytes of stack", limits.stack_bytes),
                 ),
-                (trap, Some(bytes)) => (
+                (trap, Some(refused)) => (
                     Class::MemoryLimit,
                     format!(
-                        "wanted {bytes} bytes of memory, more than the limit of {}: {trap}",
-                        limits.memory_bytes
+                        "wanted {} bytes of memory, more than the limit of {}: {trap}",
+                        refused.bytes, refused.limit
                     ),
                 ),
                 (trap, None) => (Class::Trap, trap.to_string()),
@@ -224,7 +222,11 @@ impl Region {
             if ptr == 0 {
                 continue;
             }
-            let memory = caller.store.data().memory.expect("an instance has a memory");
+            let memory = caller
+                .store
+                .data()
+                .memory
+                .expect("an instance has a memory");
             let size = memory.data_size(&caller.store) as u64;
             if u64::from(ptr) + u64::from(wanted) > size {
                 return Err(caller.bad_return(format!(

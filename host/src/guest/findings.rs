@@ -189,11 +189,7 @@ impl fmt::Display for Finding {
                 ),
             },
             Self::SeveralVersions { markers } => {
-                write!(
-                    f,
-                    "speaks several ABI versions: `{}`",
-                    markers.join("`, `")
-                )
+                write!(f, "speaks several ABI versions: `{}`", markers.join("`, `"))
             }
             Self::UnknownVersion { marker } => {
                 write!(f, "speaks an ABI version unknown to this host: `{marker}`")
@@ -213,7 +209,10 @@ impl fmt::Display for Finding {
                 name,
                 expected,
                 found,
-            } => write!(f, "import `{module}.{name}` is {found}, expected {expected}"),
+            } => write!(
+                f,
+                "import `{module}.{name}` is {found}, expected {expected}"
+            ),
             Self::SharedMemory => f.write_str("its memory is shared between threads"),
             Self::SeveralMemories { count } => write!(f, "it has {count} memories"),
             Self::InitialMemory { bytes, limit } => write!(
@@ -269,6 +268,9 @@ fn unknown_import_hint(module: &str, name: &str) -> Option<String> {
         "a function that was declared but never linked in: link its library, or remove the call"
             .into()
     } else {
-        format!("a module can import from `{IMPORT_MODULE}` and `{}`", wasi::MODULE)
+        format!(
+            "a module can import from `{IMPORT_MODULE}` and `{}`",
+            wasi::MODULE
+        )
     })
 }

@@ -363,7 +363,8 @@ impl Instance {
                     data.len()
                 )
             })?;
-        raw::validate(document).map_err(|error| format!("answered {len} bytes that are {error}"))?;
+        raw::validate(document)
+            .map_err(|error| format!("answered {len} bytes that are {error}"))?;
         Ok(document)
     }
 }

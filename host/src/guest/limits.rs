@@ -59,7 +59,16 @@ pub(super) struct Limiter {
     memory_bytes: usize,
     table_elements: usize,
     tables: usize,
-    refused_bytes: Option<usize>,
+    refused: Option<RefusedGrowth>,
+}
+
+/// Growth of the memory that was not granted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RefusedGrowth {
+    /// Bytes that the memory would have had.
+    pub(super) bytes: usize,
+    /// Bytes that it may have: the host's limit, or the memory's own maximum if that is less.
+    pub(super) limit: usize,
 }
 
 impl Limiter {
@@ -68,18 +77,18 @@ impl Limiter {
             memory_bytes: limits.memory_bytes,
             table_elements: limits.table_elements,
             tables: limits.tables,
-            refused_bytes: None,
+            refused: None,
         }
     }
 
-    /// How large the memory would have become when growth was refused last.
-    pub(super) fn refused_bytes(&self) -> Option<usize> {
-        self.refused_bytes
+    /// The growth that was refused last in this call.
+    pub(super) fn refused(&self) -> Option<RefusedGrowth> {
+        self.refused
     }
 
     /// Forgets an earlier refusal: the guest has lived with it.
     pub(super) fn begin_call(&mut self) {
-        self.refused_bytes = None;
+        self.refused = None;
     }
 }
 
@@ -93,7 +102,10 @@ impl wasmtime::ResourceLimiter for Limiter {
         let limit = maximum.map_or(self.memory_bytes, |own| own.min(self.memory_bytes));
         let allowed = desired <= limit;
         if !allowed {
-            self.refused_bytes = Some(desired);
+            self.refused = Some(RefusedGrowth {
+                bytes: desired,
+                limit,
+            });
         }
         Ok(allowed)
     }

@@ -23,6 +23,7 @@
 mod backtrace;
 mod cache_directory;
 mod call;
+mod contents;
 mod engine;
 mod error;
 mod findings;
@@ -36,8 +37,11 @@ mod module;
 mod pipeline;
 mod signature;
 mod state;
+mod stdio;
 mod wasi;
 
+#[cfg(test)]
+mod tests;
 
 pub use engine::{Engine, Options};
 pub use error::{Class, Error, Failure, GuestError};

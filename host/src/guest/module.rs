@@ -54,12 +54,21 @@ impl Module {
             return Err(refused(Inspection::new(wasm, engine.limits()).findings));
         }
         let invalid = |error: wasmtime::Error| {
-            refused(vec![Finding::Invalid {
-                message: format!("{error:#}"),
-            }])
+            // The validator's own words are shorter than the compiler's.
+            let findings = Inspection::new(wasm, engine.limits()).findings;
+            refused(if findings.is_empty() {
+                vec![Finding::Invalid {
+                    message: format!("{error:#}"),
+                }]
+            } else {
+                findings
+            })
         };
         let compiled = wasmtime::Module::from_binary(engine.wasmtime(), wasm).map_err(invalid)?;
-        let pre = engine.linker().instantiate_pre(&compiled).map_err(invalid)?;
+        let pre = engine
+            .linker()
+            .instantiate_pre(&compiled)
+            .map_err(invalid)?;
 
         let name: Arc<str> = name.into();
         Ok(Self {

@@ -131,7 +131,8 @@ fn stage(number: usize, element: Element<'_>) -> Result<RawDocumentBuf, Pipeline
             "uses `{code}`, which runs code on the server"
         )));
     }
-    if let Some(reason) = loses_id(operator, body).map_err(|error| refused(format!("is {error}")))?
+    if let Some(reason) =
+        loses_id(operator, body).map_err(|error| refused(format!("is {error}")))?
     {
         return Err(refused(reason));
     }
@@ -214,7 +215,12 @@ mod tests {
     fn check(answer: Document) -> Result<Vec<Document>, String> {
         let bytes = RawDocumentBuf::try_from(&answer).unwrap().into_bytes();
         stages(&bytes)
-            .map(|stages| stages.iter().map(|stage| stage.to_document().unwrap()).collect())
+            .map(|stages| {
+                stages
+                    .iter()
+                    .map(|stage| Document::try_from(stage.clone()).unwrap())
+                    .collect()
+            })
             .map_err(|refused| refused.to_string())
     }
 
@@ -245,20 +251,44 @@ mod tests {
             (doc! {}, "not exactly one field"),
             (doc! {"$match": {}, "$set": {}}, "not exactly one field"),
             (doc! {"match": {}}, "does not begin with `$`"),
-            (doc! {"$replaceRoot": {"newRoot": "$fullDocument"}}, "replaces the event"),
+            (
+                doc! {"$replaceRoot": {"newRoot": "$fullDocument"}},
+                "replaces the event",
+            ),
             (doc! {"$replaceWith": "$fullDocument"}, "replaces the event"),
-            (doc! {"$changeStreamSplitLargeEvent": {}}, "added by the host"),
+            (
+                doc! {"$changeStreamSplitLargeEvent": {}},
+                "added by the host",
+            ),
             (doc! {"$project": {"_id": 0}}, "drops the event's `_id`"),
-            (doc! {"$project": {"_id": false, "ns": 1}}, "drops the event's `_id`"),
-            (doc! {"$project": {"_id": "$ns"}}, "changes the event's `_id`"),
-            (doc! {"$project": {"_id._data": 0}}, "drops the event's `_id`"),
+            (
+                doc! {"$project": {"_id": false, "ns": 1}},
+                "drops the event's `_id`",
+            ),
+            (
+                doc! {"$project": {"_id": "$ns"}},
+                "changes the event's `_id`",
+            ),
+            (
+                doc! {"$project": {"_id._data": 0}},
+                "drops the event's `_id`",
+            ),
             (doc! {"$unset": "_id"}, "drops the event's `_id`"),
             (doc! {"$unset": ["a", "_id"]}, "drops the event's `_id`"),
             (doc! {"$set": {"_id": 1}}, "changes the event's `_id`"),
-            (doc! {"$addFields": {"_id._data": 1}}, "changes the event's `_id`"),
+            (
+                doc! {"$addFields": {"_id._data": 1}},
+                "changes the event's `_id`",
+            ),
             (doc! {"$match": {"$where": "1"}}, "uses `$where`"),
-            (doc! {"$match": {"$or": [{"a": 1}, {"$expr": {"$function": {}}}]}}, "uses `$function`"),
-            (doc! {"$set": {"x": {"$accumulator": {}}}}, "uses `$accumulator`"),
+            (
+                doc! {"$match": {"$or": [{"a": 1}, {"$expr": {"$function": {}}}]}},
+                "uses `$function`",
+            ),
+            (
+                doc! {"$set": {"x": {"$accumulator": {}}}},
+                "uses `$accumulator`",
+            ),
         ] {
             let error = check(doc! {"pipeline": [{"$match": {}}, stage]}).unwrap_err();
             assert!(error.contains("stage 1"), "{error}");

@@ -8,7 +8,8 @@ use std::time::Duration;
 use wasmtime::Memory;
 
 use super::limits::{Limiter, Limits};
-use super::log::{Log, Stdio};
+use super::log::Log;
+use super::stdio::Stdio;
 
 /// Which call is under way. Some imports make sense in some of them only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +90,7 @@ impl State {
             reason: None,
             retry_after: None,
             counters: Counters::default(),
-            stdio: Stdio::new(limits.log_line_bytes),
+            stdio: Stdio::default(),
             log,
             waited: Duration::ZERO,
         }

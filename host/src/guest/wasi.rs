@@ -13,10 +13,10 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use wasmtime::{Caller, Linker, Val};
 
-use super::log::Stream;
 use super::memory::{read_u32, slice, slice_mut, split, write};
 use super::signature::Signature;
 use super::state::{HostTrap, State, trap};
+use super::stdio::Stream;
 
 /// The module that the functions are imported from.
 pub(super) const MODULE: &str = "wasi_snapshot_preview1";
@@ -144,7 +144,10 @@ fn none_of_them(
 fn clock(id: u32) -> Option<u64> {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     let nanoseconds = match id {
-        0 => SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_nanos(),
+        0 => SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .ok()?
+            .as_nanos(),
         // Monotonic, and the two of processor time, which nobody keeps for a guest.
         1..=3 => START.elapsed().as_nanos(),
         _ => return None,

@@ -1,0 +1,261 @@
+//! One call into a guest: its deadline before, and what became of it after.
+
+use std::mem;
+use std::sync::Arc;
+
+use oplet_sdk::abi::export;
+use wasmtime::{Store, Trap, TypedFunc, UpdateDeadline, WasmBacktrace, WasmParams, WasmResults};
+
+use super::backtrace;
+use super::engine::{ticks, whole_ticks};
+use super::error::{Class, Failure, GuestError};
+use super::module::Module;
+use super::state::{HostTrap, Phase, State};
+
+/// A store and all that a call needs besides the function.
+pub(super) struct Caller {
+    pub(super) store: Store<State>,
+    pub(super) module: Module,
+    ticks_per_call: u64,
+    is_dead: bool,
+}
+
+impl Caller {
+    /// Makes a store whose limits stand before anything of the guest runs in it.
+    pub(super) fn new(module: &Module, sinks: &Arc<[String]>) -> Self {
+        let limits = module.engine().limits();
+        let state = State::new(limits, module.log().clone(), sinks.clone());
+        let mut store = Store::new(module.engine().wasmtime(), state);
+        store.limiter(|state| &mut state.limiter);
+        store.epoch_deadline_callback(|mut context| {
+            // Only here, at the deadline, is the time given back that the host spent waiting.
+            let waited = mem::take(&mut context.data_mut().waited);
+            Ok(match whole_ticks(waited) {
+                0 => UpdateDeadline::Interrupt,
+                ticks => UpdateDeadline::Continue(ticks),
+            })
+        });
+        Self {
+            store,
+            module: module.clone(),
+            ticks_per_call: ticks(limits.call_time),
+            is_dead: false,
+        }
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        self.is_dead
+    }
+
+    /// Arms the deadline for what the caller runs next by other means than [`call`](Self::call).
+    #[inline]
+    pub(super) fn begin(&mut self, phase: Phase) {
+        self.store.data_mut().begin_call(phase);
+        self.store.set_epoch_deadline(self.ticks_per_call);
+    }
+
+    /// Calls a function of the guest. When that fails, the instance is dead.
+    #[inline]
+    pub(super) fn call<P: WasmParams, R: WasmResults>(
+        &mut self,
+        phase: Phase,
+        function: &TypedFunc<P, R>,
+        params: P,
+    ) -> Result<R, GuestError> {
+        if self.is_dead {
+            return Err(self.ended(phase));
+        }
+        self.begin(phase);
+        match function.call(&mut self.store, params) {
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(self.trapped(&error)),
+        }
+    }
+
+    /// Tells what ended a call, by the type of the error, never by its text.
+    #[cold]
+    pub(super) fn trapped(&mut self, error: &wasmtime::Error) -> GuestError {
+        let limits = self.module.engine().limits();
+        let refused = self.store.data().limiter.refused();
+        let (class, message) = if let Some(host) = error.downcast_ref::<HostTrap>() {
+            let class = match host {
+                HostTrap::Exit(code) => Class::Exit(*code),
+                HostTrap::Message(_) => Class::Trap,
+            };
+            (class, host.to_string())
+        } else if let Some(trap) = error.downcast_ref::<Trap>() {
+            match (trap, refused) {
+                (Trap::Interrupt, _) => (
+                    Class::Deadline,
+                    format!("took longer than {:?}", limits.call_time),
+                ),
+                (Trap::StackOverflow, _) => (
+                    Class::StackOverflow,
+                    format!("used more than {} bytes of stack", limits.stack_bytes),
+                ),
+                (trap, Some(refused)) => (
+                    Class::MemoryLimit,
+                    format!(
+                        "wanted {} bytes of memory, more than the limit of {}: {trap}",
+                        refused.bytes, refused.limit
+                    ),
+                ),
+                (trap, None) => (Class::Trap, trap.to_string()),
+            }
+        } else {
+            (Class::Instantiation, format!("{error:#}"))
+        };
+        let backtrace = error
+            .downcast_ref::<WasmBacktrace>()
+            .map(backtrace::frames)
+            .unwrap_or_default();
+        let mut failure = self.failure(class, message);
+        failure.backtrace = backtrace;
+        // What the guest says about its own end is nearer to the cause than how it ended.
+        if let Some(reason) = self.store.data_mut().reason.take() {
+            failure.message = reason;
+        }
+        self.end();
+        GuestError::new(failure)
+    }
+
+    /// The guest answered what it may not: it cannot be trusted with another call.
+    #[cold]
+    pub(super) fn bad_return(&mut self, message: String) -> GuestError {
+        let failure = self.failure(Class::BadReturn, message);
+        self.end();
+        GuestError::new(failure)
+    }
+
+    /// A call that did not do what it should, on an instance that is as good as before.
+    #[cold]
+    pub(super) fn failed(&mut self, class: Class, message: String) -> GuestError {
+        self.store.data_mut().outputs.clear();
+        GuestError::new(self.failure(class, message))
+    }
+
+    #[cold]
+    fn ended(&mut self, phase: Phase) -> GuestError {
+        self.store.data_mut().phase = phase;
+        let message = "the instance ended with an earlier failure".to_owned();
+        GuestError::new(self.failure(Class::Ended, message))
+    }
+
+    fn end(&mut self) {
+        self.is_dead = true;
+        self.store.data_mut().outputs.clear();
+    }
+
+    fn failure(&mut self, class: Class, message: String) -> Failure {
+        let state = self.store.data_mut();
+        Failure {
+            module: self.module.shared_name().clone(),
+            version: self.module.shared_digest().clone(),
+            export: state.phase.export(),
+            class,
+            message,
+            stderr: state.stdio.take_tail(&state.log),
+            backtrace: Vec::new(),
+        }
+    }
+}
+
+/// The region of guest memory that inputs are written to. It is kept from op to op.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Region {
+    ptr: u32,
+    capacity: u32,
+}
+
+impl Region {
+    /// A region is never smaller: small ops of different length share one.
+    const BYTES_MIN: u32 = 4 << 10;
+    const ALIGNMENT: u32 = 8;
+
+    /// Writes an input, into the region if it is large enough, else into a new one.
+    ///
+    /// # Errors
+    /// [`Class::MemoryLimit`] when the module has no room for it; the instance stays usable. A trap
+    /// and a region that cannot be are as in [`Caller::call`].
+    #[inline]
+    pub(super) fn write(
+        &mut self,
+        caller: &mut Caller,
+        alloc: &TypedFunc<u32, u32>,
+        input: &[u8],
+    ) -> Result<(u32, u32), GuestError> {
+        if caller.is_dead {
+            return Err(caller.ended(Phase::Alloc));
+        }
+        if input.len() > self.capacity as usize {
+            self.grow(caller, alloc, input.len())?;
+        }
+        let state = caller.store.data();
+        let memory = state.memory.expect("an instance has a memory");
+        let start = self.ptr as usize;
+        // Memory never shrinks, so what was checked when the region was taken still holds.
+        memory.data_mut(&mut caller.store)[start..start + input.len()].copy_from_slice(input);
+        Ok((self.ptr, input.len() as u32))
+    }
+
+    #[cold]
+    fn grow(
+        &mut self,
+        caller: &mut Caller,
+        alloc: &TypedFunc<u32, u32>,
+        len: usize,
+    ) -> Result<(), GuestError> {
+        let limit = caller.module.engine().limits().memory_bytes;
+        let exact = match u32::try_from(len) {
+            Ok(exact) if len <= limit => exact,
+            _ => {
+                caller.begin(Phase::Alloc);
+                return Err(too_large(caller, len));
+            }
+        };
+        // With slack, so that ops that grow slowly do not ask each time.
+        let roomy = exact.saturating_add(exact / 2).max(Self::BYTES_MIN);
+        for wanted in [roomy, exact] {
+            // The old region is the guest's again from here on.
+            *self = Self::default();
+            let ptr = caller.call(Phase::Alloc, alloc, wanted)?;
+            if ptr == 0 {
+                continue;
+            }
+            let memory = caller
+                .store
+                .data()
+                .memory
+                .expect("an instance has a memory");
+            let size = memory.data_size(&caller.store) as u64;
+            if u64::from(ptr) + u64::from(wanted) > size {
+                return Err(caller.bad_return(format!(
+                    "`{}` answered {ptr} for {wanted} bytes, outside its memory of {size}",
+                    export::ALLOC
+                )));
+            }
+            if ptr % Self::ALIGNMENT != 0 {
+                return Err(caller.bad_return(format!(
+                    "`{}` answered {ptr}, which is not a multiple of {}",
+                    export::ALLOC,
+                    Self::ALIGNMENT
+                )));
+            }
+            *self = Self {
+                ptr,
+                capacity: wanted,
+            };
+            return Ok(());
+        }
+        Err(too_large(caller, len))
+    }
+}
+
+#[cold]
+fn too_large(caller: &mut Caller, len: usize) -> GuestError {
+    let limit = caller.module.engine().limits().memory_bytes;
+    caller.failed(
+        Class::MemoryLimit,
+        format!("an input of {len} bytes is too large for the module's memory limit of {limit}"),
+    )
+}

@@ -1,0 +1,178 @@
+//! A module that was checked, compiled and linked, ready to be instantiated.
+
+use std::fmt;
+use std::sync::Arc;
+
+use oplet_sdk::abi::export;
+use wasmtime::InstancePre;
+
+use super::engine::Engine;
+use super::error::{Error, GuestError};
+use super::findings::Finding;
+use super::inspect::Inspection;
+use super::instance::Instance;
+use super::log::Log;
+use super::state::State;
+
+/// A loaded module. Cheap to clone; all clones share one compiled code, one budget of log lines and
+/// one set of counters.
+#[derive(Clone)]
+pub struct Module {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    engine: Engine,
+    name: Arc<str>,
+    digest: Arc<str>,
+    pre: InstancePre<State>,
+    log: Arc<Log>,
+    has_filter: bool,
+    has_handle: bool,
+    has_pipeline: bool,
+    warnings: Vec<String>,
+}
+
+impl Module {
+    /// Checks the bytes against ABI and limits, compiles them, or takes the compiled form from the
+    /// engine's cache, and links them. `name` is what logs and errors call the module. Runs nothing
+    /// of the module.
+    ///
+    /// Compiling takes tens of milliseconds for a small module and seconds for a large one: it is
+    /// nothing for a lane.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with everything that is wrong with the module.
+    pub fn load(engine: &Engine, name: &str, wasm: &[u8]) -> Result<Self, Error> {
+        let refused = |findings| Error::Refused {
+            module: name.to_owned(),
+            findings,
+        };
+        let inspection = Inspection::scan(wasm, engine.limits());
+        if !inspection.findings.is_empty() {
+            // What is refused anyway is not compiled, but an invalid body is told along.
+            return Err(refused(Inspection::new(wasm, engine.limits()).findings));
+        }
+        let invalid = |error: wasmtime::Error| {
+            // The validator's own words are shorter than the compiler's.
+            let findings = Inspection::new(wasm, engine.limits()).findings;
+            refused(if findings.is_empty() {
+                vec![Finding::Invalid {
+                    message: format!("{error:#}"),
+                }]
+            } else {
+                findings
+            })
+        };
+        let compiled = wasmtime::Module::from_binary(engine.wasmtime(), wasm).map_err(invalid)?;
+        let pre = engine
+            .linker()
+            .instantiate_pre(&compiled)
+            .map_err(invalid)?;
+
+        let name: Arc<str> = name.into();
+        Ok(Self {
+            inner: Arc::new(Inner {
+                engine: engine.clone(),
+                digest: inspection.sha256.as_str().into(),
+                pre,
+                log: Arc::new(Log::new(name.clone(), engine.limits())),
+                name,
+                has_filter: inspection.has_export(export::FILTER),
+                has_handle: inspection.has_export(export::HANDLE),
+                has_pipeline: inspection.has_export(export::PIPELINE),
+                warnings: inspection.warnings,
+            }),
+        })
+    }
+
+    /// Makes an instance: start section, `_initialize` and `oplet_configure` have run when it is
+    /// there, each under the limits. `sinks` are the names that the guest can ask for, sink 0 first.
+    /// `config` is a BSON document; without one, a module that can be configured gets an empty one.
+    ///
+    /// # Errors
+    /// [`Class::Refused`](super::Class::Refused) when the module refuses its configuration, or was
+    /// given one that is not empty and takes none;
+    /// [`Class::Instantiation`](super::Class::Instantiation) when the pool is used up; any other
+    /// class as the guest fails.
+    pub fn instantiate(
+        &self,
+        sinks: &Arc<[String]>,
+        config: Option<&[u8]>,
+    ) -> Result<Instance, GuestError> {
+        Instance::new(self, sinks, config)
+    }
+
+    /// The name that it was loaded under.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// SHA-256 digest of its bytes, in hex: its version.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.inner.digest
+    }
+
+    /// Whether it exports `filter`; without one it wants every op.
+    #[must_use]
+    pub fn has_filter(&self) -> bool {
+        self.inner.has_filter
+    }
+
+    /// Whether it exports `handle`; without one it passes on what its filter keeps.
+    #[must_use]
+    pub fn has_handle(&self) -> bool {
+        self.inner.has_handle
+    }
+
+    /// Whether it exports `pipeline`.
+    #[must_use]
+    pub fn has_pipeline(&self) -> bool {
+        self.inner.has_pipeline
+    }
+
+    /// What could be better about it, as in [`Inspection::warnings`].
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.inner.warnings
+    }
+
+    /// Log lines of its instances that were over the limit and left out, since it was loaded.
+    #[must_use]
+    pub fn log_lines_suppressed(&self) -> u64 {
+        self.inner.log.suppressed()
+    }
+
+    /// The engine that it was compiled by.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.inner.engine
+    }
+
+    pub(super) fn instance_pre(&self) -> &InstancePre<State> {
+        &self.inner.pre
+    }
+
+    pub(super) fn log(&self) -> &Arc<Log> {
+        &self.inner.log
+    }
+
+    pub(super) fn shared_name(&self) -> &Arc<str> {
+        &self.inner.name
+    }
+
+    pub(super) fn shared_digest(&self) -> &Arc<str> {
+        &self.inner.digest
+    }
+}
+
+impl fmt::Debug for Module {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Module")
+            .field("name", &self.inner.name)
+            .field("digest", &self.inner.digest)
+            .finish_non_exhaustive()
+    }
+}

@@ -65,7 +65,8 @@ impl Bounds {
     pub fn apply(&self, batch: &mut Batch, kind: SourceKind) -> bool {
         let mut reached = false;
         if let Some(until) = self.until {
-            if let Some(first_beyond) = batch.ops().position(|op| op.timestamp() > until) {
+            let first_beyond = batch.ops().position(|op| op.timestamp() > until);
+            if let Some(first_beyond) = first_beyond {
                 batch.truncate(first_beyond);
                 reached = true;
             }

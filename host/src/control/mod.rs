@@ -14,7 +14,7 @@ mod tail;
 mod worker;
 
 pub use bounds::{Bounds, End};
-pub use failure::OnError;
+pub use failure::{ATTEMPTS_MAX, OnError};
 pub use pipeline::{Error, Options, run};
 pub use plan::{ModuleSpec, Plan, PlanError, StreamPlan, prepare};
 pub use stats::{Stats, Summary};

@@ -1,0 +1,420 @@
+//! Entries become ops.
+//!
+//! A [`Decoder`] adds the ops of one entry to a [`BatchBuilder`] over the reply in which the entry
+//! lies. Nothing is held between entries. A transaction that takes several entries is delivered at
+//! its last one ([`Decoded::Chain`]): all its ops carry that entry's time, so the tail fetches the
+//! parts before it then, and a start at any position gives the same ops:
+//!
+//! ```json
+//! {"ts": 1:1, "op": "c", "ns": "admin.$cmd", "lsid": {}, "txnNumber": 3, "prevOpTime": null optime,
+//!  "o": {"applyOps": [...], "partialTxn": true}}                          skipped
+//! {"ts": 1:2, ..., "prevOpTime": {"ts": 1:1, "t": 1}, "o": {"applyOps": [...], "partialTxn": true}}   skipped
+//! {"ts": 1:3, ..., "prevOpTime": {"ts": 1:2, "t": 1}, "o": {"applyOps": [...], "count": 9}}           the chain's end
+//! ```
+//!
+//! A prepared transaction ends with `{"commitTransaction": 1}` instead, which has no ops of its own;
+//! what it leads to has `prepare: true`. With `multiOpType: 1` (from 8.0) the writes in `applyOps`
+//! are not a transaction, and `prevOpTime` leads to other writes of the session.
+
+#[cfg(test)]
+mod tests;
+
+use oplet_sdk::raw::{Element, Walk};
+
+use super::{
+    Change, ChangeKind, Entry, EntryError, Fault, UpdateDescription,
+    entry::{array, document},
+};
+use crate::op::{BatchBuilder, OpIndex, OpTime, Operation, Record, Scope, Span, Timestamp, Value};
+
+/// How deep `applyOps` may nest; each takes three levels of a document's 180.
+const NESTING_MAX: u32 = 64;
+
+/// What became of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decoded<'a> {
+    /// So many ops were added; none when an `applyOps` holds nothing that is watched.
+    Ops(usize),
+    /// A no-op, which only moves the position.
+    NoOp,
+    /// An entry that is nothing to deliver.
+    Skipped(Skipped<'a>),
+    /// The end of a transaction that has earlier parts. Nothing was added.
+    Chain(Chain),
+}
+
+/// Why an entry is nothing to deliver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Skipped<'a> {
+    /// A namespace that is not watched.
+    Unwatched,
+    /// A chunk's move between shards.
+    Migration,
+    /// A part of a transaction whose end is yet to come.
+    PartialTransaction,
+    /// A prepared transaction, yet to be committed.
+    PreparedTransaction,
+    /// A transaction that came to nothing.
+    AbortedTransaction,
+    /// A command that does not change what is delivered, by its name.
+    Command(&'a str),
+    /// A change to the server's own structures, by its letters.
+    Internal(&'a str),
+}
+
+/// The end of a transaction with earlier parts, which are found by walking `prevOpTime` back.
+///
+/// The tail reads the parts' [`Link`](super::Link)s from `prev_op_time` back until one leads no
+/// further, then calls [`Decoder::part`] for each, oldest first, and, unless this is a `commit`, last
+/// for the entry that gave the chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chain {
+    /// Where the last part before this entry stands.
+    pub prev_op_time: OpTime,
+    /// The entry is the commit of a prepared transaction, and no part itself.
+    pub commit: bool,
+    /// Cluster time of the entry, which all ops carry.
+    pub timestamp: Timestamp,
+    /// The entry's wall clock, which all ops carry, in milliseconds since 1970.
+    pub wall_time_ms: Option<i64>,
+    /// The transaction's number in its session.
+    pub txn_number: Option<i64>,
+}
+
+/// What all ops of one entry share.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stamp<'a> {
+    timestamp: Timestamp,
+    wall_time_ms: Option<i64>,
+    txn: Option<(&'a [u8], i64)>,
+}
+
+impl Stamp<'_> {
+    /// An op with nothing but this.
+    pub(super) fn record(
+        &self,
+        operation: Operation,
+        namespace: Span,
+        index: u32,
+        builder: &BatchBuilder,
+    ) -> Record {
+        let mut record = Record::new(operation, namespace, self.timestamp);
+        record.index = OpIndex::Known(index);
+        record.wall_time_ms = self.wall_time_ms;
+        record.txn = self
+            .txn
+            .map(|(lsid, number)| (builder.span_of(lsid), number));
+        record
+    }
+}
+
+/// Decodes entries for one set of watched namespaces.
+#[derive(Debug)]
+pub struct Decoder {
+    scope: Scope,
+    /// The namespace that was asked for last, and the answer: runs of one namespace are the rule.
+    last: (String, bool),
+    description: UpdateDescription,
+}
+
+impl Decoder {
+    /// A decoder of what lies in `scope`.
+    #[must_use]
+    pub fn new(scope: Scope) -> Self {
+        Self {
+            // The empty namespace is nobody's.
+            last: (String::new(), false),
+            scope,
+            description: UpdateDescription::default(),
+        }
+    }
+
+    /// Adds the ops of one entry, whose bytes lie in the builder's body.
+    ///
+    /// # Errors
+    /// [`EntryError`]; the builder then has the ops that it had before.
+    ///
+    /// # Panics
+    /// When the bytes do not lie in the builder's body.
+    pub fn entry<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        builder: &mut BatchBuilder,
+    ) -> Result<Decoded<'a>, EntryError> {
+        let entry = Entry::read(bytes)?;
+        let len = builder.len();
+        self.decode(&entry, builder).map_err(|fault| {
+            builder.truncate(len);
+            EntryError::new(bytes, fault)
+        })
+    }
+
+    /// Adds the ops of one part of a transaction, whose first op has that index in the transaction,
+    /// and returns the index after its last.
+    ///
+    /// # Errors
+    /// [`EntryError`], with the part's own timestamp; the builder then has the ops that it had before.
+    ///
+    /// # Panics
+    /// When the bytes do not lie in the builder's body.
+    pub fn part(
+        &mut self,
+        bytes: &[u8],
+        chain: &Chain,
+        index: u32,
+        builder: &mut BatchBuilder,
+    ) -> Result<u32, EntryError> {
+        let entry = Entry::read(bytes)?;
+        let len = builder.len();
+        self.decode_part(&entry, chain, index, builder)
+            .map_err(|fault| {
+                builder.truncate(len);
+                EntryError::new(bytes, fault)
+            })
+    }
+
+    fn decode<'a>(
+        &mut self,
+        entry: &Entry<'a>,
+        builder: &mut BatchBuilder,
+    ) -> Result<Decoded<'a>, Fault> {
+        let change = &entry.change;
+        if change.kind == ChangeKind::NoOp {
+            // Its `o2` may hold an older entry, which has been delivered in its own place.
+            return Ok(Decoded::NoOp);
+        }
+        if change.from_migrate {
+            return Ok(Decoded::Skipped(Skipped::Migration));
+        }
+        let mut stamp = Stamp {
+            timestamp: entry.link.op_time.timestamp,
+            wall_time_ms: entry.wall_time_ms,
+            txn: None,
+        };
+        if change.kind == ChangeKind::Command {
+            let object = change.object()?;
+            let command = first_of(object)?.ok_or(Fault::Missing("o"))?;
+            match command.key {
+                b"applyOps" => {
+                    if !entry.grouped {
+                        match transaction_state(object)? {
+                            State::Partial => {
+                                return Ok(Decoded::Skipped(Skipped::PartialTransaction));
+                            }
+                            State::Prepared => {
+                                return Ok(Decoded::Skipped(Skipped::PreparedTransaction));
+                            }
+                            State::Complete => {}
+                        }
+                        if let Some(prev_op_time) = entry.link.prev_op_time {
+                            return Ok(Decoded::Chain(chain(entry, prev_op_time, false)));
+                        }
+                        stamp.txn = entry.session;
+                    }
+                    let len = builder.len();
+                    self.apply_ops(&command, &stamp, &mut 0, 0, builder)?;
+                    return Ok(Decoded::Ops(builder.len() - len));
+                }
+                b"commitTransaction" => {
+                    let prev = entry.link.prev_op_time;
+                    let prev = prev.ok_or(Fault::Missing("prevOpTime"))?;
+                    return Ok(Decoded::Chain(chain(entry, prev, true)));
+                }
+                b"abortTransaction" => {
+                    return Ok(Decoded::Skipped(Skipped::AbortedTransaction));
+                }
+                _ => {}
+            }
+        }
+        Ok(match self.change(change, &stamp, 0, builder)? {
+            None => Decoded::Ops(1),
+            Some(reason) => Decoded::Skipped(reason),
+        })
+    }
+
+    fn decode_part(
+        &mut self,
+        entry: &Entry<'_>,
+        chain: &Chain,
+        mut index: u32,
+        builder: &mut BatchBuilder,
+    ) -> Result<u32, Fault> {
+        let txn_number = entry.session.map(|(_, txn_number)| txn_number);
+        if entry.change.kind != ChangeKind::Command || txn_number != chain.txn_number {
+            return Err(Fault::NotAPart);
+        }
+        let stamp = Stamp {
+            timestamp: chain.timestamp,
+            wall_time_ms: chain.wall_time_ms,
+            txn: entry.session,
+        };
+        match first_of(entry.change.object()?)? {
+            Some(command) if command.key == b"applyOps" => {
+                self.apply_ops(&command, &stamp, &mut index, 0, builder)?;
+                Ok(index)
+            }
+            _ => Err(Fault::NotAPart),
+        }
+    }
+
+    /// Unwinds an `applyOps`: every op in it takes an index, watched or not.
+    fn apply_ops(
+        &mut self,
+        command: &Element<'_>,
+        stamp: &Stamp<'_>,
+        index: &mut u32,
+        depth: u32,
+        builder: &mut BatchBuilder,
+    ) -> Result<(), Fault> {
+        if depth >= NESTING_MAX {
+            return Err(Fault::TooDeep);
+        }
+        for inner in Walk::new(array("applyOps", command)?)? {
+            let change = Change::read(document("applyOps", &inner?)?)?;
+            if change.kind == ChangeKind::Command
+                && let Some(nested) = first_of(change.object()?)?
+                && nested.key == b"applyOps"
+            {
+                self.apply_ops(&nested, stamp, index, depth + 1, builder)?;
+                continue;
+            }
+            if change.kind != ChangeKind::NoOp && !change.from_migrate {
+                self.change(&change, stamp, *index, builder)?;
+            }
+            *index = index.checked_add(1).ok_or(Fault::TooManyOps)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the op of one change, or says why there is none.
+    fn change<'a>(
+        &mut self,
+        change: &Change<'a>,
+        stamp: &Stamp<'_>,
+        index: u32,
+        builder: &mut BatchBuilder,
+    ) -> Result<Option<Skipped<'a>>, Fault> {
+        let operation = match change.kind {
+            ChangeKind::Insert => Operation::Insert,
+            ChangeKind::Update => Operation::Update,
+            ChangeKind::Delete => Operation::Delete,
+            ChangeKind::Command => return self.command(change, stamp, index, builder),
+            // Declarations of databases (up to 4.0), global indexes (from 6.2), containers (from 8.2).
+            ChangeKind::Other(op @ ("db" | "xi" | "xd" | "ci" | "cu" | "cd")) => {
+                return Ok(Some(Skipped::Internal(op)));
+            }
+            ChangeKind::Other(op) => return Err(Fault::UnknownOperation(op.to_owned())),
+            ChangeKind::NoOp => return Ok(Some(Skipped::Internal("n"))),
+        };
+        let namespace = change.namespace()?;
+        if !self.is_watched(namespace) {
+            return Ok(Some(Skipped::Unwatched));
+        }
+        let namespace = builder.span_of(namespace.as_bytes());
+        let mut record = stamp.record(operation, namespace, index, builder);
+        let object = change.object()?;
+        match operation {
+            Operation::Insert => {
+                let id = Walk::find(object, "_id")?.ok_or(Fault::Missing("o._id"))?;
+                record.id = Some(value(&id, builder));
+                if let Some(key) = change.object2() {
+                    record.document_key = Key::read(key, "o2._id")?.span(builder);
+                }
+                record.data = Some(builder.span_of(object));
+            }
+            Operation::Update => {
+                let key = change.object2().ok_or(Fault::Missing("o2"))?;
+                let key = Key::read(key, "o2._id")?;
+                record.id = Some(value(&key.id, builder));
+                record.document_key = key.span(builder);
+                if self.description.take(object)? {
+                    record.pending = true;
+                    let description = &self.description;
+                    record.update_description = Some(builder.make(|out| description.write(out)));
+                } else {
+                    record.replace = true;
+                    record.data = Some(builder.span_of(object));
+                }
+            }
+            Operation::Delete | Operation::Command => {
+                let key = Key::read(object, "o._id")?;
+                record.id = Some(value(&key.id, builder));
+                record.document_key = key.span(builder);
+            }
+        }
+        builder.push(record);
+        Ok(None)
+    }
+
+    /// Whether a change in that namespace is watched.
+    pub(super) fn is_watched(&mut self, namespace: &str) -> bool {
+        if self.last.0 != namespace {
+            self.last.0.clear();
+            self.last.0.push_str(namespace);
+            self.last.1 = self.scope.contains(namespace);
+        }
+        self.last.1
+    }
+}
+
+/// A document key, and the `_id` in it.
+struct Key<'a> {
+    bytes: &'a [u8],
+    id: Element<'a>,
+}
+
+impl<'a> Key<'a> {
+    fn read(bytes: &'a [u8], id: &'static str) -> Result<Self, Fault> {
+        let found = Walk::find(bytes, "_id")?.ok_or(Fault::Missing(id))?;
+        Ok(Self { bytes, id: found })
+    }
+
+    /// The whole key, where there is more in it than `_id`.
+    fn span(&self, builder: &BatchBuilder) -> Option<Span> {
+        let before = self.id.at - b"_id".len() - 2;
+        let only_id = before == 4 && self.id.at + self.id.value.len() + 1 == self.bytes.len();
+        (!only_id).then(|| builder.span_of(self.bytes))
+    }
+}
+
+fn value(element: &Element<'_>, builder: &BatchBuilder) -> Value {
+    Value {
+        kind: element.kind,
+        span: builder.span_of(element.value),
+    }
+}
+
+fn chain(entry: &Entry<'_>, prev_op_time: OpTime, commit: bool) -> Chain {
+    Chain {
+        prev_op_time,
+        commit,
+        timestamp: entry.link.op_time.timestamp,
+        wall_time_ms: entry.wall_time_ms,
+        txn_number: entry.session.map(|(_, txn_number)| txn_number),
+    }
+}
+
+/// The first field of a command names it.
+pub(super) fn first_of(object: &[u8]) -> Result<Option<Element<'_>>, Fault> {
+    Ok(Walk::new(object)?.next().transpose()?)
+}
+
+/// How far the transaction is when this `applyOps` is logged.
+enum State {
+    Partial,
+    Prepared,
+    Complete,
+}
+
+fn transaction_state(object: &[u8]) -> Result<State, Fault> {
+    let mut state = State::Complete;
+    for element in Walk::new(object)? {
+        let element = element?;
+        match (element.key, element.bool()) {
+            (b"partialTxn", Some(true)) => state = State::Partial,
+            (b"prepare", Some(true)) => return Ok(State::Prepared),
+            _ => {}
+        }
+    }
+    Ok(state)
+}

@@ -1,0 +1,13 @@
+//! Changes from the oplog of a replica set.
+//!
+//! Decoding is pure: [`Decoder`] takes the bytes of one entry and adds the ops in it to a
+//! [`BatchBuilder`](crate::op::BatchBuilder), as places in the server's reply.
+
+mod command;
+mod decode;
+mod entry;
+mod update_diff;
+
+pub use decode::{Chain, Decoded, Decoder, Skipped};
+pub use entry::{Change, ChangeKind, Entry, EntryError, Fault, Link};
+pub use update_diff::{UpdateDescription, UpdateFault};

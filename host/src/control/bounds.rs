@@ -57,7 +57,11 @@ impl Bounds {
             false => None,
         };
         let ops_left = end.max_ops.map(|max_ops| Arc::new(AtomicU64::new(max_ops)));
-        Ok(Self { until, ops_left, idle_at })
+        Ok(Self {
+            until,
+            ops_left,
+            idle_at,
+        })
     }
 
     /// Cuts off what lies beyond the bounds, and tells whether the source has reached one.
@@ -72,10 +76,15 @@ impl Bounds {
             }
             // An oplog entry is given whole; of a change stream, more events of that very cluster
             // time may follow for as long as it is not caught up.
-            reached |= batch.position().timestamp().is_some_and(|position| match kind {
-                SourceKind::Oplog => position >= until,
-                SourceKind::ChangeStream => position > until || (position == until && batch.is_caught_up()),
-            });
+            reached |= batch
+                .position()
+                .timestamp()
+                .is_some_and(|position| match kind {
+                    SourceKind::Oplog => position >= until,
+                    SourceKind::ChangeStream => {
+                        position > until || (position == until && batch.is_caught_up())
+                    }
+                });
         }
         if let Some(ops_left) = &self.ops_left {
             let len = batch.len() as u64;
@@ -88,7 +97,10 @@ impl Bounds {
             }
         }
         if let Some(idle_at) = self.idle_at {
-            let is_there = batch.position().timestamp().is_none_or(|position| position >= idle_at);
+            let is_there = batch
+                .position()
+                .timestamp()
+                .is_none_or(|position| position >= idle_at);
             reached |= batch.is_caught_up() && is_there;
         }
         reached
@@ -105,9 +117,17 @@ mod tests {
         let mut builder = BatchBuilder::new(Vec::new().into());
         let namespace = builder.make(|extra| extra.extend_from_slice(b"a.b"));
         for &second in seconds {
-            builder.push(Record::new(Operation::Insert, namespace, Timestamp::new(second, 1)));
+            builder.push(Record::new(
+                Operation::Insert,
+                namespace,
+                Timestamp::new(second, 1),
+            ));
         }
-        builder.finish(SourceKind::Oplog, Position::Time(Timestamp::new(position, 1)), caught_up)
+        builder.finish(
+            SourceKind::Oplog,
+            Position::Time(Timestamp::new(position, 1)),
+            caught_up,
+        )
     }
 
     fn check(bounds: &Bounds, kind: SourceKind, mut batch: Batch, expected: (usize, bool)) {
@@ -117,30 +137,64 @@ mod tests {
 
     #[test]
     fn until_keeps_what_is_at_the_bound() {
-        let bounds = Bounds { until: Some(Timestamp::new(5, 1)), ..Bounds::default() };
+        let bounds = Bounds {
+            until: Some(Timestamp::new(5, 1)),
+            ..Bounds::default()
+        };
         for kind in [SourceKind::Oplog, SourceKind::ChangeStream] {
             check(&bounds, kind, batch(&[3, 4], 4, true), (2, false));
             check(&bounds, kind, batch(&[4, 5, 6], 6, false), (2, true));
             check(&bounds, kind, batch(&[], 6, false), (0, true));
         }
         check(&bounds, SourceKind::Oplog, batch(&[5], 5, false), (1, true));
-        check(&bounds, SourceKind::ChangeStream, batch(&[5], 5, false), (1, false));
-        check(&bounds, SourceKind::ChangeStream, batch(&[5], 5, true), (1, true));
+        check(
+            &bounds,
+            SourceKind::ChangeStream,
+            batch(&[5], 5, false),
+            (1, false),
+        );
+        check(
+            &bounds,
+            SourceKind::ChangeStream,
+            batch(&[5], 5, true),
+            (1, true),
+        );
     }
 
     #[test]
     fn the_number_of_ops_is_shared() {
-        let bounds = Bounds { ops_left: Some(Arc::new(AtomicU64::new(3))), ..Bounds::default() };
-        check(&bounds, SourceKind::Oplog, batch(&[1, 2], 2, false), (2, false));
-        check(&bounds.clone(), SourceKind::Oplog, batch(&[1, 2], 2, false), (1, true));
+        let bounds = Bounds {
+            ops_left: Some(Arc::new(AtomicU64::new(3))),
+            ..Bounds::default()
+        };
+        check(
+            &bounds,
+            SourceKind::Oplog,
+            batch(&[1, 2], 2, false),
+            (2, false),
+        );
+        check(
+            &bounds.clone(),
+            SourceKind::Oplog,
+            batch(&[1, 2], 2, false),
+            (1, true),
+        );
         check(&bounds, SourceKind::Oplog, batch(&[1], 1, false), (0, true));
     }
 
     #[test]
     fn idle_means_caught_up_with_what_was_there_at_the_start() {
-        let bounds = Bounds { idle_at: Some(Timestamp::new(5, 1)), ..Bounds::default() };
+        let bounds = Bounds {
+            idle_at: Some(Timestamp::new(5, 1)),
+            ..Bounds::default()
+        };
         check(&bounds, SourceKind::Oplog, batch(&[], 4, true), (0, false));
-        check(&bounds, SourceKind::Oplog, batch(&[5], 5, false), (1, false));
+        check(
+            &bounds,
+            SourceKind::Oplog,
+            batch(&[5], 5, false),
+            (1, false),
+        );
         check(&bounds, SourceKind::Oplog, batch(&[], 5, true), (0, true));
     }
 }

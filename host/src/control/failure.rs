@@ -21,15 +21,22 @@ pub const ATTEMPTS_MAX: u32 = 5;
 
 impl OnError {
     /// Every policy with the word that users write.
-    pub const WORDS: [(&'static str, Self); 3] =
-        [("stop", Self::Stop), ("skip", Self::Skip), ("retry", Self::Retry)];
+    pub const WORDS: [(&'static str, Self); 3] = [
+        ("stop", Self::Stop),
+        ("skip", Self::Skip),
+        ("retry", Self::Retry),
+    ];
 }
 
 impl FromStr for OnError {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        Self::WORDS.iter().find(|(word, _)| *word == text).map(|(_, policy)| *policy).ok_or(())
+        Self::WORDS
+            .iter()
+            .find(|(word, _)| *word == text)
+            .map(|(_, policy)| *policy)
+            .ok_or(())
     }
 }
 
@@ -58,11 +65,35 @@ impl Failure {
         let (export, class, message, stderr, backtrace) = match self {
             Self::Guest(error) => {
                 let backtrace = error.backtrace.join(" < ");
-                (error.export, error.class.as_str(), error.message.clone(), error.stderr.join("\n"), backtrace)
+                (
+                    error.export,
+                    error.class.as_str(),
+                    error.message.clone(),
+                    error.stderr.join("\n"),
+                    backtrace,
+                )
             }
-            Self::Retry(reason) => ("handle", "retry", reason.clone(), String::new(), String::new()),
-            Self::Reject(reason) => ("handle", "reject", reason.clone(), String::new(), String::new()),
-            Self::Output(reason) => ("handle", "output", reason.clone(), String::new(), String::new()),
+            Self::Retry(reason) => (
+                "handle",
+                "retry",
+                reason.clone(),
+                String::new(),
+                String::new(),
+            ),
+            Self::Reject(reason) => (
+                "handle",
+                "reject",
+                reason.clone(),
+                String::new(),
+                String::new(),
+            ),
+            Self::Output(reason) => (
+                "handle",
+                "output",
+                reason.clone(),
+                String::new(),
+                String::new(),
+            ),
         };
         let (stderr, backtrace) = (some(&stderr), some(&backtrace));
         tracing::error!(module, version, export, class, message, %op_id, namespace, %position,

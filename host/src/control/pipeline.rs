@@ -136,11 +136,17 @@ pub async fn run(
 ) -> (Summary, Result<(), Error>) {
     let stats = Arc::new(Stats::default());
     let sources = Arc::new(source::Stats::default());
-    let ended = run_counted(server, plan, options, limits, shutdown, on_start, &stats, &sources).await;
+    let ended = run_counted(
+        server, plan, options, limits, shutdown, on_start, &stats, &sources,
+    )
+    .await;
     (stats.summary(&sources), ended)
 }
 
-#[expect(clippy::too_many_arguments, reason = "called once, by the function above, to count also what failed")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "called once, by the function above, to count also what failed"
+)]
 async fn run_counted(
     server: &Server,
     plan: Plan,
@@ -151,12 +157,28 @@ async fn run_counted(
     stats: &Arc<Stats>,
     sources: &Arc<source::Stats>,
 ) -> Result<(), Error> {
-    let start = source::resolve(&options.since, options.source, server, &options.oplog_namespace).await?;
-    let bounds = Bounds::resolve(&options.end, options.source, server, &options.oplog_namespace).await?;
+    let start = source::resolve(
+        &options.since,
+        options.source,
+        server,
+        &options.oplog_namespace,
+    )
+    .await?;
+    let bounds = Bounds::resolve(
+        &options.end,
+        options.source,
+        server,
+        &options.oplog_namespace,
+    )
+    .await?;
     let cut = Cut::default();
     let is_causal = options.oplog_namespace == source::default_oplog_namespace();
     let shared = Arc::new(Shared {
-        streams: plan.streams.iter().map(|stream| stream.modules.clone()).collect(),
+        streams: plan
+            .streams
+            .iter()
+            .map(|stream| stream.modules.clone())
+            .collect(),
         modules: plan.modules,
         on_error: options.on_error,
         format: options.format,
@@ -190,7 +212,13 @@ async fn run_counted(
             oplog_namespace: options.oplog_namespace.clone(),
         };
         let source = Source::new(options.source, server, source_options, sources.clone());
-        streams.spawn(read(source, options.source, bounds.clone(), index, sender.clone()));
+        streams.spawn(read(
+            source,
+            options.source,
+            bounds.clone(),
+            index,
+            sender.clone(),
+        ));
     }
     drop(sender);
 
@@ -259,7 +287,12 @@ async fn hand_over(
 
 /// Waits for the lanes. Once an end was asked for, they have the grace period: first to finish what
 /// they have, at its end only the op that they are at.
-async fn finish(lanes: &mut Lanes, cut: &Cut, grace_period: Duration, shutdown: &CancellationToken) {
+async fn finish(
+    lanes: &mut Lanes,
+    cut: &Cut,
+    grace_period: Duration,
+    shutdown: &CancellationToken,
+) {
     let grace_is_over = async {
         shutdown.cancelled().await;
         tokio::time::sleep(grace_period.mul_f64(FINISH_SHARE)).await;

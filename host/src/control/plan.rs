@@ -62,7 +62,9 @@ pub enum PlanError {
         source: PipelineRefused,
     },
     /// A module wants one order over all, and streams that the server narrows differently.
-    #[error("the pipeline of the module `{module}` differs by namespace, which needs one stream for each")]
+    #[error(
+        "the pipeline of the module `{module}` differs by namespace, which needs one stream for each"
+    )]
     OrderOverStreams {
         /// The module's name.
         module: String,
@@ -95,13 +97,22 @@ pub fn prepare(
     for (index, spec) in modules.iter().enumerate() {
         let answers = ask(spec, scope, kind, ignore_pipeline)?;
         if answers.len() > 1 && ordering == OrderingGuarantee::Oplog {
-            return Err(PlanError::OrderOverStreams { module: spec.module.name().to_owned() });
+            return Err(PlanError::OrderOverStreams {
+                module: spec.module.name().to_owned(),
+            });
         }
         for (pipeline, namespaces) in answers {
             let scope = Scope::new(namespaces);
-            match streams.iter_mut().find(|stream| stream.scope == scope && stream.pipeline == pipeline) {
+            match streams
+                .iter_mut()
+                .find(|stream| stream.scope == scope && stream.pipeline == pipeline)
+            {
                 Some(stream) => stream.modules.push(index),
-                None => streams.push(StreamPlan { scope, pipeline, modules: vec![index] }),
+                None => streams.push(StreamPlan {
+                    scope,
+                    pipeline,
+                    modules: vec![index],
+                }),
             }
         }
     }
@@ -118,27 +129,38 @@ fn ask(
     ignore_pipeline: bool,
 ) -> Result<Answers, PlanError> {
     let name = || spec.module.name().to_owned();
-    let guest = |source| PlanError::Guest { module: name(), source };
+    let guest = |source| PlanError::Guest {
+        module: name(),
+        source,
+    };
     let sinks = sink::NAMES.map(str::to_owned).to_vec().into();
-    let mut instance = spec.module.instantiate(&sinks, spec.config.as_deref()).map_err(guest)?;
+    let mut instance = spec
+        .module
+        .instantiate(&sinks, spec.config.as_deref())
+        .map_err(guest)?;
     let mut answers = Answers::new();
     for namespace in scope.namespaces() {
         let stages = match ignore_pipeline {
             true => None,
             // The oplog can run no stages, so the question is the one for a change stream: its
             // answer tells whether the module counts on the server.
-            false => instance.pipeline(&namespace.as_asked(), SourceKind::ChangeStream.as_str()).map_err(
-                |error| match error {
+            false => instance
+                .pipeline(&namespace.as_asked(), SourceKind::ChangeStream.as_str())
+                .map_err(|error| match error {
                     PipelineError::Guest(source) => guest(source),
-                    PipelineError::Refused(source) => {
-                        PlanError::Pipeline { module: name(), namespace: namespace.to_string(), source }
-                    }
-                },
-            )?,
+                    PipelineError::Refused(source) => PlanError::Pipeline {
+                        module: name(),
+                        namespace: namespace.to_string(),
+                        source,
+                    },
+                })?,
         };
         let stages = stages.unwrap_or_default();
         if kind == SourceKind::Oplog && !stages.is_empty() {
-            return Err(PlanError::PipelineOnOplog { module: name(), namespace: namespace.to_string() });
+            return Err(PlanError::PipelineOnOplog {
+                module: name(),
+                namespace: namespace.to_string(),
+            });
         }
         match answers.iter_mut().find(|(answer, _)| *answer == stages) {
             Some((_, namespaces)) => namespaces.push(namespace.clone()),

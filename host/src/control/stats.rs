@@ -39,14 +39,20 @@ impl Stats {
     /// Adds to a module's own counter.
     pub(super) fn count(&self, module: &str, name: &str, delta: i64) {
         let mut counts = self.counts.lock().expect("no holder of this lock panics");
-        let count = counts.entry((module.to_owned(), name.to_owned())).or_default();
+        let count = counts
+            .entry((module.to_owned(), name.to_owned()))
+            .or_default();
         *count = count.saturating_add(delta);
     }
 
     /// How the run stands.
     #[must_use]
     pub fn summary(&self, sources: &crate::source::Stats) -> Summary {
-        let counts = self.counts.lock().expect("no holder of this lock panics").clone();
+        let counts = self
+            .counts
+            .lock()
+            .expect("no holder of this lock panics")
+            .clone();
         Summary {
             read: self.read.load(Relaxed),
             kept: self.kept.load(Relaxed),
@@ -83,8 +89,18 @@ pub struct Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { read, kept, handled, emitted, failed, .. } = self;
-        write!(f, "ops: {read} read, {kept} kept, {handled} handled, {emitted} emitted, {failed} failed")?;
+        let Self {
+            read,
+            kept,
+            handled,
+            emitted,
+            failed,
+            ..
+        } = self;
+        write!(
+            f,
+            "ops: {read} read, {kept} kept, {handled} handled, {emitted} emitted, {failed} failed"
+        )?;
         if self.skipped > 0 {
             write!(f, ", {} skipped", self.skipped)?;
         }

@@ -129,23 +129,37 @@ impl Tail {
             }
         };
         let mut documents = Documents::default();
-        let pending: Vec<Op<'_>> = (from..batch.len()).map(|place| batch.op(place)).filter(Op::is_pending).collect();
+        let pending: Vec<Op<'_>> = (from..batch.len())
+            .map(|place| batch.op(place))
+            .filter(Op::is_pending)
+            .collect();
         if !pending.is_empty() {
             let fetched = self.lookup.fetch(&pending, &mut documents).await;
-            fetched.map_err(|source| Error::Refused { what: "look up the documents of updates".into(), source })?;
+            fetched.map_err(|source| Error::Refused {
+                what: "look up the documents of updates".into(),
+                source,
+            })?;
         }
         // The documents of a whole batch may be more than is fetched in one go: the rest comes next.
         let is_complete = |place: &usize| {
             let op = batch.op(*place);
             !op.is_pending() || documents.get(&op).is_some()
         };
-        let end = (from..batch.len()).take_while(is_complete).last().map_or(from, |last| last + 1);
+        let end = (from..batch.len())
+            .take_while(is_complete)
+            .last()
+            .map_or(from, |last| last + 1);
         if end == batch.len() {
             self.position = batch.position().clone();
         } else {
             self.rest = Some((batch.clone(), end));
         }
-        Ok(Some(TailBatch { batch, places: from..end, documents, position: self.position.clone() }))
+        Ok(Some(TailBatch {
+            batch,
+            places: from..end,
+            documents,
+            position: self.position.clone(),
+        }))
     }
 
     /// What happened besides changes.

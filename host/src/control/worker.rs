@@ -53,7 +53,10 @@ impl Shared {
     /// Ends the run; what other lanes have not begun, they leave alone.
     fn stop(&self, error: Error) -> Stop {
         // The first reason counts.
-        self.failure.lock().expect("no holder of this lock panics").get_or_insert(error);
+        self.failure
+            .lock()
+            .expect("no holder of this lock panics")
+            .get_or_insert(error);
         self.cut.throw();
         self.failed.cancel();
         Stop
@@ -61,7 +64,10 @@ impl Shared {
 
     /// Why the run could not go on, if it could not.
     pub(super) fn take_failure(&self) -> Option<Error> {
-        self.failure.lock().expect("no holder of this lock panics").take()
+        self.failure
+            .lock()
+            .expect("no holder of this lock panics")
+            .take()
     }
 }
 
@@ -123,7 +129,11 @@ impl LaneWorker {
             verdicts: HashMap::new(),
             window_end: 0,
             op_bytes: Vec::new(),
-            output: Output { sink: Stdout, lines: String::new(), since: Instant::now() },
+            output: Output {
+                sink: Stdout,
+                lines: String::new(),
+                since: Instant::now(),
+            },
             tally: Tally::default(),
         })
     }
@@ -146,7 +156,11 @@ impl LaneWorker {
         let place = work.places[at];
         let op = work.batch.op(place as usize);
         let verdicts = &self.verdicts;
-        let is_wanted = |module: &usize| verdicts.get(&(place, *module)).is_some_and(|v| *v != Verdict::Drop);
+        let is_wanted = |module: &usize| {
+            verdicts
+                .get(&(place, *module))
+                .is_some_and(|v| *v != Verdict::Drop)
+        };
         if !modules.iter().any(is_wanted) {
             return Ok(());
         }
@@ -184,8 +198,17 @@ impl LaneWorker {
                     instance.write_op(bytes)?;
                     instance.filter(true).map(Step::Done)
                 };
-                let verdict = attempt(&self.shared, &mut self.instances, &self.sinks, &mut self.tally, module, &op, call)?;
-                self.verdicts.insert((place, module), verdict.unwrap_or(Verdict::Drop));
+                let verdict = attempt(
+                    &self.shared,
+                    &mut self.instances,
+                    &self.sinks,
+                    &mut self.tally,
+                    module,
+                    &op,
+                    call,
+                )?;
+                self.verdicts
+                    .insert((place, module), verdict.unwrap_or(Verdict::Drop));
             }
         }
         self.window_end = end;
@@ -198,8 +221,11 @@ impl LaneWorker {
         let wanted: Vec<Op<'_>> = work.places[at..self.window_end]
             .iter()
             .filter(|&&place| {
-                let verdicts = (0..self.instances.len()).filter_map(|module| self.verdicts.get(&(place, module)));
-                verdicts.into_iter().any(|verdict| *verdict != Verdict::Drop)
+                let verdicts = (0..self.instances.len())
+                    .filter_map(|module| self.verdicts.get(&(place, module)));
+                verdicts
+                    .into_iter()
+                    .any(|verdict| *verdict != Verdict::Drop)
             })
             .map(|&place| batch.op(place as usize))
             .collect();
@@ -251,7 +277,15 @@ impl LaneWorker {
             }
             Ok(Step::Done(()))
         };
-        let done = attempt(&self.shared, &mut self.instances, &self.sinks, &mut self.tally, module, op, call)?;
+        let done = attempt(
+            &self.shared,
+            &mut self.instances,
+            &self.sinks,
+            &mut self.tally,
+            module,
+            op,
+            call,
+        )?;
         self.tally.kept += u64::from(kept);
         if done.is_some() && kept {
             self.tally.handled += 1;
@@ -267,14 +301,24 @@ impl LaneWorker {
             let flushed = instance.flush();
             let spec = &self.shared.modules[module];
             match flushed {
-                Ok(()) => match write_outputs(instance, self.shared.format, &mut self.output.lines) {
+                Ok(()) => match write_outputs(instance, self.shared.format, &mut self.output.lines)
+                {
                     Ok(emitted) => self.tally.emitted += emitted,
-                    Err(error) => tracing::error!(module = spec.module.name(), error, "an output cannot be written"),
+                    Err(error) => tracing::error!(
+                        module = spec.module.name(),
+                        error,
+                        "an output cannot be written"
+                    ),
                 },
                 Err(error) => {
                     self.tally.failed += 1;
                     tracing::error!(module = spec.module.name(), %error, "a module failed at a batch border");
-                    revive(&self.shared, &mut self.instances[module], &self.sinks, module)?;
+                    revive(
+                        &self.shared,
+                        &mut self.instances[module],
+                        &self.sinks,
+                        module,
+                    )?;
                 }
             }
             let name = spec.module.name();
@@ -283,7 +327,13 @@ impl LaneWorker {
             }
         }
         self.write_output()?;
-        let Tally { kept, handled, emitted, failed, skipped } = std::mem::take(&mut self.tally);
+        let Tally {
+            kept,
+            handled,
+            emitted,
+            failed,
+            skipped,
+        } = std::mem::take(&mut self.tally);
         let stats = &self.shared.stats;
         Stats::add(&stats.kept, kept);
         Stats::add(&stats.handled, handled);
@@ -384,7 +434,10 @@ fn attempt<T>(
             OnError::Retry | OnError::Stop => {
                 log("the run stops");
                 let module = spec.name().to_owned();
-                return Err(shared.stop(Error::Module { module, op_id: op.id().to_string() }));
+                return Err(shared.stop(Error::Module {
+                    module,
+                    op_id: op.id().to_string(),
+                }));
             }
         }
     }
@@ -411,7 +464,10 @@ fn revive(
             *instance = fresh;
             Ok(())
         }
-        Err(source) => Err(shared.stop(Error::Revive { module: name.to_owned(), source })),
+        Err(source) => Err(shared.stop(Error::Revive {
+            module: name.to_owned(),
+            source,
+        })),
     }
 }
 
@@ -426,7 +482,11 @@ fn pause(shared: &Shared, delay: Duration) -> bool {
 }
 
 /// Appends what an instance emitted, one line each, and returns how many there were.
-fn write_outputs(instance: &mut Instance, format: Format, lines: &mut String) -> Result<u64, String> {
+fn write_outputs(
+    instance: &mut Instance,
+    format: Format,
+    lines: &mut String,
+) -> Result<u64, String> {
     let mut count = 0;
     for (_sink, document) in instance.outputs() {
         write_json(document, format, lines).map_err(|error| error.to_string())?;

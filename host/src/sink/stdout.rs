@@ -19,6 +19,9 @@ impl Stdout {
     /// [`Broken`], whatever the reason: a standard output that failed once does not come back.
     pub fn write(&self, lines: &str) -> Result<(), Broken> {
         let mut stdout = std::io::stdout().lock();
-        stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush()).map_err(Broken)
+        stdout
+            .write_all(lines.as_bytes())
+            .and_then(|()| stdout.flush())
+            .map_err(Broken)
     }
 }

@@ -40,6 +40,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// What a reply held that is no BSON cannot be told, and reading on would be a gap.
+    pub(super) fn broken_reply(malformed: oplet_sdk::raw::Malformed) -> Self {
+        let source = mongodb::error::Error::custom(malformed);
+        Self::Refused {
+            what: format!("decode a reply of the server: {malformed}"),
+            source,
+        }
+    }
+
     /// Whether the position is lost, so that a policy decides about what follows.
     #[must_use]
     pub fn is_position_lost(&self) -> bool {

@@ -85,7 +85,7 @@ impl Tail {
             match reader.next().await {
                 Some(Ok(reply)) => {
                     self.backoff.reset();
-                    self.take(&reply);
+                    self.take(&reply)?;
                 }
                 Some(Err(error)) => {
                     self.reader = None;
@@ -100,23 +100,14 @@ impl Tail {
     }
 
     /// Turns a reply into a batch, and notes where the stream goes on.
-    fn take(&mut self, reply: &Reply) {
+    fn take(&mut self, reply: &Reply) -> Result<(), Error> {
         let mut builder = BatchBuilder::new(reply.bytes().clone());
         let mut invalidated = None;
-        let last_token = match self.decode_all(reply, &mut builder, &mut invalidated) {
-            Ok(last_token) => last_token,
-            Err(malformed) => {
-                // The reply itself is broken; what it held cannot be told. The next one tells where
-                // the stream stands, so this can only be counted.
-                self.stats.count_undecodable();
-                error!(position = %self.position, error = %malformed, "a reply could not be decoded");
-                None
-            }
-        };
+        let decoded = self.decode_all(reply, &mut builder, &mut invalidated);
+        let last_token = decoded.map_err(Error::broken_reply)?;
         let after = reply
             .post_batch_resume_token()
-            .ok()
-            .flatten()
+            .map_err(Error::broken_reply)?
             .or(last_token);
         if let Some(token) = after.and_then(|token| RawDocumentBuf::from_bytes(token.to_vec()).ok())
         {
@@ -143,6 +134,7 @@ impl Tail {
             self.position.clone(),
             caught_up,
         ));
+        Ok(())
     }
 
     /// Decodes the events of a reply and returns the token of the last one.

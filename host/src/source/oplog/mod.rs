@@ -6,8 +6,10 @@
 mod command;
 mod decode;
 mod entry;
+mod tail;
 mod update_diff;
 
 pub use decode::{Chain, Decoded, Decoder, Skipped};
 pub use entry::{Change, ChangeKind, Entry, EntryError, Fault, Link};
+pub use tail::Tail;
 pub use update_diff::{UpdateDescription, UpdateFault};

@@ -1,0 +1,325 @@
+//! The reading loop of the oplog.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use bson::{RawDocumentBuf, rawdoc};
+use bytes::Bytes;
+use mongodb::Client;
+use oplet_sdk::raw::Walk;
+use tracing::{debug, error};
+
+use super::{Chain, Decoded, Decoder, EntryError, Link};
+use crate::{
+    backoff::Backoff,
+    mongo::{Reader, ReaderOptions, Reply, Server},
+    op::{Batch, BatchBuilder, OpTime, Position, SourceKind, Timestamp},
+    source::{Error, Options, Start, Stats, oldest_entry, resume::wait_or_fail},
+};
+
+/// How long the server waits for an entry before it answers with an empty reply.
+const AWAIT_TIME: Duration = Duration::from_secs(1);
+
+/// How long to wait before a cursor is opened again that the server closed without an error, as it
+/// does with one on an empty capped collection.
+const EMPTY_DELAY: Duration = Duration::from_millis(200);
+
+/// Reads the oplog of a replica set, or a collection of the same form.
+#[derive(Debug)]
+pub struct Tail {
+    client: Client,
+    options: Options,
+    stats: Arc<Stats>,
+    decoder: Decoder,
+    reader: Option<Reader>,
+    /// What the first entry of the open cursor has to show.
+    first: First,
+    /// Where the last batch ended.
+    position: Position,
+    backoff: Backoff,
+    ready: VecDeque<Batch>,
+    /// Why the tail is at its end, once `ready` is given.
+    failed: Option<Error>,
+}
+
+/// What the first entry of a cursor shows. A cursor is opened *at* the position, not behind it: a
+/// server whose oplog no longer reaches back to it would else begin at its oldest entry, and say
+/// nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum First {
+    /// It was seen to be right, or anything is.
+    Any,
+    /// It is this entry, and is behind us.
+    Entry(OpTime),
+    /// It is at this time, and behind us; or later, and then the oplog must reach back to this time.
+    At(Timestamp),
+}
+
+impl Tail {
+    /// A reader of that server; nothing is opened before the first [`next`](Self::next).
+    #[must_use]
+    pub fn new(server: &Server, options: Options, stats: Arc<Stats>) -> Self {
+        Self {
+            client: server.client.clone(),
+            stats,
+            decoder: Decoder::new(options.scope.clone()),
+            reader: None,
+            first: First::Any,
+            position: options.start.position(),
+            backoff: Backoff::new(),
+            ready: VecDeque::new(),
+            failed: None,
+            options,
+        }
+    }
+
+    /// The next batch; see [`Source::next`](crate::source::Source::next).
+    ///
+    /// # Errors
+    /// [`Error`]: the oplog cannot be read on.
+    pub async fn next(&mut self) -> Result<Batch, Error> {
+        loop {
+            if let Some(batch) = self.ready.pop_front() {
+                return Ok(batch);
+            }
+            if let Some(error) = self.failed.take() {
+                return Err(error);
+            }
+            if self.reader.is_none() {
+                self.open();
+            }
+            let reader = self.reader.as_mut().expect("it was just opened");
+            match reader.next().await {
+                Some(Ok(reply)) => {
+                    self.backoff.reset();
+                    self.failed = self.take(&reply).await.err();
+                }
+                Some(Err(error)) => self.reopen_after(error).await?,
+                None => {
+                    self.reader = None;
+                    // Let the caller see that nothing is there.
+                    self.push(BatchBuilder::new(Bytes::new()), true);
+                    tokio::time::sleep(EMPTY_DELAY).await;
+                }
+            }
+        }
+    }
+
+    fn open(&mut self) {
+        let (from, first) = match (&self.position, &self.options.start) {
+            (Position::Oplog(op_time), _) => (op_time.timestamp, First::Entry(*op_time)),
+            (_, Start::Oldest(timestamp)) => (*timestamp, First::Any),
+            (position, _) => {
+                let timestamp = position.timestamp().unwrap_or_default();
+                (timestamp, First::At(timestamp))
+            }
+        };
+        self.first = first;
+        let (database, collection) = &self.options.oplog_namespace;
+        let command = rawdoc! {
+            "find": collection.as_str(),
+            // A bound on `ts` alone lets the server seek to it: the oplog has no other index.
+            "filter": { "ts": { "$gte": bson::Timestamp::from(from) } },
+            "tailable": true,
+            "awaitData": true,
+            "batchSize": i64::from(self.options.batch_size),
+            "readConcern": { "level": "majority" },
+        };
+        let reader = ReaderOptions {
+            batch_size: Some(self.options.batch_size),
+            await_time: Some(AWAIT_TIME),
+            tailable: true,
+        };
+        self.reader = Some(Reader::open(
+            self.client.database(database),
+            command,
+            reader,
+        ));
+    }
+
+    async fn reopen_after(&mut self, error: mongodb::error::Error) -> Result<(), Error> {
+        self.reader = None;
+        self.stats.count_reopened();
+        let (database, collection) = &self.options.oplog_namespace;
+        let what = format!("read {database}.{collection}");
+        let waited = wait_or_fail(error, &what, &self.position, &mut self.backoff).await;
+        match waited {
+            Err(Error::PositionLost {
+                position, reason, ..
+            }) => {
+                let oldest = oldest_entry(&self.client, &self.options.oplog_namespace).await;
+                let oldest = oldest.ok().flatten().map(|entry| entry.timestamp);
+                Err(Error::PositionLost {
+                    position,
+                    oldest,
+                    reason,
+                })
+            }
+            other => other,
+        }
+    }
+
+    /// Turns a reply into batches: one, or more where it has transactions of several entries.
+    async fn take(&mut self, reply: &Reply) -> Result<(), Error> {
+        let mut builder = BatchBuilder::new(reply.bytes().clone());
+        let documents = match reply.documents().and_then(Walk::new) {
+            Ok(documents) => documents,
+            Err(malformed) => return Err(Error::broken_reply(malformed)),
+        };
+        let mut last: Option<&[u8]> = None;
+        for element in documents {
+            let entry = match element {
+                Ok(element) => element.value,
+                Err(malformed) => return Err(Error::broken_reply(malformed)),
+            };
+            if self.first != First::Any && self.is_behind(entry).await? {
+                last = Some(entry);
+                continue;
+            }
+            match self.decoder.entry(entry, &mut builder) {
+                Ok(Decoded::Ops(_) | Decoded::NoOp) => {}
+                Ok(Decoded::Skipped(reason)) => {
+                    tracing::trace!(?reason, "an entry is not delivered")
+                }
+                Ok(Decoded::Chain(chain)) => {
+                    self.move_to(last);
+                    let body = builder.body();
+                    let before = std::mem::replace(&mut builder, BatchBuilder::new(body));
+                    self.push(before, false);
+                    self.take_chain(&chain, reply.bytes().slice_ref(entry))
+                        .await?;
+                }
+                Err(error) => self.undecodable_entry(&error),
+            }
+            last = Some(entry);
+        }
+        self.move_to(last);
+        self.push(builder, last.is_none());
+        Ok(())
+    }
+
+    /// Moves the position behind an entry.
+    fn move_to(&mut self, entry: Option<&[u8]>) {
+        if let Some(Ok(link)) = entry.map(Link::read) {
+            self.position = Position::Oplog(link.op_time);
+        }
+    }
+
+    fn push(&mut self, builder: BatchBuilder, caught_up: bool) {
+        self.ready
+            .push_back(builder.finish(SourceKind::Oplog, self.position.clone(), caught_up));
+    }
+
+    /// Looks at the first entry of a cursor: `true` when it is the one that is behind us already.
+    async fn is_behind(&mut self, entry: &[u8]) -> Result<bool, Error> {
+        let found = match Link::read(entry) {
+            Ok(link) => link.op_time,
+            // It cannot be decoded later either, and is counted then.
+            Err(_) => return Ok(false),
+        };
+        let (expected, exact) = match std::mem::replace(&mut self.first, First::Any) {
+            First::Any => return Ok(false),
+            First::Entry(op_time) if op_time == found => return Ok(true),
+            First::At(timestamp) if timestamp == found.timestamp => return Ok(true),
+            First::Entry(op_time) => (op_time.timestamp, true),
+            First::At(timestamp) => (timestamp, false),
+        };
+        let oldest = oldest_entry(&self.client, &self.options.oplog_namespace).await?;
+        let lost = |reason: &str| Error::PositionLost {
+            position: self.position.clone(),
+            oldest: oldest.map(|oldest| oldest.timestamp),
+            reason: reason.to_owned(),
+        };
+        match oldest {
+            Some(oldest) if oldest.timestamp > expected && !(oldest.is_beginning && !exact) => {
+                Err(lost("the oplog no longer reaches back to it"))
+            }
+            _ if exact => Err(lost("the entry there is another one: it was rolled back")),
+            _ => Ok(false),
+        }
+    }
+
+    /// Gives the ops of a transaction of several entries, a batch for each of them. The position
+    /// stays before the transaction until its last part.
+    async fn take_chain(&mut self, chain: &Chain, last: Bytes) -> Result<(), Error> {
+        let mut parts = Vec::new();
+        let mut next = Some(chain.prev_op_time);
+        while let Some(op_time) = next {
+            let entry = self.fetch(op_time).await?;
+            next = match Link::read(entry.as_bytes()) {
+                Ok(link) => link.prev_op_time,
+                Err(error) => return self.give_up_chain(chain, &error),
+            };
+            parts.push(op_time);
+        }
+        debug!(timestamp = %chain.timestamp, parts = parts.len(), "a transaction of several entries");
+        let mut index = 0;
+        while let Some(op_time) = parts.pop() {
+            let entry = Bytes::from(self.fetch(op_time).await?.into_bytes());
+            index = match self.take_part(chain, entry, index) {
+                Ok(index) => index,
+                Err(error) => return self.give_up_chain(chain, &error),
+            };
+        }
+        if !chain.commit
+            && let Err(error) = self.take_part(chain, last, index)
+        {
+            return self.give_up_chain(chain, &error);
+        }
+        Ok(())
+    }
+
+    fn take_part(&mut self, chain: &Chain, entry: Bytes, index: u32) -> Result<u32, EntryError> {
+        let mut builder = BatchBuilder::new(entry);
+        let entry = builder.body();
+        let index = self.decoder.part(&entry, chain, index, &mut builder)?;
+        self.push(builder, false);
+        Ok(index)
+    }
+
+    /// A transaction with a part that cannot be decoded is passed over as far as it was not given.
+    fn give_up_chain(&mut self, chain: &Chain, error: &EntryError) -> Result<(), Error> {
+        error!(timestamp = %chain.timestamp, "a transaction is passed over from its undecodable part on");
+        self.undecodable_entry(error);
+        Ok(())
+    }
+
+    /// Reads one entry by its time; passing faults are waited out.
+    async fn fetch(&mut self, op_time: OpTime) -> Result<RawDocumentBuf, Error> {
+        let (database, collection) = self.options.oplog_namespace.clone();
+        let oplog = self
+            .client
+            .database(&database)
+            .collection::<RawDocumentBuf>(&collection);
+        let timestamp = bson::Timestamp::from(op_time.timestamp);
+        loop {
+            let found = oplog
+                .find_one(bson::doc! { "ts": timestamp })
+                .read_concern(mongodb::options::ReadConcern::majority())
+                .await;
+            match found {
+                Ok(Some(entry)) => return Ok(entry),
+                Ok(None) => {
+                    let oldest = oldest_entry(&self.client, &self.options.oplog_namespace).await?;
+                    return Err(Error::PositionLost {
+                        position: self.position.clone(),
+                        oldest: oldest.map(|oldest| oldest.timestamp),
+                        reason: format!(
+                            "a transaction that follows has its beginning at {}, which is no longer there",
+                            op_time.timestamp
+                        ),
+                    });
+                }
+                Err(error) => {
+                    let what = format!("read {database}.{collection}");
+                    wait_or_fail(error, &what, &self.position, &mut self.backoff).await?;
+                }
+            }
+        }
+    }
+
+    fn undecodable_entry(&self, error: &EntryError) {
+        self.stats.count_undecodable();
+        let timestamp = error.timestamp.map(|timestamp| timestamp.to_string());
+        error!(timestamp, error = %error.fault, "an entry could not be decoded and is passed over");
+    }
+}

@@ -158,7 +158,7 @@ fn writes_become_ops() {
         for watched in ["*", "shop", "shop.orders crm.x"] {
             let (decoded, ops) = decode(watched, &entry(fields.clone()));
             assert_eq!(decoded.unwrap(), "Ops(1)", "{name}");
-            assert_eq!(ops, [expected.clone()], "{name}");
+            assert_eq!(ops, std::slice::from_ref(&expected), "{name}");
         }
         let (decoded, ops) = decode("shop.other", &entry(fields));
         assert_eq!(decoded.unwrap(), "Skipped(Unwatched)", "{name}");

@@ -277,7 +277,7 @@ fn set_place(array: &mut Vec<Bson>, index: usize, value: Bson) {
 fn apply_description(target: &mut Document, description: &Document) {
     for removed in description.get_array("removedFields").unwrap() {
         let (parent, last) = parent_of(target, removed.as_str().unwrap());
-        parent.as_document_mut().unwrap().remove(last);
+        parent.document().unwrap().remove(last);
     }
     for truncated in description.get_array("truncatedArrays").unwrap() {
         let truncated = truncated.as_document().unwrap();
@@ -291,10 +291,7 @@ fn apply_description(target: &mut Document, description: &Document) {
                 set_place(array, last.parse().unwrap(), value.clone());
             }
             (parent, last) => {
-                parent
-                    .as_document_mut()
-                    .unwrap()
-                    .insert(last, value.clone());
+                parent.document().unwrap().insert(last, value.clone());
             }
         }
     }
@@ -306,7 +303,7 @@ enum Parent<'a> {
 }
 
 impl<'a> Parent<'a> {
-    fn as_document_mut(self) -> Option<&'a mut Document> {
+    fn document(self) -> Option<&'a mut Document> {
         match self {
             Self::Top(document) => Some(document),
             Self::Bson(value) => value.as_document_mut(),
@@ -317,7 +314,7 @@ impl<'a> Parent<'a> {
 fn child<'a>(parent: Parent<'a>, name: &str) -> &'a mut Bson {
     match parent {
         Parent::Bson(Bson::Array(array)) => &mut array[name.parse::<usize>().unwrap()],
-        parent => parent.as_document_mut().unwrap().get_mut(name).unwrap(),
+        parent => parent.document().unwrap().get_mut(name).unwrap(),
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) fn load(
         let wasm = read(path)?;
         let module = Module::load(&engine, &name, &wasm)?;
         for warning in module.warnings() {
-            tracing::warn!(module = name, warning, "the module could be better");
+            tracing::debug!(module = name, warning, "the module could be better");
         }
         specs.push(ModuleSpec {
             module,

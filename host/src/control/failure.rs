@@ -62,7 +62,7 @@ impl Failure {
     /// Writes the failure record to the log.
     pub(super) fn log(&self, module: &str, version: &str, op: &Op<'_>, attempt: u32, next: &str) {
         let (op_id, namespace, position) = (op.id(), op.namespace(), op.timestamp());
-        let (export, class, message, stderr, backtrace) = match self {
+        let (export, class, reason, stderr, backtrace) = match self {
             Self::Guest(error) => {
                 let backtrace = error.backtrace.join(" < ");
                 (
@@ -96,7 +96,7 @@ impl Failure {
             ),
         };
         let (stderr, backtrace) = (some(&stderr), some(&backtrace));
-        tracing::error!(module, version, export, class, message, %op_id, namespace, %position,
+        tracing::error!(module, version, export, class, reason, %op_id, namespace, %position,
             attempt, next, stderr, backtrace, "a module failed on an op");
     }
 }

@@ -129,22 +129,12 @@ pub struct Change<'a> {
 }
 
 impl<'a> Change<'a> {
-    const EMPTY: Self = Self {
-        kind: ChangeKind::Other(""),
-        from_migrate: false,
-        namespace: None,
-        object: None,
-        object2: None,
-    };
-
     /// Reads an element of `applyOps`.
     ///
     /// # Errors
     /// A [`Fault`] when a field is missing, is of the wrong type, or the bytes are not BSON.
     pub fn read(bytes: &'a [u8]) -> Result<Self, Fault> {
-        let mut change = Self::EMPTY;
-        each(bytes, |element| change.take(element))?;
-        change.checked()
+        Fields::walk(bytes)?.change()
     }
 
     /// `ns`: `db.coll`, or `db.$cmd` for a command.
@@ -168,29 +158,6 @@ impl<'a> Change<'a> {
     pub fn object2(&self) -> Option<&'a [u8]> {
         self.object2
     }
-
-    fn take(&mut self, element: &Element<'a>) -> Result<(), Fault> {
-        match element.key {
-            b"op" => self.kind = text("op", element)?.into(),
-            b"ns" => self.namespace = Some(text("ns", element)?),
-            b"o" => self.object = Some(document("o", element)?),
-            b"o2" => self.object2 = Some(document("o2", element)?),
-            b"fromMigrate" => {
-                self.from_migrate = element
-                    .bool()
-                    .ok_or_else(|| wrong("fromMigrate", element))?;
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn checked(self) -> Result<Self, Fault> {
-        match self.kind {
-            ChangeKind::Other("") => Err(Fault::Missing("op")),
-            _ => Ok(self),
-        }
-    }
 }
 
 /// An entry's own place in the oplog, and the entry before it in its session.
@@ -212,9 +179,7 @@ impl Link {
     }
 
     fn walk(bytes: &[u8]) -> Result<Self, Fault> {
-        let mut envelope = Envelope::default();
-        each(bytes, |element| envelope.take(element).map(|_| ()))?;
-        envelope.link()
+        Fields::walk(bytes)?.link()
     }
 }
 
@@ -243,27 +208,25 @@ impl<'a> Entry<'a> {
     }
 
     fn walk(bytes: &'a [u8]) -> Result<Self, Fault> {
-        let mut change = Change::EMPTY;
-        let mut envelope = Envelope::default();
-        each(bytes, |element| {
-            if !envelope.take(element)? {
-                change.take(element)?;
-            }
-            Ok(())
-        })?;
+        let fields = Fields::walk(bytes)?;
         Ok(Self {
-            link: envelope.link()?,
-            change: change.checked()?,
-            wall_time_ms: envelope.wall_time_ms,
-            session: envelope.lsid.zip(envelope.txn_number),
-            grouped: envelope.grouped,
+            link: fields.link()?,
+            change: fields.change()?,
+            wall_time_ms: fields.wall_time_ms,
+            session: fields.lsid.zip(fields.txn_number),
+            grouped: fields.grouped,
         })
     }
 }
 
-/// The fields that only a whole entry has.
+/// The fields of an entry or of an element of `applyOps`, as far as they were met.
 #[derive(Default)]
-struct Envelope<'a> {
+struct Fields<'a> {
+    kind: Option<ChangeKind<'a>>,
+    namespace: Option<&'a str>,
+    object: Option<&'a [u8]>,
+    object2: Option<&'a [u8]>,
+    from_migrate: bool,
     timestamp: Option<Timestamp>,
     term: Option<i64>,
     prev_op_time: Option<OpTime>,
@@ -273,10 +236,25 @@ struct Envelope<'a> {
     grouped: bool,
 }
 
-impl<'a> Envelope<'a> {
-    /// Returns whether the field was one of these.
-    fn take(&mut self, element: &Element<'a>) -> Result<bool, Fault> {
+impl<'a> Fields<'a> {
+    fn walk(bytes: &'a [u8]) -> Result<Self, Fault> {
+        let mut fields = Self::default();
+        each(bytes, |element| fields.take(element))?;
+        Ok(fields)
+    }
+
+    #[inline(always)]
+    fn take(&mut self, element: &Element<'a>) -> Result<(), Fault> {
         match element.key {
+            b"op" => self.kind = Some(text("op", element)?.into()),
+            b"ns" => self.namespace = Some(text("ns", element)?),
+            b"o" => self.object = Some(document("o", element)?),
+            b"o2" => self.object2 = Some(document("o2", element)?),
+            b"fromMigrate" => {
+                self.from_migrate = element
+                    .bool()
+                    .ok_or_else(|| wrong("fromMigrate", element))?;
+            }
             b"ts" => self.timestamp = Some(timestamp("ts", element)?),
             b"t" => self.term = Some(int("t", element)?),
             // Nothing but the op document's `wallTime` hangs on it.
@@ -285,9 +263,19 @@ impl<'a> Envelope<'a> {
             b"txnNumber" => self.txn_number = Some(int("txnNumber", element)?),
             b"prevOpTime" => self.prev_op_time = op_time(element)?,
             b"multiOpType" => self.grouped = int("multiOpType", element)? == 1,
-            _ => return Ok(false),
+            _ => {}
         }
-        Ok(true)
+        Ok(())
+    }
+
+    fn change(&self) -> Result<Change<'a>, Fault> {
+        Ok(Change {
+            kind: self.kind.ok_or(Fault::Missing("op"))?,
+            from_migrate: self.from_migrate,
+            namespace: self.namespace,
+            object: self.object,
+            object2: self.object2,
+        })
     }
 
     fn link(&self) -> Result<Link, Fault> {

@@ -1,34 +1,13 @@
 //! Entries become ops.
 //!
 //! A [`Decoder`] adds the ops of one entry to a [`BatchBuilder`] over the reply in which the entry
-//! lies. Nothing is held between entries. A transaction that takes several entries is delivered at
-//! its last one ([`Decoded::Chain`]): all its ops carry that entry's time, so the tail fetches the
-//! parts before it then, and a start at any position gives the same ops:
-//!
-//! ```json
-//! {"ts": 1:1, "op": "c", "ns": "admin.$cmd", "lsid": {}, "txnNumber": 3, "prevOpTime": null optime,
-//!  "o": {"applyOps": [...], "partialTxn": true}}                          skipped
-//! {"ts": 1:2, ..., "prevOpTime": {"ts": 1:1, "t": 1}, "o": {"applyOps": [...], "partialTxn": true}}   skipped
-//! {"ts": 1:3, ..., "prevOpTime": {"ts": 1:2, "t": 1}, "o": {"applyOps": [...], "count": 9}}           the chain's end
-//! ```
-//!
-//! A prepared transaction ends with `{"commitTransaction": 1}` instead, which has no ops of its own;
-//! what it leads to has `prepare: true`. With `multiOpType: 1` (from 8.0) the writes in `applyOps`
-//! are not a transaction, and `prevOpTime` leads to other writes of the session.
-
-#[cfg(test)]
-mod tests;
+//! lies. Nothing is held between entries: a transaction that takes several is told by its last one
+//! ([`Decoded::Chain`]), and the tail fetches the parts before it then.
 
 use oplet_sdk::raw::{Element, Walk};
 
-use super::{
-    Change, ChangeKind, Entry, EntryError, Fault, UpdateDescription,
-    entry::{array, document},
-};
-use crate::op::{BatchBuilder, OpIndex, OpTime, Operation, Record, Scope, Span, Timestamp, Value};
-
-/// How deep `applyOps` may nest; each takes three levels of a document's 180.
-const NESTING_MAX: u32 = 64;
+use super::{Chain, Change, ChangeKind, Entry, EntryError, Fault, UpdateDescription};
+use crate::op::{BatchBuilder, OpIndex, Operation, Record, Scope, Span, Timestamp, Value};
 
 /// What became of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,31 +41,12 @@ pub enum Skipped<'a> {
     Internal(&'a str),
 }
 
-/// The end of a transaction with earlier parts, which are found by walking `prevOpTime` back.
-///
-/// The tail reads the parts' [`Link`](super::Link)s from `prev_op_time` back until one leads no
-/// further, then calls [`Decoder::part`] for each, oldest first, and, unless this is a `commit`, last
-/// for the entry that gave the chain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Chain {
-    /// Where the last part before this entry stands.
-    pub prev_op_time: OpTime,
-    /// The entry is the commit of a prepared transaction, and no part itself.
-    pub commit: bool,
-    /// Cluster time of the entry, which all ops carry.
-    pub timestamp: Timestamp,
-    /// The entry's wall clock, which all ops carry, in milliseconds since 1970.
-    pub wall_time_ms: Option<i64>,
-    /// The transaction's number in its session.
-    pub txn_number: Option<i64>,
-}
-
 /// What all ops of one entry share.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stamp<'a> {
-    timestamp: Timestamp,
-    wall_time_ms: Option<i64>,
-    txn: Option<(&'a [u8], i64)>,
+    pub(super) timestamp: Timestamp,
+    pub(super) wall_time_ms: Option<i64>,
+    pub(super) txn: Option<(&'a [u8], i64)>,
 }
 
 impl Stamp<'_> {
@@ -149,30 +109,6 @@ impl Decoder {
         })
     }
 
-    /// Adds the ops of one part of a transaction, whose first op has that index in the transaction,
-    /// and returns the index after its last.
-    ///
-    /// # Errors
-    /// [`EntryError`], with the part's own timestamp; the builder then has the ops that it had before.
-    ///
-    /// # Panics
-    /// When the bytes do not lie in the builder's body.
-    pub fn part(
-        &mut self,
-        bytes: &[u8],
-        chain: &Chain,
-        index: u32,
-        builder: &mut BatchBuilder,
-    ) -> Result<u32, EntryError> {
-        let entry = Entry::read(bytes)?;
-        let len = builder.len();
-        self.decode_part(&entry, chain, index, builder)
-            .map_err(|fault| {
-                builder.truncate(len);
-                EntryError::new(bytes, fault)
-            })
-    }
-
     fn decode<'a>(
         &mut self,
         entry: &Entry<'a>,
@@ -186,7 +122,7 @@ impl Decoder {
         if change.from_migrate {
             return Ok(Decoded::Skipped(Skipped::Migration));
         }
-        let mut stamp = Stamp {
+        let stamp = Stamp {
             timestamp: entry.link.op_time.timestamp,
             wall_time_ms: entry.wall_time_ms,
             txn: None,
@@ -195,30 +131,11 @@ impl Decoder {
             let object = change.object()?;
             let command = first_of(object)?.ok_or(Fault::Missing("o"))?;
             match command.key {
-                b"applyOps" => {
-                    if !entry.grouped {
-                        match transaction_state(object)? {
-                            State::Partial => {
-                                return Ok(Decoded::Skipped(Skipped::PartialTransaction));
-                            }
-                            State::Prepared => {
-                                return Ok(Decoded::Skipped(Skipped::PreparedTransaction));
-                            }
-                            State::Complete => {}
-                        }
-                        if let Some(prev_op_time) = entry.link.prev_op_time {
-                            return Ok(Decoded::Chain(chain(entry, prev_op_time, false)));
-                        }
-                        stamp.txn = entry.session;
-                    }
-                    let len = builder.len();
-                    self.apply_ops(&command, &stamp, &mut 0, 0, builder)?;
-                    return Ok(Decoded::Ops(builder.len() - len));
-                }
+                b"applyOps" => return self.transaction(entry, &command, stamp, builder),
                 b"commitTransaction" => {
                     let prev = entry.link.prev_op_time;
                     let prev = prev.ok_or(Fault::Missing("prevOpTime"))?;
-                    return Ok(Decoded::Chain(chain(entry, prev, true)));
+                    return Ok(Decoded::Chain(Chain::new(entry, prev, true)));
                 }
                 b"abortTransaction" => {
                     return Ok(Decoded::Skipped(Skipped::AbortedTransaction));
@@ -232,62 +149,8 @@ impl Decoder {
         })
     }
 
-    fn decode_part(
-        &mut self,
-        entry: &Entry<'_>,
-        chain: &Chain,
-        mut index: u32,
-        builder: &mut BatchBuilder,
-    ) -> Result<u32, Fault> {
-        let txn_number = entry.session.map(|(_, txn_number)| txn_number);
-        if entry.change.kind != ChangeKind::Command || txn_number != chain.txn_number {
-            return Err(Fault::NotAPart);
-        }
-        let stamp = Stamp {
-            timestamp: chain.timestamp,
-            wall_time_ms: chain.wall_time_ms,
-            txn: entry.session,
-        };
-        match first_of(entry.change.object()?)? {
-            Some(command) if command.key == b"applyOps" => {
-                self.apply_ops(&command, &stamp, &mut index, 0, builder)?;
-                Ok(index)
-            }
-            _ => Err(Fault::NotAPart),
-        }
-    }
-
-    /// Unwinds an `applyOps`: every op in it takes an index, watched or not.
-    fn apply_ops(
-        &mut self,
-        command: &Element<'_>,
-        stamp: &Stamp<'_>,
-        index: &mut u32,
-        depth: u32,
-        builder: &mut BatchBuilder,
-    ) -> Result<(), Fault> {
-        if depth >= NESTING_MAX {
-            return Err(Fault::TooDeep);
-        }
-        for inner in Walk::new(array("applyOps", command)?)? {
-            let change = Change::read(document("applyOps", &inner?)?)?;
-            if change.kind == ChangeKind::Command
-                && let Some(nested) = first_of(change.object()?)?
-                && nested.key == b"applyOps"
-            {
-                self.apply_ops(&nested, stamp, index, depth + 1, builder)?;
-                continue;
-            }
-            if change.kind != ChangeKind::NoOp && !change.from_migrate {
-                self.change(&change, stamp, *index, builder)?;
-            }
-            *index = index.checked_add(1).ok_or(Fault::TooManyOps)?;
-        }
-        Ok(())
-    }
-
     /// Adds the op of one change, or says why there is none.
-    fn change<'a>(
+    pub(super) fn change<'a>(
         &mut self,
         change: &Change<'a>,
         stamp: &Stamp<'_>,
@@ -384,37 +247,7 @@ fn value(element: &Element<'_>, builder: &BatchBuilder) -> Value {
     }
 }
 
-fn chain(entry: &Entry<'_>, prev_op_time: OpTime, commit: bool) -> Chain {
-    Chain {
-        prev_op_time,
-        commit,
-        timestamp: entry.link.op_time.timestamp,
-        wall_time_ms: entry.wall_time_ms,
-        txn_number: entry.session.map(|(_, txn_number)| txn_number),
-    }
-}
-
 /// The first field of a command names it.
 pub(super) fn first_of(object: &[u8]) -> Result<Option<Element<'_>>, Fault> {
     Ok(Walk::new(object)?.next().transpose()?)
-}
-
-/// How far the transaction is when this `applyOps` is logged.
-enum State {
-    Partial,
-    Prepared,
-    Complete,
-}
-
-fn transaction_state(object: &[u8]) -> Result<State, Fault> {
-    let mut state = State::Complete;
-    for element in Walk::new(object)? {
-        let element = element?;
-        match (element.key, element.bool()) {
-            (b"partialTxn", Some(true)) => state = State::Partial,
-            (b"prepare", Some(true)) => return Ok(State::Prepared),
-            _ => {}
-        }
-    }
-    Ok(state)
 }

@@ -1,0 +1,90 @@
+//! Fixtures: entries of every shape, and the ops that come out.
+
+mod faults;
+mod transactions;
+mod writes;
+
+use bson::{Bson, Document, RawDocumentBuf, doc};
+
+use super::{Decoder, EntryError};
+use crate::op::{Batch, BatchBuilder, DocumentState, Position, Scope, SourceKind, Timestamp};
+
+fn raw(document: &Document) -> Vec<u8> {
+    RawDocumentBuf::try_from(document).unwrap().into_bytes()
+}
+
+fn timestamp(increment: u32) -> Bson {
+    Bson::Timestamp(bson::Timestamp { time: 9, increment })
+}
+
+/// A whole entry: what every entry has, and these fields.
+fn entry(fields: Document) -> Document {
+    let mut entry = doc! {"op": "n", "ns": "shop.orders", "o": {}};
+    entry.extend(fields);
+    entry.extend(
+        doc! {"ts": timestamp(3), "t": 1_i64, "v": 2, "wall": bson::DateTime::from_millis(5)},
+    );
+    entry
+}
+
+/// The fields of a transaction that has that previous part.
+fn session(prev: Option<u32>) -> Document {
+    let prev = match prev {
+        Some(increment) => doc! {"ts": timestamp(increment), "t": 1_i64},
+        None => doc! {"ts": bson::Timestamp { time: 0, increment: 0 }, "t": -1_i64},
+    };
+    doc! {"lsid": {"id": "s"}, "txnNumber": 4_i64, "prevOpTime": prev}
+}
+
+fn command(o: Document, more: Document) -> Document {
+    let mut fields = doc! {"op": "c", "ns": "admin.$cmd", "o": o};
+    fields.extend(more);
+    entry(fields)
+}
+
+fn insert(ns: &str, id: i32) -> Document {
+    doc! {"op": "i", "ns": ns, "o": {"_id": id}, "o2": {"_id": id}}
+}
+
+fn scope(list: &str) -> Scope {
+    Scope::new(list.split(' ').map(|text| text.parse().unwrap()))
+}
+
+/// The ops of a batch as documents, without what is the same in all of them.
+fn ops(builder: BatchBuilder) -> Vec<Document> {
+    let batch: Batch = builder.finish(
+        SourceKind::Oplog,
+        Position::Time(Timestamp::default()),
+        true,
+    );
+    let ops = batch.ops().map(|op| {
+        let mut bytes = Vec::new();
+        op.encode(DocumentState::NotAsked, &mut bytes);
+        let mut document: Document = RawDocumentBuf::from_bytes(bytes)
+            .unwrap()
+            .try_into()
+            .unwrap();
+        for same in ["source", "wallTime", "timestamp"] {
+            assert!(document.remove(same).is_some(), "{same}");
+        }
+        document
+    });
+    ops.collect()
+}
+
+/// Decodes one entry that lies in the middle of a reply.
+fn decode(watched: &str, entry: &Document) -> (Result<String, EntryError>, Vec<Document>) {
+    let entry = raw(entry);
+    let mut body = b"before".to_vec();
+    body.extend_from_slice(&entry);
+    body.extend_from_slice(b"after");
+    let mut builder = BatchBuilder::new(body.into());
+    let body = builder.body();
+    let bytes = &body[6..6 + entry.len()];
+    let decoded = Decoder::new(scope(watched)).entry(bytes, &mut builder);
+    (decoded.map(|decoded| format!("{decoded:?}")), ops(builder))
+}
+
+fn description(updated: Document, removed: &[&str]) -> Document {
+    doc! {"updatedFields": updated, "removedFields": removed.to_vec(), "truncatedArrays": [], "disambiguatedPaths": {}}
+}

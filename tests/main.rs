@@ -1,0 +1,25 @@
+//! Behaviour tests: what Oplet promises, seen from outside, against a real replica set and modules
+//! compiled from source. One file per group of promises.
+
+mod cli;
+mod containment;
+mod guests;
+mod parity;
+mod resilience;
+mod tailing;
+mod tidy;
+
+use std::time::Duration;
+
+use oplet_testkit::Oplet;
+
+/// How long a test waits for what must happen.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The `oplet` that was built with these tests, without colours and with a module cache of their own.
+fn oplet() -> Oplet {
+    let cache = concat!(env!("CARGO_TARGET_TMPDIR"), "/modules");
+    Oplet::new(env!("CARGO_BIN_EXE_oplet"))
+        .env("OPLET_MODULE_CACHE", cache)
+        .env("NO_COLOR", "1")
+}

@@ -101,7 +101,7 @@ fn validate_at(bytes: &[u8], depth: usize) -> Result<(), Malformed> {
                 // The old binary subtype repeats its length inside.
                 let inner = element.value.get(5..9).ok_or(malformed)?;
                 let len = u32::from_le_bytes([inner[0], inner[1], inner[2], inner[3]]) as usize;
-                if len + 9 != element.value.len() {
+                if len.checked_add(9) != Some(element.value.len()) {
                     return Err(malformed);
                 }
             }
@@ -192,6 +192,12 @@ impl<'a> Element<'a> {
         (self.kind == kind::BOOL).then(|| self.value[0] != 0)
     }
 
+    /// The twelve bytes of an object id.
+    #[must_use]
+    pub fn object_id(&self) -> Option<[u8; 12]> {
+        (self.kind == kind::OBJECT_ID).then(|| self.fixed())
+    }
+
     /// Milliseconds since 1970 of a date.
     #[must_use]
     pub fn date_ms(&self) -> Option<i64> {
@@ -263,29 +269,17 @@ impl<'a> Walk<'a> {
     }
 
     fn step(&mut self) -> Result<Option<Element<'a>>, Malformed> {
-        let malformed = Malformed { at: self.at };
-        let rest = &self.bytes[self.at..];
-        let (&kind, rest) = rest.split_first().ok_or(malformed)?;
-        if kind == 0 {
+        if self.bytes[self.at] == 0 {
             // The end byte must be the last one.
-            return if rest.is_empty() {
+            return if self.at + 1 == self.bytes.len() {
                 Ok(None)
             } else {
-                Err(malformed)
+                Err(Malformed { at: self.at })
             };
         }
-        let key_len = rest.iter().position(|&byte| byte == 0).ok_or(malformed)?;
-        let (key, rest) = (&rest[..key_len], &rest[key_len + 1..]);
-        let len = value_len(kind, rest).ok_or(malformed)?;
-        let value = rest.get(..len).ok_or(malformed)?;
-        let at = self.at + 1 + key_len + 1;
-        self.at = at + len;
-        Ok(Some(Element {
-            kind,
-            key,
-            value,
-            at,
-        }))
+        let element = element_at(self.bytes, self.at).ok_or(Malformed { at: self.at })?;
+        self.at = element.at + element.value.len();
+        Ok(Some(element))
     }
 }
 
@@ -304,9 +298,50 @@ impl<'a> Iterator for Walk<'a> {
     }
 }
 
+/// The element that begins at `start` of the document `bytes`; `None` at the document's end and for anything malformed.
+pub(crate) fn element_at(bytes: &[u8], start: usize) -> Option<Element<'_>> {
+    let (&kind, rest) = bytes.get(start..)?.split_first()?;
+    if kind == 0 {
+        return None;
+    }
+    let key_len = end_of_key(rest)?;
+    let (key, rest) = (&rest[..key_len], &rest[key_len + 1..]);
+    // The document's end byte is not the value's: at least that must be left.
+    let value = rest
+        .get(..value_len(kind, rest)?)
+        .filter(|value| value.len() < rest.len())?;
+    Some(Element {
+        kind,
+        key,
+        value,
+        at: start + 1 + key_len + 1,
+    })
+}
+
+/// Length of the key that `rest` begins with, eight bytes at a time: most keys are short, and a guest pays for every
+/// turn of a loop.
+fn end_of_key(rest: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::from_le_bytes([0x01; 8]);
+    const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
+    let mut at = 0;
+    while let Some(chunk) = rest.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*chunk);
+        // The lowest bit that is set marks the first zero byte; higher ones may be false.
+        let zeros = word.wrapping_sub(ONES) & !word & HIGHS;
+        if zeros != 0 {
+            return Some(at + zeros.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    rest[at..]
+        .iter()
+        .position(|&byte| byte == 0)
+        .map(|tail| at + tail)
+}
+
 /// Length of the value of that kind that `rest` begins with; `None` for an unknown kind or a length
 /// that cannot be. The length may exceed `rest`; what lies inside a nested value is not looked at.
-fn value_len(kind: u8, rest: &[u8]) -> Option<usize> {
+pub(crate) fn value_len(kind: u8, rest: &[u8]) -> Option<usize> {
     let prefix = || {
         rest.first_chunk::<4>()
             .map(|bytes| u32::from_le_bytes(*bytes) as usize)
@@ -547,6 +582,30 @@ mod tests {
     }
 
     #[test]
+    fn a_value_cannot_contain_the_end_byte() {
+        // {a: int32}, one byte short: the document's end byte would be the integer's last.
+        let bytes = [11, 0, 0, 0, kind::INT32, b'a', 0, 1, 2, 3, 0];
+        assert_eq!(
+            Walk::new(&bytes).unwrap().last(),
+            Some(Err(Malformed { at: 4 }))
+        );
+        assert!(validate(&bytes).is_err());
+    }
+
+    #[test]
+    fn keys_end_at_their_first_zero_byte() {
+        for len in 0..40 {
+            let mut bytes = vec![0x01; len];
+            bytes.push(0);
+            for after in 0..12 {
+                bytes.resize(len + 1 + after, if after % 2 == 0 { 0x80 } else { 0 });
+                assert_eq!(end_of_key(&bytes), Some(len), "{len} bytes, {after} after");
+            }
+            assert_eq!(end_of_key(&bytes[..len]), None);
+        }
+    }
+
+    #[test]
     fn every_truncation_is_malformed() {
         let bytes = every_kind();
         for len in 0..bytes.len() {
@@ -562,8 +621,10 @@ mod tests {
             let at = at % bytes.len();
             bytes[at] = byte;
             if validate(&bytes).is_ok() {
-                let raw = RawDocumentBuf::from_bytes(bytes.clone());
-                prop_assert!(raw.is_ok());
+                let raw = RawDocumentBuf::from_bytes(bytes.clone()).unwrap();
+                for element in raw.iter_elements() {
+                    prop_assert!(element.is_ok());
+                }
             }
         }
 

@@ -1,0 +1,228 @@
+//! Where the fields of an op lie: found on the way to the first one that is asked for, and kept.
+
+use std::{cell::Cell, mem::MaybeUninit};
+
+use crate::{
+    abi::field,
+    raw::{self, Element, Malformed},
+};
+
+/// The fields of the op document, in their order in it, see [`field`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Field {
+    Operation,
+    Namespace,
+    OpId,
+    Timestamp,
+    Source,
+    Pending,
+    Replace,
+    WallTime,
+    Txn,
+    Cluster,
+    DocumentKey,
+    Id,
+    UpdateDescription,
+    Data,
+    Before,
+}
+
+const FIELDS: usize = field::ORDER.len();
+
+impl Field {
+    pub(crate) fn of_key(key: &[u8]) -> Option<Self> {
+        // One match over literals: the compiler branches on the length first, then compares words.
+        Some(match key {
+            b"operation" => Self::Operation,
+            b"namespace" => Self::Namespace,
+            b"opId" => Self::OpId,
+            b"timestamp" => Self::Timestamp,
+            b"source" => Self::Source,
+            b"pending" => Self::Pending,
+            b"replace" => Self::Replace,
+            b"wallTime" => Self::WallTime,
+            b"txn" => Self::Txn,
+            b"cluster" => Self::Cluster,
+            b"documentKey" => Self::DocumentKey,
+            b"_id" => Self::Id,
+            b"updateDescription" => Self::UpdateDescription,
+            b"data" => Self::Data,
+            b"before" => Self::Before,
+            _ => return None,
+        })
+    }
+
+    fn key(self) -> &'static str {
+        field::ORDER[self as usize]
+    }
+}
+
+/// The top level of an op document, walked as far as it was asked for.
+///
+/// The order of the fields is part of the ABI, so the walk stops at the field that is asked for or at the first that
+/// comes after it: what decides by the envelope never touches the body.
+pub(crate) struct Fields<'a> {
+    /// The document without what may follow it.
+    bytes: &'a [u8],
+    /// Where the element of each field that [`found`](Self::found) names begins. Uninitialised at first, because filling
+    /// sixty bytes costs a guest as much as reading a field.
+    starts: [Cell<MaybeUninit<u32>>; FIELDS],
+    /// One bit for each field that was met.
+    found: Cell<u16>,
+    /// Fields below this one were either met or are absent.
+    passed: Cell<u8>,
+    /// Where the walk goes on.
+    next: Cell<u32>,
+}
+
+impl<'a> Fields<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let len = raw::document_len(bytes)?;
+        Ok(Self {
+            bytes: &bytes[..len],
+            starts: [const { Cell::new(MaybeUninit::uninit()) }; FIELDS],
+            found: Cell::new(0),
+            passed: Cell::new(0),
+            next: Cell::new(4),
+        })
+    }
+
+    pub(crate) fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The field's element, or `None` when it is absent (or the document ends wrongly before it).
+    pub(crate) fn get(&self, field: Field) -> Option<Element<'a>> {
+        if (field as u8) < self.passed.get() {
+            return self.known(field);
+        }
+        loop {
+            let start = self.next.get();
+            let Some(element) = raw::element_at(self.bytes, start as usize) else {
+                self.passed.set(FIELDS as u8);
+                return None;
+            };
+            self.next.set((element.at + element.value.len()) as u32);
+            // Fields of a later version of the ABI are skipped, and so are repeated ones.
+            let Some(met) = Field::of_key(element.key) else {
+                continue;
+            };
+            if (met as u8) < self.passed.get() {
+                continue;
+            }
+            self.starts[met as usize].set(MaybeUninit::new(start));
+            self.found.set(self.found.get() | 1 << met as u8);
+            self.passed.set(met as u8 + 1);
+            if met == field {
+                return Some(element);
+            }
+            if met > field {
+                return None;
+            }
+        }
+    }
+
+    fn known(&self, field: Field) -> Option<Element<'a>> {
+        if self.found.get() & 1 << field as u8 == 0 {
+            return None;
+        }
+        let start = self.starts[field as usize].get();
+        // SAFETY: a bit of `found` is set only right after its start was written.
+        #[expect(
+            unsafe_code,
+            reason = "initialising the offsets costs as much as a read"
+        )]
+        let start = unsafe { start.assume_init() } as usize;
+        let at = start + 1 + field.key().len() + 1;
+        let kind = *self.bytes.get(start)?;
+        let rest = self.bytes.get(at..)?;
+        let value = rest.get(..raw::value_len(kind, rest)?)?;
+        Some(Element {
+            kind,
+            key: field.key().as_bytes(),
+            value,
+            at,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raw::Writer;
+
+    fn all_but(left_out: &[&str]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut writer = Writer::new(&mut bytes);
+        for (i, key) in field::ORDER.iter().enumerate() {
+            if !left_out.contains(key) {
+                writer.int32(key.as_bytes(), i as i32);
+            }
+            writer.text(b"of a later version", "skipped");
+        }
+        writer.finish();
+        bytes
+    }
+
+    const ALL: [Field; FIELDS] = [
+        Field::Operation,
+        Field::Namespace,
+        Field::OpId,
+        Field::Timestamp,
+        Field::Source,
+        Field::Pending,
+        Field::Replace,
+        Field::WallTime,
+        Field::Txn,
+        Field::Cluster,
+        Field::DocumentKey,
+        Field::Id,
+        Field::UpdateDescription,
+        Field::Data,
+        Field::Before,
+    ];
+
+    #[test]
+    fn fields_are_those_of_the_abi_in_its_order() {
+        for (i, key) in field::ORDER.iter().enumerate() {
+            assert!(Field::of_key(key.as_bytes()) == Some(ALL[i]) && ALL[i] as usize == i);
+        }
+    }
+
+    #[test]
+    fn every_order_of_asking_finds_the_same() {
+        let left_out = ["pending", "documentKey", "before"];
+        let bytes = all_but(&left_out);
+        for first in ALL {
+            for second in ALL {
+                let fields = Fields::new(&bytes).unwrap();
+                for field in [first, second, first] {
+                    let expected = (!left_out.contains(&field.key())).then_some(field as i32);
+                    assert_eq!(
+                        fields.get(field).and_then(|e| e.int32()),
+                        expected,
+                        "{}",
+                        field.key()
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_envelope_is_read_without_the_body() {
+        let mut bytes = all_but(&[]);
+        // Rubbish where `data` would follow: nobody who asks for the envelope notices.
+        let body = bytes.len() - 60;
+        let end = bytes.len() - 1;
+        bytes[body..end].fill(0xEE);
+        let fields = Fields::new(&bytes).unwrap();
+        assert!(fields.get(Field::Cluster).is_some());
+        assert!(fields.get(Field::Before).is_none());
+        assert!(
+            fields.get(Field::Operation).is_some(),
+            "what was found stays found"
+        );
+    }
+}

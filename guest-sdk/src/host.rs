@@ -1,0 +1,52 @@
+//! The host's functions: imports in a module, a recorder in a native test.
+
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use crate::testing::recorder::{count, emit, fail, log, retry_after, sink};
+#[cfg(target_family = "wasm")]
+pub(crate) use imports::{count, emit, fail, log, retry_after, sink};
+
+#[cfg(target_family = "wasm")]
+#[expect(unsafe_code, reason = "imports are foreign functions")]
+mod imports {
+    mod oplet {
+        // The names are those of `abi::import`.
+        #[link(wasm_import_module = "oplet")]
+        unsafe extern "C" {
+            pub(super) fn sink(name: *const u8, name_len: usize) -> i32;
+            pub(super) fn emit(sink: i32, document: *const u8, document_len: usize) -> i32;
+            pub(super) fn log(level: i32, line: *const u8, line_len: usize);
+            pub(super) fn fail(reason: *const u8, reason_len: usize);
+            pub(super) safe fn retry_after(ms: i64);
+            pub(super) fn count(name: *const u8, name_len: usize, delta: i64);
+        }
+    }
+
+    pub(crate) fn sink(name: &str) -> i32 {
+        // SAFETY: the host reads `name.len()` bytes from there during the call, and keeps nothing.
+        unsafe { oplet::sink(name.as_ptr(), name.len()) }
+    }
+
+    pub(crate) fn emit(sink: i32, document: &[u8]) -> i32 {
+        // SAFETY: as in `sink`.
+        unsafe { oplet::emit(sink, document.as_ptr(), document.len()) }
+    }
+
+    pub(crate) fn log(level: i32, line: &str) {
+        // SAFETY: as in `sink`.
+        unsafe { oplet::log(level, line.as_ptr(), line.len()) }
+    }
+
+    pub(crate) fn fail(reason: &str) {
+        // SAFETY: as in `sink`.
+        unsafe { oplet::fail(reason.as_ptr(), reason.len()) }
+    }
+
+    pub(crate) fn retry_after(ms: i64) {
+        oplet::retry_after(ms);
+    }
+
+    pub(crate) fn count(name: &str, delta: i64) {
+        // SAFETY: as in `sink`.
+        unsafe { oplet::count(name.as_ptr(), name.len(), delta) }
+    }
+}

@@ -1,0 +1,72 @@
+//! The region that the host writes its inputs into.
+
+use std::cell::RefCell;
+
+thread_local! {
+    /// Words, so that the region is aligned to eight bytes.
+    static REGION: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+}
+
+const WORD: usize = size_of::<u64>();
+
+/// Gives the address of at least `len` bytes, `0` when there is not so much memory. They hold until the next call.
+pub(crate) fn reserve(len: usize) -> usize {
+    REGION.with_borrow_mut(|region| {
+        let words = len.div_ceil(WORD).max(1);
+        if region.len() < words {
+            // The old region first: an op may need most of the memory that the module is allowed.
+            *region = Vec::new();
+            if region.try_reserve_exact(words).is_err() {
+                return 0;
+            }
+            region.resize(words, 0);
+        }
+        region.as_ptr() as usize
+    })
+}
+
+/// Calls `call` with the input at `ptr`.
+///
+/// # Panics
+/// When that is not within the region: the host's mistake.
+pub(crate) fn read<R>(ptr: usize, len: usize, call: impl FnOnce(&[u8]) -> R) -> R {
+    REGION.with_borrow(|region| {
+        let start = ptr.wrapping_sub(region.as_ptr() as usize);
+        let input = bytes(region).get(start..).and_then(|rest| rest.get(..len));
+        call(input.expect("the host's input lies outside of what oplet_alloc gave"))
+    })
+}
+
+fn bytes(words: &[u64]) -> &[u8] {
+    // SAFETY: every byte of an integer is initialised, and bytes need no alignment.
+    #[expect(unsafe_code, reason = "words viewed as bytes")]
+    unsafe {
+        std::slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_kept_while_it_is_large_enough() {
+        let first = reserve(100);
+        assert_eq!((first % 8, reserve(20)), (0, first));
+        assert_eq!(reserve(104), first, "rounded up to words");
+        reserve(1 << 20);
+        let large = reserve(0);
+        read(large + 1, (1 << 20) - 1, |input| {
+            assert_eq!(input.len(), (1 << 20) - 1)
+        });
+        assert_eq!(reserve(usize::MAX - 8), 0, "refused");
+        assert_ne!(reserve(8), 0, "and usable again");
+    }
+
+    #[test]
+    #[should_panic(expected = "outside of what oplet_alloc gave")]
+    fn nothing_else_is_read() {
+        let start = reserve(16);
+        read(start - 1, 2, |_| ());
+    }
+}

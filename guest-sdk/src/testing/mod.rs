@@ -1,0 +1,193 @@
+//! Runs a handler natively, over the code that the exported functions run.
+//!
+//! Here in place of the host stands a recorder, one for each thread: what a handler emits, logs and counts comes back
+//! as a [`Run`].
+//!
+//! ```
+//! use oplet_sdk::{Handler, Op, Outcome, bson::doc, count, testing};
+//!
+//! #[derive(Default)]
+//! struct Large;
+//!
+//! impl Handler for Large {
+//!     fn filter(&self, op: &Op) -> bool {
+//!         op.get_i64("data.n").is_some_and(|n| n > 10)
+//!     }
+//!
+//!     fn handle(&mut self, _: &Op) -> Outcome {
+//!         count("large", 1);
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let small = testing::insert("shop.orders", doc! {"_id": 1, "n": 10});
+//! assert!(!testing::run(&mut Large, &small).kept);
+//!
+//! let updated = testing::update("shop.orders", doc! {"_id": 1, "n": 11}).updated(doc! {"n": 11}).pending();
+//! let run = testing::run(&mut Large, &updated);
+//! assert!(run.kept && run.asked_again);
+//! assert_eq!(run.counts["large"], 1);
+//! ```
+
+mod op;
+pub(crate) mod recorder;
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use bson::{Document, doc};
+use serde::de::DeserializeOwned;
+
+pub use op::{TestOp, command, delete, insert, replace, update};
+
+use crate::{
+    Error, Handler, Level, Outcome, Source,
+    abi::{outcome, verdict},
+    calls,
+};
+
+/// What a handler did with an op.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// Whether the filter kept the op; if not, it was not handled.
+    pub kept: bool,
+    /// Whether the filter wanted to see the document of a pending op, and was asked again with it.
+    pub asked_again: bool,
+    /// What `handle` answered; `Ok` for an op that was not kept.
+    pub outcome: Outcome,
+    /// What the host would deliver: nothing unless the outcome is `Ok`.
+    pub outputs: Vec<Output>,
+    /// Lines logged, in order.
+    pub logs: Vec<(Level, String)>,
+    /// What was added to each counter.
+    pub counts: BTreeMap<String, i64>,
+}
+
+/// A document that was emitted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Output {
+    /// The sink's name; `None` is the default one.
+    pub sink: Option<String>,
+    /// The document.
+    pub document: Document,
+}
+
+impl Run {
+    /// The documents that went to the default sink.
+    #[must_use]
+    pub fn documents(&self) -> Vec<&Document> {
+        self.outputs
+            .iter()
+            .filter(|output| output.sink.is_none())
+            .map(|output| &output.document)
+            .collect()
+    }
+
+    /// The documents that went to the sink of that name.
+    #[must_use]
+    pub fn documents_to(&self, sink: &str) -> Vec<&Document> {
+        let to_sink = self
+            .outputs
+            .iter()
+            .filter(|output| output.sink.as_deref() == Some(sink));
+        to_sink.map(|output| &output.document).collect()
+    }
+
+    fn of(answer: i32) -> Self {
+        let recording = recorder::take();
+        let reason = recording.reason.unwrap_or_default();
+        let outcome = match answer {
+            outcome::DONE => Ok(()),
+            outcome::RETRY => Err(Error::Retry(reason)),
+            outcome::RETRY_AFTER => Err(Error::RetryAfter(Duration::from_millis(
+                recording.retry_after_ms.unwrap_or_default() as u64,
+            ))),
+            _ => Err(Error::Reject(reason)),
+        };
+        Self {
+            kept: true,
+            asked_again: false,
+            outputs: if outcome.is_ok() {
+                recording.outputs
+            } else {
+                Vec::new()
+            },
+            outcome,
+            logs: recording.logs,
+            counts: recording.counts,
+        }
+    }
+}
+
+/// Lets a handler see an op: filter, the document if that is wanted, then handle.
+///
+/// # Panics
+/// When the handler panics, or does what the host does not allow: emit in `filter`, name a counter wrongly.
+pub fn run<H: Handler>(handler: &mut H, op: &TestOp) -> Run {
+    let (first, whole) = (op.to_pending_bytes(), op.to_bytes());
+    recorder::start(Some("filter"));
+    let mut answer = calls::filter(handler, &first);
+    let asked_again = answer == verdict::ASK_AGAIN;
+    if asked_again {
+        answer = calls::filter(handler, &whole);
+    }
+    let kept = answer == verdict::KEEP;
+    recorder::let_emit();
+    let answer = if kept {
+        calls::handle(handler, &whole)
+    } else {
+        outcome::DONE
+    };
+    Run {
+        kept,
+        asked_again,
+        ..Run::of(answer)
+    }
+}
+
+/// Ends a batch of ops: what the handler aggregated comes as the outputs.
+pub fn flush<H: Handler>(handler: &mut H) -> Run {
+    recorder::start(None);
+    Run::of(calls::flush(handler))
+}
+
+/// The stages that the handler answers for a namespace.
+///
+/// # Panics
+/// When the handler panics or emits.
+pub fn pipeline<H: Handler>(handler: &H, namespace: &str, source: Source) -> Option<Vec<Document>> {
+    recorder::start(Some("pipeline"));
+    let question = doc! { "namespace": namespace, "source": source.as_str() };
+    let question = bson::serialize_to_vec(&question).expect("the question is BSON");
+    let answer = calls::pipeline(handler, &question)?;
+    let answer: Document = bson::deserialize_from_slice(&answer).expect("the answer is BSON");
+    let stages = answer
+        .get_array("pipeline")
+        .expect("the answer has stages")
+        .iter();
+    Some(
+        stages
+            .map(|stage| stage.as_document().expect("a stage is a document").clone())
+            .collect(),
+    )
+}
+
+/// Makes a handler from its configuration, as `oplet_configure` does.
+///
+/// # Errors
+/// The reason that the host would be told.
+///
+/// # Panics
+/// When the configuration is no BSON.
+pub fn configure<H, C>(config: &Document) -> Result<H, String>
+where
+    H: TryFrom<C, Error: fmt::Display>,
+    C: DeserializeOwned,
+{
+    recorder::start(None);
+    calls::from_config(&bson::serialize_to_vec(config).expect("the configuration is BSON"))
+}
+
+/// Says which sinks there are besides the default one, for this thread; if not said, every name is one.
+pub fn set_sinks(names: &[&str]) {
+    recorder::set_sinks(names);
+}

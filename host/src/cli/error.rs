@@ -67,7 +67,6 @@ impl UserError {
     }
 
     /// Says it on standard error, and returns the exit code.
-    #[expect(clippy::print_stderr, reason = "this is where errors are said")]
     pub(crate) fn print(&self) -> ExitCode {
         if !self.is_quiet {
             let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
@@ -133,6 +132,9 @@ impl From<source::Error> for UserError {
             ),
             source::Error::Unauthorized { .. } => {
                 user_error.hint("grant the user the role `read` on the database `local`, where the oplog is")
+            }
+            source::Error::NoOplog { .. } => {
+                user_error.hint("read a sharded cluster with `--source change-stream`")
             }
             source::Error::Refused { .. } => user_error,
         }

@@ -135,7 +135,6 @@ fn banner(
     lines
 }
 
-#[expect(clippy::print_stderr, reason = "talk of the verb itself")]
 fn say_start(banner: &[String], since: &str) {
     for line in banner {
         eprintln!("{line}");
@@ -143,7 +142,6 @@ fn say_start(banner: &[String], since: &str) {
     eprintln!("since    {since}");
 }
 
-#[expect(clippy::print_stderr, reason = "talk of the verb itself")]
 fn say(text: &str) {
     eprintln!("{text}");
 }

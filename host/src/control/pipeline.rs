@@ -81,6 +81,15 @@ pub enum Error {
         /// The op.
         op_id: String,
     },
+    /// A module failed to emit what it had gathered, and the policy is to stop.
+    #[error("the module `{module}` failed at a batch border")]
+    Flush {
+        /// The module's name.
+        module: String,
+        /// How it failed.
+        #[source]
+        source: GuestError,
+    },
     /// A module failed, and no fresh instance of it could be made.
     #[error("the module `{module}` cannot be started again")]
     Revive {

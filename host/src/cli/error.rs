@@ -147,6 +147,11 @@ impl From<guest::Error> for UserError {
             user_error = Self::refused(format!("the module `{module}` is refused"));
             user_error.causes = findings.iter().map(ToString::to_string).collect();
         }
+        if let guest::Error::CacheDirectory { .. } | guest::Error::CacheDirectoryOpen { .. } =
+            &error
+        {
+            user_error.code = REFUSED;
+        }
         match hint {
             Some(hint) => user_error.hint(hint),
             None => user_error,

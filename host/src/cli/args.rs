@@ -6,14 +6,13 @@ use clap::{
     Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser,
     builder::TypedValueParser as _,
 };
-use mongodb::options::ConnectionString;
 use oplet::{
     control::OnError,
     flow::OrderingGuarantee,
     op::{Namespace, Since, SourceKind},
 };
 
-use super::values::{self, Setting};
+use super::values::{self, Setting, Uri};
 
 /// Runs WebAssembly handlers on every change in MongoDB.
 #[derive(Debug, Parser)]
@@ -147,9 +146,14 @@ pub(crate) struct InspectArgs {
 #[command(next_help_heading = "Source")]
 pub(crate) struct SourceArgs {
     /// Connection string of a replica set or a mongos
-    #[arg(long, value_name = "URI", env = "OPLET_URI", hide_env_values = true,
-        default_value = "mongodb://localhost:27017", value_parser = values::uri)]
-    pub(crate) uri: ConnectionString,
+    #[arg(
+        long,
+        value_name = "URI",
+        env = "OPLET_URI",
+        hide_env_values = true,
+        default_value = "mongodb://localhost:27017"
+    )]
+    pub(crate) uri: Uri,
     /// Which way to read changes; the oplog is several times faster, and runs no pipelines
     #[arg(long = "source", value_name = "SOURCE", env = "OPLET_SOURCE", hide_env_values = true,
         default_value = "change-stream", value_parser = source())]
@@ -165,7 +169,7 @@ pub(crate) struct SourceArgs {
     #[arg(long, value_name = "POSITION", value_parser = values::until)]
     pub(crate) until: Option<Since>,
     /// Stop after this many changes
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::count)]
     pub(crate) max_ops: Option<u64>,
     /// Stop when everything that had happened at the start has been read
     #[arg(long)]

@@ -55,7 +55,10 @@ impl UserError {
     pub(crate) fn because(mut self, cause: &(dyn StdError + 'static)) -> Self {
         let mut cause = Some(cause);
         while let Some(error) = cause {
-            self.causes.push(error.to_string());
+            self.causes.push(match error.downcast_ref() {
+                Some(error) => mongo::describe(error),
+                None => error.to_string(),
+            });
             cause = error.source();
         }
         self
@@ -63,6 +66,16 @@ impl UserError {
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
+        self
+    }
+
+    /// Adds the way out of each finding, once.
+    pub(crate) fn hints_of(mut self, findings: &[guest::Finding]) -> Self {
+        for hint in findings.iter().filter_map(guest::Finding::hint) {
+            if !self.hints.contains(&hint) {
+                self.hints.push(hint);
+            }
+        }
         self
     }
 
@@ -142,19 +155,19 @@ impl From<source::Error> for UserError {
 impl From<guest::Error> for UserError {
     fn from(error: guest::Error) -> Self {
         let hint = error.hint();
-        let mut user_error = Self::of(&error);
-        if let guest::Error::Refused { module, findings } = &error {
-            user_error = Self::refused(format!("the module `{module}` is refused"));
-            user_error.causes = findings.iter().map(ToString::to_string).collect();
-        }
-        if let guest::Error::CacheDirectory { .. } | guest::Error::CacheDirectoryOpen { .. } =
-            &error
-        {
-            user_error.code = REFUSED;
-        }
-        match hint {
-            Some(hint) => user_error.hint(hint),
-            None => user_error,
+        let user_error = Self::of(&error);
+        match &error {
+            guest::Error::Refused { module, findings } => {
+                let mut user_error = Self::refused(format!("the module `{module}` is refused"));
+                user_error.causes = findings.iter().map(ToString::to_string).collect();
+                user_error.hints_of(findings)
+            }
+            guest::Error::CacheDirectory { .. } | guest::Error::CacheDirectoryOpen { .. } => Self {
+                code: REFUSED,
+                hints: hint.into_iter().collect(),
+                ..user_error
+            },
+            _ => hint.into_iter().fold(user_error, Self::hint),
         }
     }
 }

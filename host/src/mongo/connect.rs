@@ -10,7 +10,7 @@ use mongodb::{
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::Fault;
+use super::{Fault, describe};
 use crate::{backoff::Backoff, op::Timestamp};
 
 /// How long one attempt looks for a server before the next one is due.
@@ -114,7 +114,7 @@ pub struct Server {
 pub fn parse_uri(uri: &str) -> Result<ConnectionString, Error> {
     ConnectionString::parse(uri).map_err(|error| Error::Uri {
         uri: redact(uri),
-        reason: error.kind.to_string(),
+        reason: describe(&error),
     })
 }
 
@@ -146,7 +146,7 @@ impl Server {
                     source,
                 });
             }
-            warn!(hosts, error = %source.kind, retry_in = ?delay, "no server answers");
+            warn!(hosts, error = describe(&source), retry_in = ?delay, "no server answers");
             tokio::time::sleep(delay).await;
         }
     }
@@ -301,7 +301,10 @@ fn hosts(uri: &ConnectionString) -> String {
 /// The connection string without what stands between `:` and `@`.
 fn redact(uri: &str) -> String {
     let Some((scheme, rest)) = uri.split_once("://") else {
-        return uri.to_owned();
+        return match uri.rsplit_once('@') {
+            Some((_, host)) => format!("***@{host}"),
+            None => uri.to_owned(),
+        };
     };
     let end = rest.find('/').unwrap_or(rest.len());
     match rest[..end].rfind('@') {
@@ -327,6 +330,7 @@ mod tests {
             ("mongodb://a:se@cret@h:1/x", "mongodb://a:***@h:1/x"),
             ("mongodb://h:1", "mongodb://h:1"),
             ("localhost:27017", "localhost:27017"),
+            ("a:secret@h:1", "***@h:1"),
         ] {
             assert_eq!(redact(uri), shown);
         }

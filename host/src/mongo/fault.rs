@@ -111,7 +111,9 @@ impl Fault {
 #[must_use]
 pub fn describe(error: &Error) -> String {
     match &*error.kind {
-        ErrorKind::InvalidArgument { message, .. } => message.clone(),
+        ErrorKind::InvalidArgument { message, .. } | ErrorKind::DnsResolve { message, .. } => {
+            message.clone()
+        }
         ErrorKind::Io(error) => error.to_string(),
         ErrorKind::Command(command) => match command.code_name.as_str() {
             "" => format!("{} (code {})", command.message, command.code),

@@ -102,12 +102,16 @@ impl Scene {
     }
 
     /// `oplet tail` over all that happened since the scene began.
-    pub(crate) async fn tail_over(&self, source: &str) -> Ended {
-        let tail = oplet()
+    pub(crate) fn tail(&self, flags: &[&str]) -> Oplet {
+        oplet()
             .args(["tail", &self.database, "--uri", &self.uri])
             .args(["--since", &self.start, "--exit-when-idle"])
-            .args(["--source", source]);
-        Ended::of(tail).await
+            .args(flags)
+    }
+
+    /// What `oplet tail` prints of all that happened since the scene began.
+    pub(crate) async fn tail_over(&self, source: &str) -> Ended {
+        Ended::of(self.tail(&["--source", source])).await
     }
 }
 

@@ -102,7 +102,7 @@ pub(super) async fn wait_or_fail(
         Fault::Passing => {
             let delay = backoff.next_delay();
             tracing::warn!(what, %position, attempt = backoff.attempts(), retry_in = ?delay,
-                error = %source.kind, "the stream broke; it is opened again");
+                error = crate::mongo::describe(&source), "the stream broke; it is opened again");
             tokio::time::sleep(delay).await;
             Ok(())
         }

@@ -10,15 +10,15 @@ use crate::oplet;
 #[tokio::test]
 async fn inserts_into_users_become_welcome_mails_and_nothing_else_does() {
     let scene = Scene::in_database("users".into()).await;
-    let ann = doc! {"_id": 1, "name": "Ann", "email": "ann@example.com"};
+    let ann = doc! {"_id": 1, "username": "Ann", "email": "ann@example.com"};
     let users = scene.collection("users");
     users.insert_one(&ann).await.unwrap();
     scene.collection("sessions").insert_one(&ann).await.unwrap();
-    let rename = doc! {"$set": {"name": "Anna"}};
+    let rename = doc! {"$set": {"username": "Anna"}};
     users.update_one(doc! {"_id": 1}, rename).await.unwrap();
     users.replace_one(doc! {"_id": 1}, &ann).await.unwrap();
     users.delete_one(doc! {"_id": 1}).await.unwrap();
-    let zoe = doc! {"name": "Zoë", "email": "zoe@example.com", "plan": {"name": "free"}};
+    let zoe = doc! {"username": "Zoë", "email": "zoe@example.com", "plan": {"username": "free"}};
     users.insert_one(&zoe).await.unwrap();
 
     for source in SOURCES {

@@ -72,3 +72,25 @@ async fn exit_when_idle_ends_behind_what_was_there() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn exit_when_idle_ends_under_load() -> Result<()> {
+    let scene = Scene::shared("busy").await?;
+    scene.insert("c", 1..=3).await?;
+    let busy = scene.collection("c");
+    let load = tokio::spawn(async move {
+        let mut id = 3;
+        loop {
+            id += 1;
+            if busy.insert_one(doc! { "_id": id }).await.is_err() {
+                break;
+            }
+        }
+    });
+    for source in SOURCES {
+        let ops = scene.ops(source, &[&scene.namespace("c")]).await?;
+        assert_eq!(ops.ids()[..3], [1, 2, 3], "{source}");
+    }
+    load.abort();
+    Ok(())
+}

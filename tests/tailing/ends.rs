@@ -20,6 +20,21 @@ async fn until_keeps_what_is_at_the_bound() -> Result<()> {
 }
 
 #[tokio::test]
+async fn an_op_right_behind_the_beginning_is_within_every_end() -> Result<()> {
+    let scene = Scene::shared("next").await?;
+    // The server gives the documents of one command neighbouring cluster times.
+    let documents = (1..=3).map(|id| doc! { "_id": id });
+    scene.collection("c").insert_many(documents).await?;
+    for source in SOURCES {
+        let all = scene.ops(source, &[&scene.namespace("c")]).await?;
+        let tail = scene.tail(source).arg(scene.namespace("c"));
+        let tail = tail.args(["--since", &all.position(0), "--until", &all.position(1)]);
+        assert_eq!(Ops::of(tail).await?.ids(), [2], "{source}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn until_keeps_a_transaction_whole() -> Result<()> {
     let scene = Scene::shared("until_txn").await?;
     scene.insert("c", [0]).await?;

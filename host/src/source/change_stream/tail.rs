@@ -35,6 +35,8 @@ pub struct Tail {
     sharded: bool,
     stats: Arc<Stats>,
     reader: Option<Reader>,
+    /// The open cursor has given nothing yet.
+    is_opening: bool,
     /// Where the next cursor begins.
     resume: Resume,
     /// The token of the last invalidation; the server calls the point behind it by the same token.
@@ -55,6 +57,7 @@ impl Tail {
             sharded: server.topology == Topology::Sharded,
             stats,
             reader: None,
+            is_opening: false,
             resume: Resume::from(&options.start),
             invalidated: None,
             position: options.start.position(),
@@ -75,12 +78,15 @@ impl Tail {
             }
             let reader = match &mut self.reader {
                 Some(reader) => reader,
-                None => self.reader.insert(open(
-                    &self.client,
-                    &self.options,
-                    self.expanded,
-                    &self.resume,
-                )),
+                None => {
+                    self.is_opening = true;
+                    self.reader.insert(open(
+                        &self.client,
+                        &self.options,
+                        self.expanded,
+                        &self.resume,
+                    ))
+                }
             };
             match reader.next().await {
                 Some(Ok(reply)) => {
@@ -105,6 +111,13 @@ impl Tail {
         let mut invalidated = None;
         let decoded = self.decode_all(reply, &mut builder, &mut invalidated);
         let last_token = decoded.map_err(Error::broken_reply)?;
+        if std::mem::take(&mut self.is_opening) && last_token.is_none() {
+            // The server has not looked at the oplog yet: its token stands for the time at which the
+            // stream begins, and what happened at that very time is still to come.
+            let batch = builder.finish(SourceKind::ChangeStream, self.position.clone(), false);
+            self.ready.push_back(batch);
+            return Ok(());
+        }
         let after = reply
             .post_batch_resume_token()
             .map_err(Error::broken_reply)?

@@ -95,3 +95,49 @@ async fn since_a_token_goes_on_behind_its_event() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_position_that_the_oplog_no_longer_reaches_ends_the_tail() -> Result<()> {
+    let server = ReplicaSet::start(Options {
+        oplog_megabytes: 1,
+        // What the last checkpoint needs is kept, so there have to be some.
+        arguments: vec!["--syncdelay=1".into()],
+        ..Options::default()
+    })
+    .await?;
+    let scene = Scene::on(&server, "lost").await?;
+    scene.insert("c", [1]).await?;
+    let lost = now(&scene.client).await?;
+    let oplog = scene.client.database("local").collection("oplog.rs");
+    let oldest = async || -> Result<bson::Timestamp> {
+        let entry = oplog.find_one(doc! {}).sort(doc! { "$natural": 1 }).await?;
+        let entry: Document = entry.expect("an oplog is never empty");
+        Ok(entry.get_timestamp("ts")?)
+    };
+    let text = "x".repeat(200_000);
+    let fill = scene.collection("fill");
+    eventually(DEADLINE, async || {
+        let written = fill.insert_one(doc! { "text": &text }).await;
+        written.is_ok() && oldest().await.is_ok_and(|oldest| oldest > lost)
+    })
+    .await?;
+    for source in SOURCES {
+        let tail = scene.tail(source).args(["--since", &position(lost)]);
+        let tail = tail.start()?;
+        assert_eq!(tail.wait_exit(DEADLINE).await?, 3, "{source}");
+        let said = said(&tail);
+        let what = format!("the position {} is lost", position(lost));
+        assert!(said.contains(&what), "{said}");
+        let begins = said.split_once("the oplog begins at ").expect(&said).1;
+        let (begins, _) = begins.split_once(": `--since oldest`").expect(&said);
+        let (seconds, increment) = begins.split_once(':').expect(&said);
+        let begins = bson::Timestamp {
+            time: seconds.parse()?,
+            increment: increment.parse()?,
+        };
+        let now = oldest().await?;
+        assert!(lost < begins && begins <= now, "{now}: {said}");
+        assert!(tail.stdout().all().is_empty());
+    }
+    Ok(())
+}

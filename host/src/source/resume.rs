@@ -1,5 +1,8 @@
 //! From an error of the server to what a source does about it.
 
+use mongodb::Client;
+
+use super::oldest_entry;
 use crate::{
     backoff::Backoff,
     mongo::{Fault, code},
@@ -46,6 +49,27 @@ impl Error {
         Self::Refused {
             what: format!("decode a reply of the server: {malformed}"),
             source,
+        }
+    }
+
+    /// Adds to a lost position where the oplog begins now, when the user may read that.
+    pub(super) async fn with_oldest(
+        self,
+        client: &Client,
+        oplog_namespace: &(String, String),
+    ) -> Self {
+        match self {
+            Self::PositionLost {
+                position, reason, ..
+            } => {
+                let oldest = oldest_entry(client, oplog_namespace).await.ok().flatten();
+                Self::PositionLost {
+                    position,
+                    oldest: oldest.map(|entry| entry.timestamp),
+                    reason,
+                }
+            }
+            other => other,
         }
     }
 

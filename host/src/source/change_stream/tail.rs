@@ -97,7 +97,12 @@ impl Tail {
                     self.reader = None;
                     self.stats.count_reopened();
                     let what = format!("read the change stream on {}", self.options.scope);
-                    wait_or_fail(error, &what, &self.position, &mut self.backoff).await?;
+                    if let Err(error) =
+                        wait_or_fail(error, &what, &self.position, &mut self.backoff).await
+                    {
+                        let namespace = &self.options.oplog_namespace;
+                        return Err(error.with_oldest(&self.client, namespace).await);
+                    }
                 }
                 // The server closed the cursor without an error: after an invalidation.
                 None => self.reader = None,

@@ -10,6 +10,41 @@ use super::*;
 const LINE_CHARS_MAX: usize = 300;
 
 #[tokio::test]
+async fn pretty_is_one_short_plain_line_an_op() -> Result<()> {
+    let scene = Scene::shared("pretty").await?;
+    let collection = scene.collection("c");
+    let text = "two\nlines\x1b[31m ".repeat(1_000);
+    collection
+        .insert_one(doc! { "_id": 1, "text": &text })
+        .await?;
+    let change = doc! { "$set": { "n": 7 } };
+    collection.update_one(doc! { "_id": 1 }, change).await?;
+    let whole = doc! { "text": &text };
+    collection.replace_one(doc! { "_id": 1 }, whole).await?;
+    collection.delete_one(doc! { "_id": 1 }).await?;
+    collection.insert_one(doc! { "_id": &text[..800] }).await?;
+    collection.drop().await?;
+    // Without what the other tests say against colours: a pipe is reason enough.
+    let tail = Oplet::new(env!("CARGO_BIN_EXE_oplet"))
+        .args(["tail", "--uri", &scene.uri, "--format", "pretty"])
+        .args(["--since", &scene.before, "--exit-when-idle"])
+        .args([scene.namespace("c")]);
+    let tail = tail.start()?;
+    assert_eq!(tail.wait_exit(DEADLINE).await?, 0);
+    let lines = tail.stdout().all();
+    let words = ["insert", "update", "replace", "delete", "insert", "command"];
+    assert_eq!(lines.len(), words.len(), "{lines:#?}");
+    for (line, word) in lines.iter().zip(words) {
+        assert!(line.contains(word), "{line}");
+        assert!(line.contains(&scene.namespace("c")), "{line}");
+        assert!(line.chars().count() <= LINE_CHARS_MAX, "{line}");
+        assert!(!line.contains(char::is_control), "{line:?}");
+    }
+    assert!(lines[1].contains(r#""n":7"#), "{}", lines[1]);
+    Ok(())
+}
+
+#[tokio::test]
 async fn oplets_own_database_is_never_delivered() -> Result<()> {
     let scene = Scene::shared("own").await?;
     let own = scene.client.database("oplet").collection("own_test");

@@ -127,6 +127,33 @@ async fn a_database_is_told_the_same_over_its_drop() -> Result<()> {
 }
 
 #[tokio::test]
+async fn several_namespaces_are_told_the_same_in_one_stream() -> Result<()> {
+    let scene = Scene::shared("several").await?;
+    let other = scene.client.database(&database_name("other"));
+    other.collection("x").insert_one(doc! { "_id": 1 }).await?;
+    write_everything(&scene).await?;
+    other.collection("x").insert_one(doc! { "_id": 2 }).await?;
+    let (b, c) = (scene.namespace("b"), scene.namespace("c"));
+    let ops = same(&scene, &[&b, &c]).await?;
+    let expected = [
+        "i b 1",
+        "i b 2",
+        "u b 1",
+        "u b 2",
+        "d b 1",
+        "drop b",
+        "i b 3",
+        "renameCollection a",
+        "renameCollection a",
+    ];
+    assert_eq!(gist(&scene, &ops)[..9], expected);
+    let ops = same(&scene, &[&b, other.name()]).await?;
+    assert_eq!(ops.0[0]["namespace"], format!("{}.x", other.name()));
+    assert_eq!(ops.0.len(), 12);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_deployment_is_told_the_same() -> Result<()> {
     // Nobody else may write there meanwhile.
     let server = ReplicaSet::start(Options::default()).await?;

@@ -39,8 +39,6 @@ pub struct Tail {
     is_opening: bool,
     /// Where the next cursor begins.
     resume: Resume,
-    /// The token of the last invalidation; the server calls the point behind it by the same token.
-    invalidated: Option<RawDocumentBuf>,
     /// Where the last batch ended.
     position: Position,
     backoff: Backoff,
@@ -59,7 +57,6 @@ impl Tail {
             reader: None,
             is_opening: false,
             resume: Resume::from(&options.start),
-            invalidated: None,
             position: options.start.position(),
             backoff: Backoff::new(),
             ready: VecDeque::new(),
@@ -134,16 +131,12 @@ impl Tail {
                 token: token.clone(),
                 cluster_time,
             };
-            self.resume = match self.invalidated.as_ref() == Some(&token) {
-                true => Resume::AfterInvalidate(token),
-                false => Resume::After(token),
-            };
+            self.resume = Resume::After(token);
         }
         if let Some(token) = invalidated {
             info!(position = %self.position, scope = %self.options.scope,
                 "what is watched was dropped or renamed; the stream is opened again behind that");
-            self.resume = Resume::AfterInvalidate(token.clone());
-            self.invalidated = Some(token);
+            self.resume = Resume::After(token);
             self.reader = None;
         }
         let caught_up = last_token.is_none();

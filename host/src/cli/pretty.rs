@@ -3,7 +3,7 @@
 use anstyle::{AnsiColor, Style};
 use bson::{Bson, Document, RawDocument};
 
-/// How much of a document is shown, in characters.
+/// How much of a document, or of an id, is shown, in characters.
 const DOCUMENT_CHARS: usize = 100;
 
 /// Appends an op document as a line for people, without the line's end: time, what happened, where,
@@ -57,7 +57,7 @@ fn styled(style: Style) -> (String, String) {
 fn short(id: &Bson) -> String {
     match id {
         Bson::ObjectId(id) => id.to_hex(),
-        other => other.clone().into_relaxed_extjson().to_string(),
+        other => cut(other.clone().into_relaxed_extjson().to_string()),
     }
 }
 
@@ -71,6 +71,11 @@ fn shortened(document: &Bson) -> String {
         }
         other => other.clone().into_relaxed_extjson().to_string(),
     };
+    cut(text)
+}
+
+/// The beginning of a text that is too long for a line.
+fn cut(text: String) -> String {
     match text.char_indices().nth(DOCUMENT_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,

@@ -29,7 +29,7 @@ pub struct Bounds {
     pub until: Option<Timestamp>,
     /// How many ops may still be given.
     pub ops_left: Option<Arc<AtomicU64>>,
-    /// Stop when the source has nothing more to give and stands at this cluster time or later.
+    /// Stop when the source is beyond this cluster time, or stands at it with nothing more to give.
     pub idle_at: Option<Timestamp>,
 }
 
@@ -97,11 +97,13 @@ impl Bounds {
             }
         }
         if let Some(idle_at) = self.idle_at {
-            let is_there = batch
-                .position()
-                .timestamp()
-                .is_none_or(|position| position >= idle_at);
-            reached |= batch.is_caught_up() && is_there;
+            // Under load there is always more to give: being caught up decides only where more ops of
+            // that very cluster time may follow.
+            reached |= match batch.position().timestamp() {
+                Some(position) if position > idle_at => true,
+                Some(position) => position == idle_at && batch.is_caught_up(),
+                None => batch.is_caught_up(),
+            };
         }
         reached
     }
@@ -196,5 +198,6 @@ mod tests {
             (1, false),
         );
         check(&bounds, SourceKind::Oplog, batch(&[], 5, true), (0, true));
+        check(&bounds, SourceKind::Oplog, batch(&[6], 6, false), (1, true));
     }
 }

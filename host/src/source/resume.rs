@@ -1,6 +1,8 @@
 //! From an error of the server to what a source does about it.
 
-use super::start::oldest_entry;
+use mongodb::Client;
+
+use super::oldest_entry;
 use crate::{
     backoff::Backoff,
     mongo::{Fault, code},
@@ -56,23 +58,20 @@ impl Error {
         }
     }
 
-    /// Adds to a lost position how far back the oplog reaches, if the user may read that.
-    pub(super) async fn with_window(
+    /// Adds to a lost position where the oplog begins now, when the user may read that.
+    pub(super) async fn with_oldest(
         self,
-        client: &mongodb::Client,
+        client: &Client,
         oplog_namespace: &(String, String),
     ) -> Self {
         match self {
             Self::PositionLost {
-                position,
-                oldest: None,
-                reason,
+                position, reason, ..
             } => {
                 let oldest = oldest_entry(client, oplog_namespace).await.ok().flatten();
-                let oldest = oldest.map(|entry| entry.timestamp);
                 Self::PositionLost {
                     position,
-                    oldest,
+                    oldest: oldest.map(|entry| entry.timestamp),
                     reason,
                 }
             }

@@ -10,10 +10,8 @@ use crate::op::{Namespace, Position, Scope, Timestamp};
 pub(super) enum Resume {
     /// With the first event at or after this cluster time.
     AtTime(Timestamp),
-    /// After the event of this token.
+    /// After the event of this token, also when that is an invalidation.
     After(RawDocumentBuf),
-    /// After the invalidation that this token stands for, which `resumeAfter` refuses.
-    AfterInvalidate(RawDocumentBuf),
 }
 
 impl From<&Start> for Resume {
@@ -50,8 +48,9 @@ pub(super) fn aggregate(
                 bson::Timestamp::from(*timestamp),
             );
         }
-        Resume::After(token) => options.append(cstr!("resumeAfter"), token.clone()),
-        Resume::AfterInvalidate(token) => options.append(cstr!("startAfter"), token.clone()),
+        // `resumeAfter` takes every token but an invalidation's, and that can be where we stand
+        // without having seen it: stages that narrow the stream may hold the event back.
+        Resume::After(token) => options.append(cstr!("startAfter"), token.clone()),
     }
     let mut stages = RawArrayBuf::new();
     stages.push(rawdoc! { "$changeStream": options });

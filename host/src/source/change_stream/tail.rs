@@ -35,10 +35,10 @@ pub struct Tail {
     sharded: bool,
     stats: Arc<Stats>,
     reader: Option<Reader>,
+    /// The open cursor has given nothing yet.
+    is_opening: bool,
     /// Where the next cursor begins.
     resume: Resume,
-    /// The token of the last invalidation; the server calls the point behind it by the same token.
-    invalidated: Option<RawDocumentBuf>,
     /// Where the last batch ended.
     position: Position,
     backoff: Backoff,
@@ -55,8 +55,8 @@ impl Tail {
             sharded: server.topology == Topology::Sharded,
             stats,
             reader: None,
+            is_opening: false,
             resume: Resume::from(&options.start),
-            invalidated: None,
             position: options.start.position(),
             backoff: Backoff::new(),
             ready: VecDeque::new(),
@@ -75,12 +75,15 @@ impl Tail {
             }
             let reader = match &mut self.reader {
                 Some(reader) => reader,
-                None => self.reader.insert(open(
-                    &self.client,
-                    &self.options,
-                    self.expanded,
-                    &self.resume,
-                )),
+                None => {
+                    self.is_opening = true;
+                    self.reader.insert(open(
+                        &self.client,
+                        &self.options,
+                        self.expanded,
+                        &self.resume,
+                    ))
+                }
             };
             match reader.next().await {
                 Some(Ok(reply)) => {
@@ -91,12 +94,11 @@ impl Tail {
                     self.reader = None;
                     self.stats.count_reopened();
                     let what = format!("read the change stream on {}", self.options.scope);
-                    let waited =
-                        wait_or_fail(error, &what, &self.position, &mut self.backoff).await;
-                    if let Err(error) = waited {
-                        return Err(error
-                            .with_window(&self.client, &self.options.oplog_namespace)
-                            .await);
+                    if let Err(error) =
+                        wait_or_fail(error, &what, &self.position, &mut self.backoff).await
+                    {
+                        let namespace = &self.options.oplog_namespace;
+                        return Err(error.with_oldest(&self.client, namespace).await);
                     }
                 }
                 // The server closed the cursor without an error: after an invalidation.
@@ -111,6 +113,13 @@ impl Tail {
         let mut invalidated = None;
         let decoded = self.decode_all(reply, &mut builder, &mut invalidated);
         let last_token = decoded.map_err(Error::broken_reply)?;
+        if std::mem::take(&mut self.is_opening) && last_token.is_none() {
+            // The server has not looked at the oplog yet: its token stands for the time at which the
+            // stream begins, and what happened at that very time is still to come.
+            let batch = builder.finish(SourceKind::ChangeStream, self.position.clone(), false);
+            self.ready.push_back(batch);
+            return Ok(());
+        }
         let after = reply
             .post_batch_resume_token()
             .map_err(Error::broken_reply)?
@@ -122,16 +131,12 @@ impl Tail {
                 token: token.clone(),
                 cluster_time,
             };
-            self.resume = match self.invalidated.as_ref() == Some(&token) {
-                true => Resume::AfterInvalidate(token),
-                false => Resume::After(token),
-            };
+            self.resume = Resume::After(token);
         }
         if let Some(token) = invalidated {
             info!(position = %self.position, scope = %self.options.scope,
                 "what is watched was dropped or renamed; the stream is opened again behind that");
-            self.resume = Resume::AfterInvalidate(token.clone());
-            self.invalidated = Some(token);
+            self.resume = Resume::After(token);
             self.reader = None;
         }
         let caught_up = last_token.is_none();

@@ -143,9 +143,10 @@ impl Tail {
         let what = format!("read {database}.{collection}");
         match wait_or_fail(error, &what, &self.position, &mut self.backoff).await {
             Ok(()) => Ok(()),
-            Err(error) => Err(error
-                .with_window(&self.client, &self.options.oplog_namespace)
-                .await),
+            Err(error) => {
+                let namespace = &self.options.oplog_namespace;
+                Err(error.with_oldest(&self.client, namespace).await)
+            }
         }
     }
 

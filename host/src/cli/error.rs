@@ -83,7 +83,6 @@ impl UserError {
     }
 
     /// Says it on standard error, and returns the exit code.
-    #[expect(clippy::print_stderr, reason = "this is where errors are said")]
     pub(crate) fn print(&self) -> ExitCode {
         if !self.is_quiet {
             let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));

@@ -136,7 +136,6 @@ fn banner(
     lines
 }
 
-#[expect(clippy::print_stderr, reason = "talk of the verb itself")]
 fn say_start(banner: &[String], since: &str) {
     for line in banner {
         eprintln!("{line}");
@@ -144,7 +143,6 @@ fn say_start(banner: &[String], since: &str) {
     eprintln!("since    {since}");
 }
 
-#[expect(clippy::print_stderr, reason = "talk of the verb itself")]
 fn say(text: &str) {
     eprintln!("{text}");
 }

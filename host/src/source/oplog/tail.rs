@@ -230,7 +230,7 @@ impl Tail {
             reason: reason.to_owned(),
         };
         match oldest {
-            Some(oldest) if oldest.timestamp > expected && !(oldest.is_beginning && !exact) => {
+            Some(oldest) if oldest.timestamp > expected && (exact || !oldest.is_beginning) => {
                 Err(lost("the oplog no longer reaches back to it"))
             }
             _ if exact => Err(lost("the entry there is another one: it was rolled back")),

@@ -42,7 +42,7 @@ async fn a_filter_that_reads_the_document_is_asked_again_with_it() {
     );
     let module = scene.module("odd", &Handwritten::new("odd").filter(&filter).text());
     let ended = scene
-        .run_over(&[module], ["--source", "oplog"])
+        .run_over(&[module], ["--source", "oplog", "--workers", "1"])
         .await
         .with_code(0);
     let mut ids: Vec<_> = ended
@@ -57,7 +57,7 @@ async fn a_filter_that_reads_the_document_is_asked_again_with_it() {
     assert_eq!(ids, (0..200).filter(|id| id % 2 == 1).collect::<Vec<_>>());
     // Many ids in one round trip.
     let queries = queries(&scene).await;
-    assert!((1..=20).contains(&queries), "{queries} queries");
+    assert!((1..=5).contains(&queries), "{queries} queries");
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ pub(super) fn inspect(args: &InspectArgs) -> Result<(), UserError> {
         false => describe(&modules::module_name(&args.module), &inspection),
     };
     text.push('\n');
-    Stdout.write(&text).map_err(|_| UserError::quiet())?;
+    Stdout.write(&text)?;
     let refused = UserError::refused("the module would be refused");
     match inspection.findings.as_slice() {
         [] => Ok(()),

@@ -111,12 +111,12 @@ pub enum Error {
         #[source]
         source: mongodb::error::Error,
     },
-    /// Nobody reads the output any more: a normal end.
+    /// The output takes no more: a normal end where nobody reads it any more.
     #[error(transparent)]
-    OutputClosed(Broken),
-    /// A lane panicked, which is a bug of Oplet's.
-    #[error("a lane panicked; the log above says where")]
-    Panicked,
+    Output(Broken),
+    /// A part of the run panicked: a fault in the program.
+    #[error("{0} panicked; please report it with the log above")]
+    Panicked(&'static str),
     /// The system has no threads left.
     #[error("cannot start a lane")]
     Thread(#[source] std::io::Error),
@@ -169,20 +169,16 @@ async fn run_counted(
     stats: &Arc<Stats>,
     sources: &Arc<source::Stats>,
 ) -> Result<(), Error> {
-    let start = source::resolve(
-        &options.since,
-        options.source,
-        server,
-        &options.oplog_namespace,
-    )
-    .await?;
-    let bounds = Bounds::resolve(
-        &options.end,
-        options.source,
-        server,
-        &options.oplog_namespace,
-    )
-    .await?;
+    let found = async {
+        let (since, namespace) = (&options.since, &options.oplog_namespace);
+        let start = source::resolve(since, options.source, server, namespace).await?;
+        let bounds = Bounds::resolve(&options.end, options.source, server, namespace).await?;
+        Ok::<_, Error>((start, bounds))
+    };
+    let (start, bounds) = tokio::select! {
+        found = found => found?,
+        () = shutdown.cancelled() => return Ok(()),
+    };
     let cut = Cut::default();
     let is_causal = options.oplog_namespace == source::default_oplog_namespace();
     let shared = Arc::new(Shared {
@@ -240,18 +236,22 @@ async fn run_counted(
         () = shared.failed.cancelled() => Ok(()),
         ended = hand_over(&mut batches, &mut lanes, stats) => ended,
     };
-    streams.shutdown().await;
+    streams.abort_all();
+    while let Some(stream) = streams.join_next().await {
+        if stream.is_err_and(|error| error.is_panic()) {
+            ended = Err(Error::Panicked("a stream"));
+        }
+    }
     let asked = shutdown.is_cancelled();
     if asked {
         info!(grace_period = ?options.grace_period, "stopping: the lanes finish what they have");
     }
     let finished = finish(&mut lanes, &cut, options.grace_period, shutdown).await;
-    ended = ended.and(finished.map_err(|Panicked| Error::Panicked));
     // The first failure of a lane explains what followed.
     if let Some(failure) = shared.take_failure() {
         ended = Err(failure);
     }
-    ended
+    ended.and(finished.map_err(|Panicked| Error::Panicked("a lane")))
 }
 
 /// Reads one stream to its end, and passes its batches on.

@@ -84,7 +84,6 @@ pub(super) struct LaneWorker {
     window_end: usize,
     op_bytes: Vec<u8>,
     output: Output,
-    tally: Tally,
 }
 
 /// What a lane counted since it last told.
@@ -97,12 +96,13 @@ struct Tally {
     skipped: u64,
 }
 
-/// Lines that wait to be written.
+/// Lines that wait to be written, and what was counted meanwhile.
 #[derive(Debug)]
 struct Output {
     sink: Stdout,
     lines: String,
     since: Instant,
+    tally: Tally,
 }
 
 /// How a call into a module ended.
@@ -133,8 +133,8 @@ impl LaneWorker {
                 sink: Stdout,
                 lines: String::new(),
                 since: Instant::now(),
+                tally: Tally::default(),
             },
-            tally: Tally::default(),
         })
     }
 
@@ -194,7 +194,7 @@ impl LaneWorker {
             op.encode(DocumentState::NotAsked, &mut self.op_bytes);
             for &module in modules {
                 let bytes = &self.op_bytes;
-                let call = |instance: &mut Instance| {
+                let call = |instance: &mut Instance, _: &mut String| {
                     instance.write_op(bytes)?;
                     instance.filter(true).map(Step::Done)
                 };
@@ -202,7 +202,7 @@ impl LaneWorker {
                     &self.shared,
                     &mut self.instances,
                     &self.sinks,
-                    &mut self.tally,
+                    &mut self.output,
                     module,
                     &op,
                     call,
@@ -234,8 +234,9 @@ impl LaneWorker {
         let documents = &mut self.documents;
         let fetched = self.shared.runtime.block_on(async {
             tokio::select! {
-                fetched = lookup.fetch(&wanted, documents) => Some(fetched),
+                biased;
                 () = cut.thrown() => None,
+                fetched = lookup.fetch(&wanted, documents) => Some(fetched),
             }
         });
         match fetched {
@@ -252,11 +253,9 @@ impl LaneWorker {
     /// Lets a module filter and handle the op that is encoded in `op_bytes`.
     fn deliver(&mut self, module: usize, op: &Op<'_>, ask: bool) -> Result<(), Stop> {
         let (bytes, format) = (&self.op_bytes, self.shared.format);
-        let lines = &mut self.output.lines;
-        let before = lines.len();
         let mut emitted = 0;
         let mut kept = false;
-        let call = |instance: &mut Instance| {
+        let call = |instance: &mut Instance, lines: &mut String| {
             instance.write_op(bytes)?;
             kept = !ask || instance.filter(false)? == Verdict::Keep;
             if !kept {
@@ -268,6 +267,7 @@ impl LaneWorker {
                 Outcome::Reject { reason } => return Ok(Step::Failed(Failure::Reject(reason))),
                 Outcome::RetryAfter { delay, .. } => return Ok(Step::Later(delay)),
             }
+            let before = lines.len();
             match write_outputs(instance, format, lines) {
                 Ok(count) => emitted = count,
                 Err(reason) => {
@@ -281,15 +281,16 @@ impl LaneWorker {
             &self.shared,
             &mut self.instances,
             &self.sinks,
-            &mut self.tally,
+            &mut self.output,
             module,
             op,
             call,
         )?;
-        self.tally.kept += u64::from(kept);
+        let tally = &mut self.output.tally;
+        tally.kept += u64::from(kept);
         if done.is_some() && kept {
-            self.tally.handled += 1;
-            self.tally.emitted += emitted;
+            tally.handled += 1;
+            tally.emitted += emitted;
         }
         Ok(())
     }
@@ -298,21 +299,9 @@ impl LaneWorker {
     fn end_batch(&mut self) -> Result<(), Stop> {
         let flushed = (0..self.instances.len()).try_for_each(|module| self.flush(module));
         // What was handled is written, also when a module failed just now.
-        let written = self.write_output();
-        let Tally {
-            kept,
-            handled,
-            emitted,
-            failed,
-            skipped,
-        } = std::mem::take(&mut self.tally);
-        let stats = &self.shared.stats;
-        Stats::add(&stats.kept, kept);
-        Stats::add(&stats.handled, handled);
-        Stats::add(&stats.emitted, emitted);
-        Stats::add(&stats.failed, failed);
-        Stats::add(&stats.skipped, skipped);
-        flushed.and(written)
+        self.output.write(&self.shared)?;
+        self.output.tell(&self.shared.stats);
+        flushed
     }
 
     fn flush(&mut self, module: usize) -> Result<(), Stop> {
@@ -324,14 +313,14 @@ impl LaneWorker {
         }
         let Err(source) = flushed else {
             match write_outputs(instance, self.shared.format, &mut self.output.lines) {
-                Ok(emitted) => self.tally.emitted += emitted,
+                Ok(emitted) => self.output.tally.emitted += emitted,
                 Err(error) => {
-                    tracing::error!(module = spec.name(), error, "an output cannot be written")
+                    tracing::error!(module = spec.name(), error, "an output cannot be written");
                 }
             }
             return Ok(());
         };
-        self.tally.failed += 1;
+        self.output.tally.failed += 1;
         tracing::error!(module = spec.name(), error = %source, "a module failed at a batch border");
         if self.shared.on_error == OnError::Skip {
             return revive(&self.shared, instance, &self.sinks, module);
@@ -339,16 +328,6 @@ impl LaneWorker {
         // What the module had gathered is gone with its instance; trying again cannot bring it back.
         let module = spec.name().to_owned();
         Err(self.shared.stop(Error::Flush { module, source }))
-    }
-
-    fn write_output(&mut self) -> Result<(), Stop> {
-        self.output.since = Instant::now();
-        if self.output.lines.is_empty() {
-            return Ok(());
-        }
-        let written = self.output.sink.write(&self.output.lines);
-        self.output.lines.clear();
-        written.map_err(|broken| self.shared.stop(Error::OutputClosed(broken)))
     }
 
     fn work_on(&mut self, work: &Work) -> Result<(), Stop> {
@@ -366,10 +345,42 @@ impl LaneWorker {
             }
             let lines = self.output.lines.len();
             if lines > OUTPUT_BYTES || (lines > 0 && self.output.since.elapsed() > OUTPUT_AGE) {
-                self.write_output()?;
+                self.output.write(&self.shared)?;
             }
         }
         Ok(())
+    }
+}
+
+impl Output {
+    /// Writes what waits.
+    fn write(&mut self, shared: &Shared) -> Result<(), Stop> {
+        self.since = Instant::now();
+        if self.lines.is_empty() {
+            return Ok(());
+        }
+        let written = self.sink.write(&self.lines);
+        self.lines.clear();
+        written.map_err(|broken| shared.stop(Error::Output(broken)))?;
+        // Now, since a lane that is left behind will not come to it.
+        self.tell(&shared.stats);
+        Ok(())
+    }
+
+    /// Adds what was counted to the run's counters.
+    fn tell(&mut self, stats: &Stats) {
+        let Tally {
+            kept,
+            handled,
+            emitted,
+            failed,
+            skipped,
+        } = std::mem::take(&mut self.tally);
+        Stats::add(&stats.kept, kept);
+        Stats::add(&stats.handled, handled);
+        Stats::add(&stats.emitted, emitted);
+        Stats::add(&stats.failed, failed);
+        Stats::add(&stats.skipped, skipped);
     }
 }
 
@@ -393,18 +404,18 @@ fn attempt<T>(
     shared: &Shared,
     instances: &mut [Instance],
     sinks: &Arc<[String]>,
-    tally: &mut Tally,
+    output: &mut Output,
     module: usize,
     op: &Op<'_>,
-    mut call: impl FnMut(&mut Instance) -> Result<Step<T>, GuestError>,
+    mut call: impl FnMut(&mut Instance, &mut String) -> Result<Step<T>, GuestError>,
 ) -> Result<Option<T>, Stop> {
     let mut backoff = Backoff::new();
     loop {
         let instance = &mut instances[module];
-        let failure = match call(instance) {
+        let failure = match call(instance, &mut output.lines) {
             Ok(Step::Done(done)) => return Ok(Some(done)),
             Ok(Step::Later(delay)) => {
-                if !pause(shared, delay) {
+                if !pause(shared, output, delay)? {
                     return Ok(None);
                 }
                 continue;
@@ -412,7 +423,7 @@ fn attempt<T>(
             Ok(Step::Failed(failure)) => failure,
             Err(error) => Failure::Guest(error),
         };
-        tally.failed += 1;
+        output.tally.failed += 1;
         revive(shared, instance, sinks, module)?;
         let spec = &shared.modules[module].module;
         let attempt = backoff.attempts() + 1;
@@ -420,12 +431,12 @@ fn attempt<T>(
         match shared.on_error {
             OnError::Skip => {
                 log("the op is skipped");
-                tally.skipped += 1;
+                output.tally.skipped += 1;
                 return Ok(None);
             }
             OnError::Retry if attempt < ATTEMPTS_MAX && failure.can_be_retried() => {
                 log("the op is tried again");
-                if !pause(shared, backoff.next_delay()) {
+                if !pause(shared, output, backoff.next_delay())? {
                     return Ok(None);
                 }
             }
@@ -469,14 +480,18 @@ fn revive(
     }
 }
 
-/// Waits; `false` when the word came to leave alone what has not begun.
-fn pause(shared: &Shared, delay: Duration) -> bool {
-    shared.runtime.block_on(async {
+/// Waits; `false` when the word came to leave alone what has not begun. What was handled before is
+/// written first: its readers do not wait as well.
+fn pause(shared: &Shared, output: &mut Output, delay: Duration) -> Result<bool, Stop> {
+    output.write(shared)?;
+    Ok(shared.runtime.block_on(async {
         tokio::select! {
-            () = tokio::time::sleep(delay) => true,
+            biased;
+            // First: a lane that was left behind has no timers any more.
             () = shared.cut.thrown() => false,
+            () = tokio::time::sleep(delay) => true,
         }
-    })
+    }))
 }
 
 /// Appends what an instance emitted, one line each, and returns how many there were.

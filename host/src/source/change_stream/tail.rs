@@ -35,8 +35,8 @@ pub struct Tail {
     sharded: bool,
     stats: Arc<Stats>,
     reader: Option<Reader>,
-    /// The open cursor has given nothing yet.
-    is_opening: bool,
+    /// Whether the open cursor has answered: the first reply only shows that it could be opened.
+    answered: bool,
     /// Where the next cursor begins.
     resume: Resume,
     /// Where the last batch ended.
@@ -55,7 +55,7 @@ impl Tail {
             sharded: server.topology == Topology::Sharded,
             stats,
             reader: None,
-            is_opening: false,
+            answered: false,
             resume: Resume::from(&options.start),
             position: options.start.position(),
             backoff: Backoff::new(),
@@ -76,19 +76,20 @@ impl Tail {
             let reader = match &mut self.reader {
                 Some(reader) => reader,
                 None => {
-                    self.is_opening = true;
-                    self.reader.insert(open(
-                        &self.client,
-                        &self.options,
-                        self.expanded,
-                        &self.resume,
-                    ))
+                    self.answered = false;
+                    let options = &self.options;
+                    let opened = open(&self.client, options, self.expanded, &self.resume);
+                    self.reader.insert(opened)
                 }
             };
             match reader.next().await {
                 Some(Ok(reply)) => {
-                    self.backoff.reset();
-                    self.take(&reply)?;
+                    let is_first = !std::mem::replace(&mut self.answered, true);
+                    // Else a cursor that always breaks would be opened again without a pause.
+                    if !is_first {
+                        self.backoff.reset();
+                    }
+                    self.take(&reply, is_first)?;
                 }
                 Some(Err(error)) => {
                     self.reader = None;
@@ -101,19 +102,28 @@ impl Tail {
                         return Err(error.with_oldest(&self.client, namespace).await);
                     }
                 }
-                // The server closed the cursor without an error: after an invalidation.
-                None => self.reader = None,
+                None => self.reopen_behind_invalidation().await,
             }
         }
     }
 
+    /// The server closed the cursor without an error: after an invalidation whose event a stage took
+    /// out. The last token is the invalidation's, and the stream begins behind it.
+    async fn reopen_behind_invalidation(&mut self) {
+        self.reader = None;
+        let delay = self.backoff.next_delay();
+        info!(position = %self.position, scope = %self.options.scope, retry_in = ?delay,
+            "the server closed the stream; it is opened again behind that");
+        tokio::time::sleep(delay).await;
+    }
+
     /// Turns a reply into a batch, and notes where the stream goes on.
-    fn take(&mut self, reply: &Reply) -> Result<(), Error> {
+    fn take(&mut self, reply: &Reply, is_first: bool) -> Result<(), Error> {
         let mut builder = BatchBuilder::new(reply.bytes().clone());
         let mut invalidated = None;
         let decoded = self.decode_all(reply, &mut builder, &mut invalidated);
         let last_token = decoded.map_err(Error::broken_reply)?;
-        if std::mem::take(&mut self.is_opening) && last_token.is_none() {
+        if is_first && last_token.is_none() {
             // The server has not looked at the oplog yet: its token stands for the time at which the
             // stream begins, and what happened at that very time is still to come.
             let batch = builder.finish(SourceKind::ChangeStream, self.position.clone(), false);

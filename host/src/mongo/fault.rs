@@ -25,31 +25,32 @@ pub mod code {
 /// Codes after which reading goes on from the same position: network, step-down and shutdown
 /// families, stale shard views, and cursors that the server dropped. The list is that of the change
 /// streams specification, with the codes that close a cursor without a fault in it.
-const RESUMABLE: [i32; 24] = [
+const RESUMABLE: [i32; 25] = [
     code::CURSOR_NOT_FOUND,
     code::CURSOR_KILLED,
     code::CLOSE_CHANGE_STREAM,
     code::TOPOLOGY_CHANGE,
-    6,     // HostUnreachable
-    7,     // HostNotFound
-    63,    // StaleShardVersion
-    89,    // NetworkTimeout
-    91,    // ShutdownInProgress
-    133,   // FailedToSatisfyReadPreference
-    134,   // ReadConcernMajorityNotAvailableYet
-    150,   // StaleEpoch
-    189,   // PrimarySteppedDown
-    234,   // RetryChangeStream
-    262,   // ExceededTimeLimit
-    9001,  // SocketException
-    10107, // NotWritablePrimary
-    11600, // InterruptedAtShutdown
-    11602, // InterruptedDueToReplStateChange
-    13388, // StaleConfig
-    13435, // NotPrimaryNoSecondaryOk
-    13436, // NotPrimaryOrSecondary
-    175,   // QueryPlanKilled: the collection was dropped or renamed under the cursor
-    50,    // MaxTimeMSExpired
+    code::INTERRUPTED, // `killOp`, `killAllSessions`: an operator ends what runs, not what reads
+    6,                 // HostUnreachable
+    7,                 // HostNotFound
+    63,                // StaleShardVersion
+    89,                // NetworkTimeout
+    91,                // ShutdownInProgress
+    133,               // FailedToSatisfyReadPreference
+    134,               // ReadConcernMajorityNotAvailableYet
+    150,               // StaleEpoch
+    189,               // PrimarySteppedDown
+    234,               // RetryChangeStream
+    262,               // ExceededTimeLimit
+    9001,              // SocketException
+    10107,             // NotWritablePrimary
+    11600,             // InterruptedAtShutdown
+    11602,             // InterruptedDueToReplStateChange
+    13388,             // StaleConfig
+    13435,             // NotPrimaryNoSecondaryOk
+    13436,             // NotPrimaryOrSecondary
+    175,               // QueryPlanKilled: the collection was dropped or renamed under the cursor
+    50,                // MaxTimeMSExpired
 ];
 
 /// What a caller does about an error.
@@ -121,7 +122,7 @@ mod tests {
             (18, Fault::Authentication),
             (40573, Fault::NotReplicaSet),
             (260, Fault::Permanent),
-            (11601, Fault::Permanent),
+            (11601, Fault::Passing),
             (9, Fault::Permanent),
         ] {
             assert_eq!(Fault::of_code(code), fault, "{code}");

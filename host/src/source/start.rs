@@ -7,6 +7,7 @@ use mongodb::{Client, options::ReadConcern};
 
 use super::{default_oplog_namespace, resume::Error};
 use crate::{
+    backoff::Backoff,
     mongo::{Fault, Server},
     op::{Position, Since, SourceKind, Timestamp},
 };
@@ -90,7 +91,7 @@ pub struct EndEntry {
     pub is_beginning: bool,
 }
 
-/// The oldest entry that the oplog still has; `None` for an empty one.
+/// The oldest entry that the oplog still has; `None` for an empty one. Passing faults are waited out.
 ///
 /// # Errors
 /// [`Error`] when it cannot be read.
@@ -107,19 +108,40 @@ async fn entry_at_end(
     direction: i32,
 ) -> Result<Option<EndEntry>, Error> {
     let oplog = client.database(database).collection::<Document>(collection);
-    let entry = oplog
-        .find_one(doc! {})
-        .sort(doc! {"$natural": direction})
-        .projection(doc! {"ts": 1, "op": 1, "o.msg": 1})
-        .read_concern(ReadConcern::majority())
-        .await;
-    let entry = entry.map_err(|source| {
-        let what = format!("read {database}.{collection}");
+    let mut backoff = Backoff::new();
+    let entry = loop {
+        let entry = oplog
+            .find_one(doc! {})
+            .sort(doc! {"$natural": direction})
+            .projection(doc! {"ts": 1, "op": 1, "o.msg": 1})
+            .read_concern(ReadConcern::majority())
+            .await;
+        let what = || format!("read {database}.{collection}");
+        let source = match entry {
+            Ok(entry) => break entry,
+            Err(source) => source,
+        };
         match Fault::of(&source) {
-            Fault::Unauthorized | Fault::Authentication => Error::Unauthorized { what, source },
-            _ => Error::Refused { what, source },
+            Fault::Passing => {
+                let delay = backoff.next_delay();
+                tracing::warn!(what = what(), attempt = backoff.attempts(), retry_in = ?delay,
+                    error = %source.kind, "an end of the oplog could not be read; trying again");
+                tokio::time::sleep(delay).await;
+            }
+            Fault::Unauthorized | Fault::Authentication => {
+                return Err(Error::Unauthorized {
+                    what: what(),
+                    source,
+                });
+            }
+            _ => {
+                return Err(Error::Refused {
+                    what: what(),
+                    source,
+                });
+            }
         }
-    })?;
+    };
     Ok(entry.and_then(|entry| {
         let timestamp = entry.get_timestamp("ts").ok()?.into();
         let message = entry

@@ -35,6 +35,8 @@ pub struct Tail {
     sharded: bool,
     stats: Arc<Stats>,
     reader: Option<Reader>,
+    /// Whether the open cursor has answered: the first reply only shows that it could be opened.
+    answered: bool,
     /// Where the next cursor begins.
     resume: Resume,
     /// The token of the last invalidation; the server calls the point behind it by the same token.
@@ -55,6 +57,7 @@ impl Tail {
             sharded: server.topology == Topology::Sharded,
             stats,
             reader: None,
+            answered: false,
             resume: Resume::from(&options.start),
             invalidated: None,
             position: options.start.position(),
@@ -75,16 +78,19 @@ impl Tail {
             }
             let reader = match &mut self.reader {
                 Some(reader) => reader,
-                None => self.reader.insert(open(
-                    &self.client,
-                    &self.options,
-                    self.expanded,
-                    &self.resume,
-                )),
+                None => {
+                    self.answered = false;
+                    let options = &self.options;
+                    let opened = open(&self.client, options, self.expanded, &self.resume);
+                    self.reader.insert(opened)
+                }
             };
             match reader.next().await {
                 Some(Ok(reply)) => {
-                    self.backoff.reset();
+                    // Else a cursor that always breaks would be opened again without a pause.
+                    if std::mem::replace(&mut self.answered, true) {
+                        self.backoff.reset();
+                    }
                     self.take(&reply)?;
                 }
                 Some(Err(error)) => {
@@ -93,10 +99,23 @@ impl Tail {
                     let what = format!("read the change stream on {}", self.options.scope);
                     wait_or_fail(error, &what, &self.position, &mut self.backoff).await?;
                 }
-                // The server closed the cursor without an error: after an invalidation.
-                None => self.reader = None,
+                None => self.reopen_behind_invalidation().await,
             }
         }
+    }
+
+    /// The server closed the cursor without an error: after an invalidation whose event a stage took
+    /// out. The last token is the invalidation's.
+    async fn reopen_behind_invalidation(&mut self) {
+        self.reader = None;
+        if let Resume::After(token) = &self.resume {
+            self.invalidated = Some(token.clone());
+            self.resume = Resume::AfterInvalidate(token.clone());
+        }
+        let delay = self.backoff.next_delay();
+        info!(position = %self.position, scope = %self.options.scope, retry_in = ?delay,
+            "the server closed the stream; it is opened again behind that");
+        tokio::time::sleep(delay).await;
     }
 
     /// Turns a reply into a batch, and notes where the stream goes on.

@@ -31,6 +31,8 @@ pub struct Tail {
     stats: Arc<Stats>,
     decoder: Decoder,
     reader: Option<Reader>,
+    /// Whether the open cursor has answered: the first reply only shows that it could be opened.
+    answered: bool,
     /// What the first entry of the open cursor has to show.
     first: First,
     /// Where the last batch ended.
@@ -63,6 +65,7 @@ impl Tail {
             stats,
             decoder: Decoder::new(options.scope.clone()),
             reader: None,
+            answered: false,
             first: First::Any,
             position: options.start.position(),
             backoff: Backoff::new(),
@@ -90,7 +93,10 @@ impl Tail {
             let reader = self.reader.as_mut().expect("it was just opened");
             match reader.next().await {
                 Some(Ok(reply)) => {
-                    self.backoff.reset();
+                    // Else a cursor that always breaks would be opened again without a pause.
+                    if std::mem::replace(&mut self.answered, true) {
+                        self.backoff.reset();
+                    }
                     self.failed = self.take(&reply).await.err();
                 }
                 Some(Err(error)) => self.reopen_after(error).await?,
@@ -114,6 +120,7 @@ impl Tail {
             }
         };
         self.first = first;
+        self.answered = false;
         let (database, collection) = &self.options.oplog_namespace;
         let command = rawdoc! {
             "find": collection.as_str(),
@@ -230,7 +237,7 @@ impl Tail {
             reason: reason.to_owned(),
         };
         match oldest {
-            Some(oldest) if oldest.timestamp > expected && !(oldest.is_beginning && !exact) => {
+            Some(oldest) if oldest.timestamp > expected && (exact || !oldest.is_beginning) => {
                 Err(lost("the oplog no longer reaches back to it"))
             }
             _ if exact => Err(lost("the entry there is another one: it was rolled back")),

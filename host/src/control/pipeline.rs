@@ -14,7 +14,7 @@ use super::{
     worker::{LaneWorker, Shared},
 };
 use crate::{
-    flow::{self, Cut, Lanes, Lookup, OrderingGuarantee},
+    flow::{self, Cut, Lanes, Lookup, OrderingGuarantee, Panicked},
     guest::{GuestError, Limits},
     mongo::Server,
     op::{Batch, Format, Since, SourceKind},
@@ -102,9 +102,12 @@ pub enum Error {
         #[source]
         source: mongodb::error::Error,
     },
-    /// Nobody reads the output any more: a normal end.
+    /// The output takes no more: a normal end where nobody reads it any more.
     #[error(transparent)]
-    OutputClosed(Broken),
+    Output(Broken),
+    /// A part of the run panicked: a fault in the program.
+    #[error("{0} panicked; please report it with the log above")]
+    Panicked(&'static str),
     /// The system has no threads left.
     #[error("cannot start a lane")]
     Thread(#[source] std::io::Error),
@@ -157,20 +160,16 @@ async fn run_counted(
     stats: &Arc<Stats>,
     sources: &Arc<source::Stats>,
 ) -> Result<(), Error> {
-    let start = source::resolve(
-        &options.since,
-        options.source,
-        server,
-        &options.oplog_namespace,
-    )
-    .await?;
-    let bounds = Bounds::resolve(
-        &options.end,
-        options.source,
-        server,
-        &options.oplog_namespace,
-    )
-    .await?;
+    let found = async {
+        let (since, namespace) = (&options.since, &options.oplog_namespace);
+        let start = source::resolve(since, options.source, server, namespace).await?;
+        let bounds = Bounds::resolve(&options.end, options.source, server, namespace).await?;
+        Ok::<_, Error>((start, bounds))
+    };
+    let (start, bounds) = tokio::select! {
+        found = found => found?,
+        () = shutdown.cancelled() => return Ok(()),
+    };
     let cut = Cut::default();
     let is_causal = options.oplog_namespace == source::default_oplog_namespace();
     let shared = Arc::new(Shared {
@@ -228,17 +227,22 @@ async fn run_counted(
         () = shared.failed.cancelled() => Ok(()),
         ended = hand_over(&mut batches, &mut lanes, stats) => ended,
     };
-    streams.shutdown().await;
+    streams.abort_all();
+    while let Some(stream) = streams.join_next().await {
+        if stream.is_err_and(|error| error.is_panic()) {
+            ended = Err(Error::Panicked("a stream"));
+        }
+    }
     let asked = shutdown.is_cancelled();
     if asked {
         info!(grace_period = ?options.grace_period, "stopping: the lanes finish what they have");
     }
-    finish(&mut lanes, &cut, options.grace_period, shutdown).await;
+    let finished = finish(&mut lanes, &cut, options.grace_period, shutdown).await;
     // The first failure of a lane explains what followed.
     if let Some(failure) = shared.take_failure() {
         ended = Err(failure);
     }
-    ended
+    ended.and(finished.map_err(|Panicked| Error::Panicked("a lane")))
 }
 
 /// Reads one stream to its end, and passes its batches on.
@@ -292,7 +296,7 @@ async fn finish(
     cut: &Cut,
     grace_period: Duration,
     shutdown: &CancellationToken,
-) {
+) -> Result<(), Panicked> {
     let grace_is_over = async {
         shutdown.cancelled().await;
         tokio::time::sleep(grace_period.mul_f64(FINISH_SHARE)).await;
@@ -302,7 +306,7 @@ async fn finish(
         warn!("the grace period is over: a lane is still at an op and is left behind");
     };
     tokio::select! {
-        () = lanes.drain() => {}
-        () = grace_is_over => {}
+        drained = lanes.drain() => drained,
+        () = grace_is_over => Ok(()),
     }
 }

@@ -71,6 +71,10 @@ pub struct Lanes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Closed;
 
+/// A worker panicked, so that its ops are not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Panicked;
+
 impl Lanes {
     /// Starts one lane per worker. When `cut` is thrown, what waits in the lanes is left alone.
     ///
@@ -152,19 +156,57 @@ impl Lanes {
     }
 
     /// Takes no more work, and waits until the lanes have done what they have. Not cancellation safe.
-    pub async fn drain(&mut self) {
+    ///
+    /// # Errors
+    /// [`Panicked`] when a worker did.
+    pub async fn drain(&mut self) -> Result<(), Panicked> {
         self.senders.clear();
+        let mut drained = Ok(());
         for (thread, is_done) in self.threads.drain(..) {
             // An error means that the worker panicked; joining tells.
             let _ = is_done.await;
             if thread.join().is_err() {
-                tracing::error!("a lane panicked");
+                drained = Err(Panicked);
             }
         }
+        drained
     }
 }
 
 async fn any_closed(senders: &[mpsc::Sender<Work>]) {
     let closed = senders.iter().map(|sender| Box::pin(sender.closed()));
     futures_util::future::select_all(closed).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::{BatchBuilder, Operation, Position, Record, SourceKind, Timestamp};
+
+    struct Panics;
+
+    impl Worker for Panics {
+        fn work(&mut self, _: &Work) -> Result<(), Stop> {
+            panic!("told to panic");
+        }
+
+        fn finish(&mut self) {}
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_panics_is_told_of() {
+        let options = Options {
+            ordering: OrderingGuarantee::Oplog,
+            bytes_max: 1 << 20,
+            stack_bytes: 1 << 20,
+        };
+        let mut lanes = Lanes::start(&options, vec![Panics], &Cut::default()).unwrap();
+        let mut builder = BatchBuilder::new(Vec::new().into());
+        let namespace = builder.make(|extra| extra.extend_from_slice(b"a.b"));
+        let time = Timestamp::new(1, 1);
+        builder.push(Record::new(Operation::Insert, namespace, time));
+        let batch = builder.finish(SourceKind::Oplog, Position::Time(time), true);
+        lanes.dispatch(batch, 0).await.unwrap();
+        assert_eq!(lanes.drain().await, Err(Panicked));
+    }
 }

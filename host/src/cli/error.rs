@@ -4,7 +4,7 @@ use std::{error::Error as StdError, process::ExitCode};
 
 use anstream::eprintln;
 use anstyle::{AnsiColor, Style};
-use oplet::{control, guest, mongo, source};
+use oplet::{control, guest, mongo, sink, source};
 
 /// Failed.
 const FAILED: u8 = 1;
@@ -43,7 +43,7 @@ impl UserError {
     }
 
     /// An end about which nothing is said.
-    pub(crate) fn quiet() -> Self {
+    fn quiet() -> Self {
         Self {
             code: 0,
             is_quiet: true,
@@ -172,11 +172,20 @@ impl From<control::PlanError> for UserError {
     }
 }
 
+impl From<sink::Broken> for UserError {
+    fn from(broken: sink::Broken) -> Self {
+        match broken.is_closed() {
+            true => Self::quiet(),
+            false => Self::of(&broken),
+        }
+    }
+}
+
 impl From<control::Error> for UserError {
     fn from(error: control::Error) -> Self {
         match error {
             control::Error::Source(error) => error.into(),
-            control::Error::OutputClosed(_) => Self::quiet(),
+            control::Error::Output(broken) => broken.into(),
             control::Error::Module { .. } => Self::of(&error).hint(
                 "the log above has the failure; `--on-error skip` passes such ops over, `--on-error retry` tries again",
             ),

@@ -16,7 +16,7 @@ pub(super) fn inspect(args: &InspectArgs) -> Result<(), UserError> {
         false => describe(&modules::module_name(&args.module), &inspection),
     };
     text.push('\n');
-    Stdout.write(&text).map_err(|_| UserError::quiet())?;
+    Stdout.write(&text)?;
     match inspection.findings.first() {
         None => Ok(()),
         Some(_) if args.json => Err(UserError::refused("the module would be refused")),

@@ -11,7 +11,7 @@ mod signals;
 mod tail;
 mod values;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser as _;
 
@@ -31,10 +31,8 @@ pub(crate) fn main() -> ExitCode {
     cli.talk.color.write_global();
     logging::init(&cli.talk, &cli.command);
     let done = match cli.command {
-        Command::Run(args) => {
-            runtime().and_then(|runtime| runtime.block_on(run::run(*args, &cli.talk)))
-        }
-        Command::Tail(args) => runtime().and_then(|runtime| runtime.block_on(tail::tail(*args))),
+        Command::Run(args) => block_on(run::run(*args, &cli.talk)),
+        Command::Tail(args) => block_on(tail::tail(*args)),
         Command::Inspect(args) => inspect::inspect(&args),
     };
     match done {
@@ -43,9 +41,15 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, UserError> {
-    tokio::runtime::Builder::new_multi_thread()
+/// How long output that is being written may take when all else is at its end: nobody may read it.
+const LAST_WRITE_TIME_MAX: Duration = Duration::from_secs(1);
+
+fn block_on(verb: impl Future<Output = Result<(), UserError>>) -> Result<(), UserError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| UserError::failed("cannot start the runtime").because(&error))
+        .map_err(|error| UserError::failed("cannot start the runtime").because(&error))?;
+    let done = runtime.block_on(verb);
+    runtime.shutdown_timeout(LAST_WRITE_TIME_MAX);
+    done
 }

@@ -5,14 +5,18 @@ use tokio_util::sync::CancellationToken;
 /// The exit code when a second signal ends the process at once: 128 and the number of SIGINT.
 const INTERRUPTED: i32 = 130;
 
-/// A token that the first signal cancels.
+/// A token that the first signal cancels. Signals are caught from here on.
 pub(super) fn shutdown_token() -> CancellationToken {
     let token = CancellationToken::new();
     let cancelled = token.clone();
+    let Some(mut signals) = Signals::catch() else {
+        // Without handlers, the system's own reaction to a signal stands.
+        return token;
+    };
     tokio::spawn(async move {
-        next_signal().await;
+        signals.next().await;
         cancelled.cancel();
-        next_signal().await;
+        signals.next().await;
         tracing::warn!("a second signal: leaving at once");
         #[expect(
             clippy::exit,
@@ -23,25 +27,43 @@ pub(super) fn shutdown_token() -> CancellationToken {
     token
 }
 
+/// Signals that ask for an end. Caught once for all: one that came between two catches would be lost.
 #[cfg(unix)]
-async fn next_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-    ) else {
-        // Without handlers, the system's own reaction to a signal stands.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn catch() -> Option<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Some(Self {
+            interrupt: signal(SignalKind::interrupt()).ok()?,
+            terminate: signal(SignalKind::terminate()).ok()?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }
 
 #[cfg(not(unix))]
-async fn next_signal() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn catch() -> Option<Self> {
+        Some(Self)
+    }
+
+    async fn next(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }

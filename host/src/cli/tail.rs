@@ -58,7 +58,7 @@ async fn print(server: &Server, args: &TailArgs) -> Result<(), UserError> {
         lines: String::new(),
     };
     while let Some(batch) = changes.next().await? {
-        printer.print(&batch)?;
+        printer.print(&batch).await?;
     }
     Ok(())
 }
@@ -70,7 +70,7 @@ struct Printer {
 }
 
 impl Printer {
-    fn print(&mut self, batch: &TailBatch) -> Result<(), UserError> {
+    async fn print(&mut self, batch: &TailBatch) -> Result<(), UserError> {
         for (op, document) in batch.ops() {
             self.op.clear();
             op.encode(document, &mut self.op);
@@ -84,18 +84,22 @@ impl Printer {
                 Err(error) => tracing::error!(op_id = %op.id(), %error, "an op cannot be printed"),
             }
             if self.lines.len() > OUTPUT_BYTES {
-                self.write()?;
+                self.write().await?;
             }
         }
-        self.write()
+        self.write().await
     }
 
-    fn write(&mut self) -> Result<(), UserError> {
+    /// Writes on a thread of its own: one that nobody reads must not keep a signal from being heard.
+    async fn write(&mut self) -> Result<(), UserError> {
         if self.lines.is_empty() {
             return Ok(());
         }
-        let written = Stdout.write(&self.lines);
+        let lines = std::mem::take(&mut self.lines);
+        let write = tokio::task::spawn_blocking(move || (Stdout.write(&lines), lines));
+        let (written, lines) = write.await.expect("writing does not panic");
+        self.lines = lines;
         self.lines.clear();
-        written.map_err(|_| UserError::quiet())
+        Ok(written?)
     }
 }

@@ -7,6 +7,7 @@
 
 mod bounds;
 mod failure;
+mod output;
 mod pipeline;
 mod plan;
 mod stats;

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tokio::runtime::Handle;
@@ -12,24 +12,19 @@ use tokio_util::sync::CancellationToken;
 use super::{
     ModuleSpec, Stats,
     failure::{ATTEMPTS_MAX, Failure, OnError},
+    output::{Output, write_outputs},
     pipeline::Error,
 };
 use crate::{
     backoff::Backoff,
     flow::{Cut, Documents, Lookup, Stop, Work, Worker},
     guest::{GuestError, Instance, Outcome, Verdict},
-    op::{Batch, DocumentState, Format, Op, write_json},
-    sink::{self, Stdout},
+    op::{Batch, DocumentState, Format, Op},
+    sink,
 };
 
 /// How many updates are looked ahead for documents to fetch in one go.
 const LOOKUP_WINDOW: usize = 1_000;
-
-/// How much output is gathered before it is written.
-const OUTPUT_BYTES: usize = 64 << 10;
-
-/// How long output waits at most while a lane goes on with its batch.
-const OUTPUT_AGE: Duration = Duration::from_millis(20);
 
 /// What the lanes of a run share.
 #[derive(Debug)]
@@ -51,7 +46,7 @@ pub(super) struct Shared {
 
 impl Shared {
     /// Ends the run; what other lanes have not begun, they leave alone.
-    fn stop(&self, error: Error) -> Stop {
+    pub(super) fn stop(&self, error: Error) -> Stop {
         // The first reason counts.
         self.failure
             .lock()
@@ -84,25 +79,6 @@ pub(super) struct LaneWorker {
     window_end: usize,
     op_bytes: Vec<u8>,
     output: Output,
-    tally: Tally,
-}
-
-/// What a lane counted since it last told.
-#[derive(Debug, Default)]
-struct Tally {
-    kept: u64,
-    handled: u64,
-    emitted: u64,
-    failed: u64,
-    skipped: u64,
-}
-
-/// Lines that wait to be written.
-#[derive(Debug)]
-struct Output {
-    sink: Stdout,
-    lines: String,
-    since: Instant,
 }
 
 /// How a call into a module ended.
@@ -129,12 +105,7 @@ impl LaneWorker {
             verdicts: HashMap::new(),
             window_end: 0,
             op_bytes: Vec::new(),
-            output: Output {
-                sink: Stdout,
-                lines: String::new(),
-                since: Instant::now(),
-            },
-            tally: Tally::default(),
+            output: Output::new(),
         })
     }
 
@@ -194,7 +165,7 @@ impl LaneWorker {
             op.encode(DocumentState::NotAsked, &mut self.op_bytes);
             for &module in modules {
                 let bytes = &self.op_bytes;
-                let call = |instance: &mut Instance| {
+                let call = |instance: &mut Instance, _: &mut String| {
                     instance.write_op(bytes)?;
                     instance.filter(true).map(Step::Done)
                 };
@@ -202,7 +173,7 @@ impl LaneWorker {
                     &self.shared,
                     &mut self.instances,
                     &self.sinks,
-                    &mut self.tally,
+                    &mut self.output,
                     module,
                     &op,
                     call,
@@ -234,8 +205,9 @@ impl LaneWorker {
         let documents = &mut self.documents;
         let fetched = self.shared.runtime.block_on(async {
             tokio::select! {
-                fetched = lookup.fetch(&wanted, documents) => Some(fetched),
+                biased;
                 () = cut.thrown() => None,
+                fetched = lookup.fetch(&wanted, documents) => Some(fetched),
             }
         });
         match fetched {
@@ -252,11 +224,9 @@ impl LaneWorker {
     /// Lets a module filter and handle the op that is encoded in `op_bytes`.
     fn deliver(&mut self, module: usize, op: &Op<'_>, ask: bool) -> Result<(), Stop> {
         let (bytes, format) = (&self.op_bytes, self.shared.format);
-        let lines = &mut self.output.lines;
-        let before = lines.len();
         let mut emitted = 0;
         let mut kept = false;
-        let call = |instance: &mut Instance| {
+        let call = |instance: &mut Instance, lines: &mut String| {
             instance.write_op(bytes)?;
             kept = !ask || instance.filter(false)? == Verdict::Keep;
             if !kept {
@@ -268,6 +238,7 @@ impl LaneWorker {
                 Outcome::Reject { reason } => return Ok(Step::Failed(Failure::Reject(reason))),
                 Outcome::RetryAfter { delay, .. } => return Ok(Step::Later(delay)),
             }
+            let before = lines.len();
             match write_outputs(instance, format, lines) {
                 Ok(count) => emitted = count,
                 Err(reason) => {
@@ -281,15 +252,16 @@ impl LaneWorker {
             &self.shared,
             &mut self.instances,
             &self.sinks,
-            &mut self.tally,
+            &mut self.output,
             module,
             op,
             call,
         )?;
-        self.tally.kept += u64::from(kept);
+        let tally = &mut self.output.tally;
+        tally.kept += u64::from(kept);
         if done.is_some() && kept {
-            self.tally.handled += 1;
-            self.tally.emitted += emitted;
+            tally.handled += 1;
+            tally.emitted += emitted;
         }
         Ok(())
     }
@@ -303,7 +275,7 @@ impl LaneWorker {
             match flushed {
                 Ok(()) => match write_outputs(instance, self.shared.format, &mut self.output.lines)
                 {
-                    Ok(emitted) => self.tally.emitted += emitted,
+                    Ok(emitted) => self.output.tally.emitted += emitted,
                     Err(error) => tracing::error!(
                         module = spec.module.name(),
                         error,
@@ -311,7 +283,7 @@ impl LaneWorker {
                     ),
                 },
                 Err(error) => {
-                    self.tally.failed += 1;
+                    self.output.tally.failed += 1;
                     tracing::error!(module = spec.module.name(), %error, "a module failed at a batch border");
                     revive(
                         &self.shared,
@@ -326,31 +298,9 @@ impl LaneWorker {
                 self.shared.stats.count(name, counter, delta);
             }
         }
-        self.write_output()?;
-        let Tally {
-            kept,
-            handled,
-            emitted,
-            failed,
-            skipped,
-        } = std::mem::take(&mut self.tally);
-        let stats = &self.shared.stats;
-        Stats::add(&stats.kept, kept);
-        Stats::add(&stats.handled, handled);
-        Stats::add(&stats.emitted, emitted);
-        Stats::add(&stats.failed, failed);
-        Stats::add(&stats.skipped, skipped);
+        self.output.write(&self.shared)?;
+        self.output.tell(&self.shared.stats);
         Ok(())
-    }
-
-    fn write_output(&mut self) -> Result<(), Stop> {
-        self.output.since = Instant::now();
-        if self.output.lines.is_empty() {
-            return Ok(());
-        }
-        let written = self.output.sink.write(&self.output.lines);
-        self.output.lines.clear();
-        written.map_err(|broken| self.shared.stop(Error::OutputClosed(broken)))
     }
 
     fn work_on(&mut self, work: &Work) -> Result<(), Stop> {
@@ -366,9 +316,8 @@ impl LaneWorker {
                 true => self.pending_op(work, at, modules)?,
                 false => self.complete_op(&op, modules)?,
             }
-            let lines = self.output.lines.len();
-            if lines > OUTPUT_BYTES || (lines > 0 && self.output.since.elapsed() > OUTPUT_AGE) {
-                self.write_output()?;
+            if self.output.is_due() {
+                self.output.write(&self.shared)?;
             }
         }
         Ok(())
@@ -395,18 +344,18 @@ fn attempt<T>(
     shared: &Shared,
     instances: &mut [Instance],
     sinks: &Arc<[String]>,
-    tally: &mut Tally,
+    output: &mut Output,
     module: usize,
     op: &Op<'_>,
-    mut call: impl FnMut(&mut Instance) -> Result<Step<T>, GuestError>,
+    mut call: impl FnMut(&mut Instance, &mut String) -> Result<Step<T>, GuestError>,
 ) -> Result<Option<T>, Stop> {
     let mut backoff = Backoff::new();
     loop {
         let instance = &mut instances[module];
-        let failure = match call(instance) {
+        let failure = match call(instance, &mut output.lines) {
             Ok(Step::Done(done)) => return Ok(Some(done)),
             Ok(Step::Later(delay)) => {
-                if !pause(shared, delay) {
+                if !pause(shared, output, delay)? {
                     return Ok(None);
                 }
                 continue;
@@ -414,7 +363,7 @@ fn attempt<T>(
             Ok(Step::Failed(failure)) => failure,
             Err(error) => Failure::Guest(error),
         };
-        tally.failed += 1;
+        output.tally.failed += 1;
         revive(shared, instance, sinks, module)?;
         let spec = &shared.modules[module].module;
         let attempt = backoff.attempts() + 1;
@@ -422,12 +371,12 @@ fn attempt<T>(
         match shared.on_error {
             OnError::Skip => {
                 log("the op is skipped");
-                tally.skipped += 1;
+                output.tally.skipped += 1;
                 return Ok(None);
             }
             OnError::Retry if attempt < ATTEMPTS_MAX && failure.can_be_retried() => {
                 log("the op is tried again");
-                if !pause(shared, backoff.next_delay()) {
+                if !pause(shared, output, backoff.next_delay())? {
                     return Ok(None);
                 }
             }
@@ -471,28 +420,16 @@ fn revive(
     }
 }
 
-/// Waits; `false` when the word came to leave alone what has not begun.
-fn pause(shared: &Shared, delay: Duration) -> bool {
-    shared.runtime.block_on(async {
+/// Waits; `false` when the word came to leave alone what has not begun. What was handled before is
+/// written first: its readers do not wait as well.
+fn pause(shared: &Shared, output: &mut Output, delay: Duration) -> Result<bool, Stop> {
+    output.write(shared)?;
+    Ok(shared.runtime.block_on(async {
         tokio::select! {
-            () = tokio::time::sleep(delay) => true,
+            biased;
+            // First: a lane that was left behind has no timers any more.
             () = shared.cut.thrown() => false,
+            () = tokio::time::sleep(delay) => true,
         }
-    })
-}
-
-/// Appends what an instance emitted, one line each, and returns how many there were.
-fn write_outputs(
-    instance: &mut Instance,
-    format: Format,
-    lines: &mut String,
-) -> Result<u64, String> {
-    let mut count = 0;
-    for (_sink, document) in instance.outputs() {
-        write_json(document, format, lines).map_err(|error| error.to_string())?;
-        lines.push('\n');
-        count += 1;
-    }
-    instance.clear_outputs();
-    Ok(count)
+    }))
 }

@@ -2,7 +2,8 @@
 //!
 //! Enters: lines of Extended JSON, those of one op together. Leaves: the same on the process's
 //! standard output. Promised: lines are never torn or mixed, whichever lane they come from. The one
-//! error is that nobody reads any more, which ends a run quietly.
+//! error is that it takes no more: since nobody reads any more, which ends a run quietly, or since
+//! something is amiss.
 
 mod stdout;
 

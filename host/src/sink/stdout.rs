@@ -2,10 +2,19 @@
 
 use std::io::Write as _;
 
-/// Nobody reads the standard output any more.
+/// The standard output takes no more.
 #[derive(Debug, thiserror::Error)]
-#[error("nobody reads the standard output any more")]
+#[error("cannot write to the standard output")]
 pub struct Broken(#[source] pub std::io::Error);
+
+impl Broken {
+    /// Whether nobody reads it any more, which is a normal end; else something is amiss, such as a
+    /// full disk.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.kind() == std::io::ErrorKind::BrokenPipe
+    }
+}
 
 /// Writes lines to the standard output. Any number of lanes may share it.
 #[derive(Debug, Clone, Copy, Default)]

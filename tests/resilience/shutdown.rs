@@ -1,0 +1,436 @@
+//! The first signal asks for an end, the second is one.
+
+use std::time::{Duration, Instant};
+
+use bson::doc;
+use oplet_testkit::{ReplicaSet, RunningOplet, Signal, database_name, guest};
+
+use super::{
+    SOON, SOURCES, Summary, assert_quiet,
+    load::{Load, Write, writes},
+    logged, modules, ops, run, started, summary, tail,
+};
+use crate::{DEADLINE, oplet};
+
+/// Asks for an end, and sees that it comes within the grace period plus a second.
+async fn drains_within(oplet: &RunningOplet, grace_period: Duration) {
+    let asked = Instant::now();
+    oplet.signal(Signal::Terminate).unwrap();
+    assert_eq!(
+        oplet.wait_exit(DEADLINE).await.unwrap(),
+        0,
+        "{:#?}",
+        oplet.stderr().all()
+    );
+    let took = asked.elapsed();
+    assert!(
+        took <= grace_period + Duration::from_secs(1),
+        "it took {took:?}"
+    );
+    assert_quiet(oplet);
+}
+
+/// The default.
+const GRACE_PERIOD: Duration = Duration::from_secs(10);
+
+#[tokio::test]
+async fn a_run_under_load_finishes_what_it_has_begun() {
+    let set = ReplicaSet::shared().await.unwrap();
+    let module = modules::busy(0, 2);
+    for source in SOURCES {
+        let database = database_name("drained");
+        let oplet = run(set, source, &format!("{database}.c"), &module.path)
+            .args(["--ordering", "oplog"])
+            .start()
+            .unwrap();
+        started(&oplet).await;
+        let load = Load::start(set, &database, "c").await;
+        oplet.wait_for_lines(400, DEADLINE).await.unwrap();
+        drains_within(&oplet, GRACE_PERIOD).await;
+        load.goes_on(1).await;
+        let written = load.end().await;
+
+        let printed = ops(&oplet);
+        let printed: Vec<_> = printed
+            .into_iter()
+            .filter(|op| op["operation"] != "c")
+            .collect();
+        for pair in printed.chunks(2) {
+            assert_eq!(
+                pair.first(),
+                pair.last(),
+                "each op is emitted twice, or not at all"
+            );
+            assert_eq!(pair.len(), 2);
+        }
+        let seen: Vec<Write> = writes(&printed).into_iter().step_by(2).collect();
+        assert_eq!(
+            seen,
+            written[..seen.len()],
+            "no op is missing before the last one"
+        );
+        let lines = oplet.stdout().all().len();
+        let expected = Summary {
+            handled: lines / 2,
+            emitted: lines,
+        };
+        assert_eq!(summary(&oplet), expected);
+    }
+}
+
+#[tokio::test]
+async fn many_lanes_under_load_finish_what_they_have_begun() {
+    let set = ReplicaSet::shared().await.unwrap();
+    let module = modules::busy(1, 2);
+    for source in SOURCES {
+        let database = database_name("drained_lanes");
+        let oplet = run(set, source, &format!("{database}.c"), &module.path)
+            .args(["--workers", "4"])
+            .start()
+            .unwrap();
+        started(&oplet).await;
+        let load = Load::start(set, &database, "c").await;
+        oplet.wait_for_lines(400, DEADLINE).await.unwrap();
+        drains_within(&oplet, GRACE_PERIOD).await;
+        load.end().await;
+
+        let mut times = std::collections::HashMap::<_, usize>::new();
+        let mut newest = std::collections::HashMap::new();
+        for op in ops(&oplet) {
+            *times.entry(op["opId"].to_string()).or_default() += 1;
+            let before = newest.insert(op["_id"].to_string(), op["operation"].to_string());
+            assert!(
+                op["operation"] == "u" || before.is_none_or(|before| before == "\"i\""),
+                "a document's ops stay in order: {op}"
+            );
+        }
+        assert!(
+            times.values().all(|times| *times == 2),
+            "each op is emitted twice, or not at all"
+        );
+        let expected = Summary {
+            handled: times.len(),
+            emitted: times.len() * 2,
+        };
+        assert_eq!(summary(&oplet), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_tail_under_load_ends_with_a_whole_line() {
+    let set = ReplicaSet::shared().await.unwrap();
+    for source in SOURCES {
+        let database = database_name("tail_drained");
+        let oplet = tail(set, source, &format!("{database}.c")).start().unwrap();
+        started(&oplet).await;
+        let load = Load::start(set, &database, "c").await;
+        oplet.wait_for_lines(400, DEADLINE).await.unwrap();
+        drains_within(&oplet, Duration::from_secs(2)).await;
+        let written = load.end().await;
+        let seen = writes(&ops(&oplet));
+        assert_eq!(
+            seen,
+            written[..seen.len()],
+            "no op is missing before the last one"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_idle_source_ends_at_once() {
+    let set = ReplicaSet::shared().await.unwrap();
+    let echo = guest("guest_echo").unwrap();
+    for source in SOURCES {
+        let watch = format!("{}.c", database_name("idle"));
+        let (run, tail) = (run(set, source, &watch, &echo), tail(set, source, &watch));
+        for oplet in [run, tail] {
+            let oplet = oplet.start().unwrap();
+            started(&oplet).await;
+            drains_within(&oplet, Duration::from_secs(2)).await;
+            assert_eq!(oplet.stdout().all(), [""; 0]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn looking_for_a_server_ends_at_once() {
+    let echo = guest("guest_echo").unwrap();
+    let uri = ["--uri", "mongodb://127.0.0.1:1"];
+    let run = oplet().arg("run").arg(echo).args(uri);
+    for oplet in [run, oplet().arg("tail").args(uri)] {
+        let oplet = oplet.start().unwrap();
+        oplet
+            .wait_for_stderr(|line| line.contains("no server answers"), SOON)
+            .await
+            .unwrap();
+        drains_within(&oplet, Duration::from_secs(2)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_endless_handler_holds_nothing_up() {
+    let set = ReplicaSet::shared().await.unwrap();
+    let faulty = guest("guest_faulty").unwrap();
+    let client = set.client().await.unwrap();
+    for (source, grace_period) in [
+        ("oplog", "10s"),
+        ("change-stream", "10s"),
+        ("oplog", "500ms"),
+    ] {
+        let database = database_name("endless");
+        let oplet = run(set, source, &format!("{database}.c"), &faulty)
+            .args([
+                "--on-error",
+                "skip",
+                "--workers",
+                "1",
+                "--grace-period",
+                grace_period,
+            ])
+            .start()
+            .unwrap();
+        started(&oplet).await;
+        let collection = client.database(&database).collection("c");
+        // Two that loop: once the first has failed, the lane is at the second.
+        let looping = [
+            doc! { "_id": 1, "loop": true },
+            doc! { "_id": 2, "loop": true },
+        ];
+        collection.insert_many(looping).await.unwrap();
+        oplet
+            .wait_for_stderr(|line| line.contains("a module failed"), SOON)
+            .await
+            .unwrap();
+        drains_after_failures(&oplet, humantime::parse_duration(grace_period).unwrap()).await;
+        let printed = ops(&oplet);
+        assert!(printed.iter().all(|op| op["_id"].is_null()), "{printed:?}");
+    }
+}
+
+/// As [`drains_within`], where the log tells of failures.
+async fn drains_after_failures(oplet: &RunningOplet, grace_period: Duration) {
+    let asked = Instant::now();
+    oplet.signal(Signal::Terminate).unwrap();
+    assert_eq!(
+        oplet.wait_exit(DEADLINE).await.unwrap(),
+        0,
+        "{:#?}",
+        oplet.stderr().all()
+    );
+    let took = asked.elapsed();
+    assert!(
+        took <= grace_period + Duration::from_secs(1),
+        "it took {took:?}"
+    );
+    assert_eq!(logged(oplet, "panicked"), 0, "{:#?}", oplet.stderr().all());
+}
+
+#[tokio::test]
+async fn an_op_that_is_tried_again_holds_nothing_up() {
+    let set = ReplicaSet::shared().await.unwrap();
+    let faulty = guest("guest_faulty").unwrap();
+    let client = set.client().await.unwrap();
+    for (source, document) in [
+        ("oplog", doc! { "_id": 1, "retry": true }),
+        ("change-stream", doc! { "_id": 1, "retry": true }),
+        ("oplog", doc! { "_id": 1, "later": 3_600_000 }),
+    ] {
+        let database = database_name("retried");
+        let oplet = run(set, source, &format!("{database}.c"), &faulty)
+            .args([
+                "--on-error",
+                "retry",
+                "--workers",
+                "1",
+                "--grace-period",
+                "1s",
+            ])
+            .start()
+            .unwrap();
+        started(&oplet).await;
+        let collection = client.database(&database).collection("c");
+        let documents = [doc! { "_id": 0 }, document.clone(), doc! { "_id": 2 }];
+        collection.insert_many(documents).await.unwrap();
+        let seen = |op: &str| op.contains("\"_id\":0");
+        if document.contains_key("retry") {
+            oplet
+                .wait_for_stderr(|line| line.contains("tried again"), SOON)
+                .await
+                .unwrap();
+        } else {
+            oplet.wait_for_line(seen, SOON).await.unwrap();
+        }
+        drains_after_failures(&oplet, Duration::from_secs(1)).await;
+        let printed: Vec<_> = ops(&oplet)
+            .into_iter()
+            .filter(|op| !op["_id"].is_null())
+            .collect();
+        assert_eq!(
+            printed.len(),
+            1,
+            "what follows the op had not begun: {printed:?}"
+        );
+        assert_eq!(printed[0]["_id"], 0);
+    }
+}
+
+#[tokio::test]
+async fn a_backlog_beyond_the_grace_period_is_left_alone() {
+    let set = ReplicaSet::shared().await.unwrap();
+    let module = modules::busy(20, 2);
+    let client = set.client().await.unwrap();
+    for source in SOURCES {
+        let database = database_name("backlog");
+        let oplet = run(set, source, &format!("{database}.c"), &module.path)
+            .args(["--workers", "1", "--grace-period", "1s"])
+            .start()
+            .unwrap();
+        started(&oplet).await;
+        let documents = (0..2_000).map(|id| doc! { "_id": id });
+        client
+            .database(&database)
+            .collection("c")
+            .insert_many(documents)
+            .await
+            .unwrap();
+        oplet.wait_for_lines(4, DEADLINE).await.unwrap();
+        drains_within(&oplet, Duration::from_secs(1)).await;
+
+        let printed = ops(&oplet);
+        assert!(printed.len() < 4_000, "the test needs a backlog");
+        let expected = Summary {
+            handled: printed.len() / 2,
+            emitted: printed.len(),
+        };
+        assert_eq!(summary(&oplet), expected);
+        let printed: Vec<_> = printed
+            .into_iter()
+            .filter(|op| op["operation"] != "c")
+            .collect();
+        for (id, pair) in printed.chunks(2).enumerate() {
+            assert_eq!(
+                pair.first(),
+                pair.last(),
+                "each op is emitted twice, or not at all"
+            );
+            assert_eq!(pair[0]["_id"], id, "no op is passed over");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_stuck_lane_printed_before_is_counted() {
+    let set = ReplicaSet::shared().await.unwrap();
+    let faulty = guest("guest_faulty").unwrap();
+    let client = set.client().await.unwrap();
+    let database = database_name("stuck");
+    let oplet = run(set, "oplog", &format!("{database}.c"), &faulty)
+        .args([
+            "--on-error",
+            "skip",
+            "--workers",
+            "1",
+            "--grace-period",
+            "100ms",
+        ])
+        .start()
+        .unwrap();
+    started(&oplet).await;
+    // Ops of one reply: the first half is printed long before the lane is stuck.
+    let mut documents = vec![doc! { "_id": 0 }, doc! { "_id": 1, "later": 200 }];
+    documents[1].remove("later");
+    documents.extend((2..10).map(|id| doc! { "_id": id, "loop": true }));
+    client
+        .database(&database)
+        .collection("c")
+        .insert_many(documents)
+        .await
+        .unwrap();
+    oplet
+        .wait_for_stderr(|line| line.contains("a module failed"), SOON)
+        .await
+        .unwrap();
+    oplet
+        .wait_for_line(|line| line.contains("\"_id\":1"), SOON)
+        .await
+        .unwrap();
+    drains_after_failures(&oplet, Duration::from_millis(100)).await;
+    let lines = oplet.stdout().all().len();
+    let expected = Summary {
+        handled: lines,
+        emitted: lines,
+    };
+    assert_eq!(summary(&oplet), expected);
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_does_not_hold_up_the_end() {
+    let set = ReplicaSet::start(Default::default()).await.unwrap();
+    let echo = guest("guest_echo").unwrap();
+    for source in SOURCES {
+        let watch = format!("{}.c", database_name("hanging"));
+        let (run, tail) = (run(&set, source, &watch, &echo), tail(&set, source, &watch));
+        for oplet in [run, tail] {
+            let oplet = oplet.start().unwrap();
+            started(&oplet).await;
+            set.suspend().await.unwrap();
+            drains_within(&oplet, Duration::from_secs(2)).await;
+            set.resume().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_before_the_first_op_does_not_hold_up_the_end() {
+    let set = ReplicaSet::start(Default::default()).await.unwrap();
+    let echo = guest("guest_echo").unwrap();
+    let hang = doc! { "blockConnection": true, "blockTimeMS": 60_000 };
+    super::fail_commands(&set, "slow", &["find"], hang, "alwaysOn".into()).await;
+    let uri = format!("{}&appName=slow", set.uri());
+    let since = [
+        "--since", "oldest", "--source", "oplog", "-v", "--uri", &uri,
+    ];
+    let run = oplet().arg("run").arg(echo).args(since);
+    for oplet in [run, oplet().arg("tail").args(since)] {
+        let oplet = oplet.start().unwrap();
+        oplet
+            .wait_for_stderr(|line| line.contains(" connected "), SOON)
+            .await
+            .unwrap();
+        drains_within(&oplet, Duration::from_secs(2)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_at_once() {
+    let set = ReplicaSet::shared().await.unwrap();
+    let module = modules::busy(50, 1);
+    let client = set.client().await.unwrap();
+    for (source, signal) in SOURCES
+        .into_iter()
+        .zip([Signal::Interrupt, Signal::Terminate])
+    {
+        let database = database_name("second");
+        let oplet = run(set, source, &format!("{database}.c"), &module.path)
+            .args(["--workers", "1", "--grace-period", "1h"])
+            .start()
+            .unwrap();
+        started(&oplet).await;
+        let documents = (0..5_000).map(|id| doc! { "_id": id });
+        client
+            .database(&database)
+            .collection("c")
+            .insert_many(documents)
+            .await
+            .unwrap();
+        oplet.wait_for_lines(1, DEADLINE).await.unwrap();
+        oplet.signal(Signal::Terminate).unwrap();
+        oplet
+            .wait_for_stderr(|line| line.contains("stopping"), SOON)
+            .await
+            .unwrap();
+        oplet.signal(signal).unwrap();
+        assert_eq!(oplet.wait_exit(SOON).await.unwrap(), 130);
+        ops(&oplet);
+    }
+}

@@ -135,10 +135,14 @@ async fn an_output_that_nobody_reads_does_not_hold_up_the_end() {
         .insert_many(documents)
         .await
         .unwrap();
-    let waits = std::path::PathBuf::from(format!("/proc/{}/wchan", oplet.id()));
-    // Where the system tells: its main thread waits for room in the pipe.
+    // Until one of its threads waits for room in the pipe.
+    let threads = format!("/proc/{}/task", oplet.id());
     oplet_testkit::eventually(SOON, async || {
-        std::fs::read_to_string(&waits).is_ok_and(|waits| !waits.contains("futex"))
+        let threads = std::fs::read_dir(&threads).unwrap().flatten();
+        let waits = |path: std::path::PathBuf| std::fs::read_to_string(path.join("wchan"));
+        threads
+            .map(|thread| waits(thread.path()))
+            .any(|on| on.is_ok_and(|on| on.contains("pipe")))
     })
     .await
     .unwrap();

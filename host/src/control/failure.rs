@@ -62,38 +62,15 @@ impl Failure {
     /// Writes the failure record to the log.
     pub(super) fn log(&self, module: &str, version: &str, op: &Op<'_>, attempt: u32, next: &str) {
         let (op_id, namespace, position) = (op.id(), op.namespace(), op.timestamp());
-        let (export, class, reason, stderr, backtrace) = match self {
-            Self::Guest(error) => {
-                let backtrace = error.backtrace.join(" < ");
-                (
-                    error.export,
-                    error.class.as_str(),
-                    error.message.clone(),
-                    error.stderr.join("\n"),
-                    backtrace,
-                )
-            }
-            Self::Retry(reason) => (
-                "handle",
-                "retry",
-                reason.clone(),
-                String::new(),
-                String::new(),
-            ),
-            Self::Reject(reason) => (
-                "handle",
-                "reject",
-                reason.clone(),
-                String::new(),
-                String::new(),
-            ),
-            Self::Output(reason) => (
-                "handle",
-                "output",
-                reason.clone(),
-                String::new(),
-                String::new(),
-            ),
+        let (export, class, reason) = match self {
+            Self::Guest(error) => (error.export, error.class.as_str(), error.message.as_str()),
+            Self::Retry(reason) => ("handle", "retry", reason.as_str()),
+            Self::Reject(reason) => ("handle", "reject", reason.as_str()),
+            Self::Output(reason) => ("handle", "output", reason.as_str()),
+        };
+        let (stderr, backtrace) = match self {
+            Self::Guest(error) => (error.stderr.join("\n"), error.backtrace.join(" < ")),
+            _ => Default::default(),
         };
         let (stderr, backtrace) = (some(&stderr), some(&backtrace));
         tracing::error!(module, version, export, class, reason, %op_id, namespace, %position,

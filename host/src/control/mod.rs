@@ -7,8 +7,11 @@
 
 mod bounds;
 mod failure;
+mod instances;
+mod output;
 mod pipeline;
 mod plan;
+mod shared;
 mod stats;
 mod tail;
 mod worker;

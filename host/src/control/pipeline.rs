@@ -9,10 +9,7 @@ use tokio::{runtime::Handle, sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{
-    Bounds, End, OnError, Plan, Stats, Summary,
-    worker::{LaneWorker, Shared},
-};
+use super::{Bounds, End, OnError, Plan, Stats, Summary, shared::Shared, worker::LaneWorker};
 use crate::{
     flow::{self, Cut, Lanes, Lookup, OrderingGuarantee, Panicked},
     guest::{GuestError, Limits},

@@ -1,82 +1,27 @@
 //! What a lane does with its ops: filter, look up, handle, deliver.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-    time::{Duration, Instant},
-};
-
-use tokio::runtime::Handle;
-use tokio_util::sync::CancellationToken;
+use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    ModuleSpec, Stats,
-    failure::{ATTEMPTS_MAX, Failure, OnError},
+    failure::Failure,
+    instances::{Instances, Step},
+    output::{Output, write_outputs},
     pipeline::Error,
+    shared::Shared,
 };
 use crate::{
-    backoff::Backoff,
-    flow::{Cut, Documents, Lookup, Stop, Work, Worker},
+    flow::{Documents, Stop, Work, Worker},
     guest::{GuestError, Instance, Outcome, Verdict},
-    op::{Batch, DocumentState, Format, Op, write_json},
-    sink::{self, Stdout},
+    op::{Batch, DocumentState, Op},
 };
 
 /// How many updates are looked ahead for documents to fetch in one go.
 const LOOKUP_WINDOW: usize = 1_000;
 
-/// How much output is gathered before it is written.
-const OUTPUT_BYTES: usize = 64 << 10;
-
-/// How long output waits at most while a lane goes on with its batch.
-const OUTPUT_AGE: Duration = Duration::from_millis(20);
-
-/// What the lanes of a run share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) modules: Vec<ModuleSpec>,
-    /// Which modules see the ops of each stream.
-    pub(super) streams: Vec<Vec<usize>>,
-    pub(super) on_error: OnError,
-    pub(super) format: Format,
-    pub(super) stats: Arc<Stats>,
-    pub(super) cut: Cut,
-    pub(super) lookup: Lookup,
-    pub(super) runtime: Handle,
-    /// Why the run cannot go on, from the first lane that found out.
-    pub(super) failure: Mutex<Option<Error>>,
-    /// Cancelled with `failure`, so that who waits for a source learns of it.
-    pub(super) failed: CancellationToken,
-}
-
-impl Shared {
-    /// Ends the run; what other lanes have not begun, they leave alone.
-    fn stop(&self, error: Error) -> Stop {
-        // The first reason counts.
-        self.failure
-            .lock()
-            .expect("no holder of this lock panics")
-            .get_or_insert(error);
-        self.cut.throw();
-        self.failed.cancel();
-        Stop
-    }
-
-    /// Why the run could not go on, if it could not.
-    pub(super) fn take_failure(&self) -> Option<Error> {
-        self.failure
-            .lock()
-            .expect("no holder of this lock panics")
-            .take()
-    }
-}
-
 /// One lane's instances, and its room for work.
 pub(super) struct LaneWorker {
     shared: Arc<Shared>,
-    /// One per module.
-    instances: Vec<Instance>,
-    sinks: Arc<[String]>,
+    instances: Instances,
     documents: Documents,
     /// What filters said about pending updates of the window, by place and module.
     verdicts: HashMap<(u32, usize), Verdict>,
@@ -86,55 +31,18 @@ pub(super) struct LaneWorker {
     output: Output,
 }
 
-/// What a lane counted since it last told.
-#[derive(Debug, Default)]
-struct Tally {
-    kept: u64,
-    handled: u64,
-    emitted: u64,
-    failed: u64,
-    skipped: u64,
-}
-
-/// Lines that wait to be written, and what was counted meanwhile.
-#[derive(Debug)]
-struct Output {
-    sink: Stdout,
-    lines: String,
-    since: Instant,
-    tally: Tally,
-}
-
-/// How a call into a module ended.
-enum Step<T> {
-    Done(T),
-    Failed(Failure),
-    Later(Duration),
-}
-
 impl LaneWorker {
     /// Makes this lane's instances.
     pub(super) fn new(shared: Arc<Shared>) -> Result<Self, GuestError> {
-        let sinks: Arc<[String]> = sink::NAMES.map(str::to_owned).to_vec().into();
-        let instances = shared
-            .modules
-            .iter()
-            .map(|spec| spec.module.instantiate(&sinks, spec.config.as_deref()))
-            .collect::<Result<_, _>>()?;
+        let instances = Instances::new(shared.clone())?;
         Ok(Self {
             shared,
             instances,
-            sinks,
             documents: Documents::default(),
             verdicts: HashMap::new(),
             window_end: 0,
             op_bytes: Vec::new(),
-            output: Output {
-                sink: Stdout,
-                lines: String::new(),
-                since: Instant::now(),
-                tally: Tally::default(),
-            },
+            output: Output::new(),
         })
     }
 
@@ -198,15 +106,9 @@ impl LaneWorker {
                     instance.write_op(bytes)?;
                     instance.filter(true).map(Step::Done)
                 };
-                let verdict = attempt(
-                    &self.shared,
-                    &mut self.instances,
-                    &self.sinks,
-                    &mut self.output,
-                    module,
-                    &op,
-                    call,
-                )?;
+                let verdict = self
+                    .instances
+                    .attempt(module, &op, &mut self.output, call)?;
                 self.verdicts
                     .insert((place, module), verdict.unwrap_or(Verdict::Drop));
             }
@@ -221,7 +123,7 @@ impl LaneWorker {
         let wanted: Vec<Op<'_>> = work.places[at..self.window_end]
             .iter()
             .filter(|&&place| {
-                let verdicts = (0..self.instances.len())
+                let verdicts = (0..self.shared.modules.len())
                     .filter_map(|module| self.verdicts.get(&(place, module)));
                 verdicts
                     .into_iter()
@@ -277,15 +179,7 @@ impl LaneWorker {
             }
             Ok(Step::Done(()))
         };
-        let done = attempt(
-            &self.shared,
-            &mut self.instances,
-            &self.sinks,
-            &mut self.output,
-            module,
-            op,
-            call,
-        )?;
+        let done = self.instances.attempt(module, op, &mut self.output, call)?;
         let tally = &mut self.output.tally;
         tally.kept += u64::from(kept);
         if done.is_some() && kept {
@@ -297,37 +191,11 @@ impl LaneWorker {
 
     /// Lets the modules emit what they gathered, and writes what waits.
     fn end_batch(&mut self) -> Result<(), Stop> {
-        let flushed = (0..self.instances.len()).try_for_each(|module| self.flush(module));
+        let flushed = self.instances.flush(&mut self.output);
         // What was handled is written, also when a module failed just now.
         self.output.write(&self.shared)?;
         self.output.tell(&self.shared.stats);
         flushed
-    }
-
-    fn flush(&mut self, module: usize) -> Result<(), Stop> {
-        let instance = &mut self.instances[module];
-        let spec = &self.shared.modules[module].module;
-        let flushed = instance.flush();
-        for (counter, delta) in instance.take_counts() {
-            self.shared.stats.count(spec.name(), counter, delta);
-        }
-        let Err(source) = flushed else {
-            match write_outputs(instance, self.shared.format, &mut self.output.lines) {
-                Ok(emitted) => self.output.tally.emitted += emitted,
-                Err(error) => {
-                    tracing::error!(module = spec.name(), error, "an output cannot be written");
-                }
-            }
-            return Ok(());
-        };
-        self.output.tally.failed += 1;
-        tracing::error!(module = spec.name(), error = %source, "a module failed at a batch border");
-        if self.shared.on_error == OnError::Skip {
-            return revive(&self.shared, instance, &self.sinks, module);
-        }
-        // What the module had gathered is gone with its instance; trying again cannot bring it back.
-        let module = spec.name().to_owned();
-        Err(self.shared.stop(Error::Flush { module, source }))
     }
 
     fn work_on(&mut self, work: &Work) -> Result<(), Stop> {
@@ -343,44 +211,11 @@ impl LaneWorker {
                 true => self.pending_op(work, at, modules)?,
                 false => self.complete_op(&op, modules)?,
             }
-            let lines = self.output.lines.len();
-            if lines > OUTPUT_BYTES || (lines > 0 && self.output.since.elapsed() > OUTPUT_AGE) {
+            if self.output.is_due() {
                 self.output.write(&self.shared)?;
             }
         }
         Ok(())
-    }
-}
-
-impl Output {
-    /// Writes what waits.
-    fn write(&mut self, shared: &Shared) -> Result<(), Stop> {
-        self.since = Instant::now();
-        if self.lines.is_empty() {
-            return Ok(());
-        }
-        let written = self.sink.write(&self.lines);
-        self.lines.clear();
-        written.map_err(|broken| shared.stop(Error::Output(broken)))?;
-        // Now, since a lane that is left behind will not come to it.
-        self.tell(&shared.stats);
-        Ok(())
-    }
-
-    /// Adds what was counted to the run's counters.
-    fn tell(&mut self, stats: &Stats) {
-        let Tally {
-            kept,
-            handled,
-            emitted,
-            failed,
-            skipped,
-        } = std::mem::take(&mut self.tally);
-        Stats::add(&stats.kept, kept);
-        Stats::add(&stats.handled, handled);
-        Stats::add(&stats.emitted, emitted);
-        Stats::add(&stats.failed, failed);
-        Stats::add(&stats.skipped, skipped);
     }
 }
 
@@ -396,116 +231,4 @@ impl Worker for LaneWorker {
         // The lane ends either way, and the reason is noted.
         let _ = self.end_batch();
     }
-}
-
-/// Calls into a module until that succeeds or the policy gives up: `None` when the op was given up
-/// or left alone.
-fn attempt<T>(
-    shared: &Shared,
-    instances: &mut [Instance],
-    sinks: &Arc<[String]>,
-    output: &mut Output,
-    module: usize,
-    op: &Op<'_>,
-    mut call: impl FnMut(&mut Instance, &mut String) -> Result<Step<T>, GuestError>,
-) -> Result<Option<T>, Stop> {
-    let mut backoff = Backoff::new();
-    loop {
-        let instance = &mut instances[module];
-        let failure = match call(instance, &mut output.lines) {
-            Ok(Step::Done(done)) => return Ok(Some(done)),
-            Ok(Step::Later(delay)) => {
-                if !pause(shared, output, delay)? {
-                    return Ok(None);
-                }
-                continue;
-            }
-            Ok(Step::Failed(failure)) => failure,
-            Err(error) => Failure::Guest(error),
-        };
-        output.tally.failed += 1;
-        revive(shared, instance, sinks, module)?;
-        let spec = &shared.modules[module].module;
-        let attempt = backoff.attempts() + 1;
-        let log = |next: &str| failure.log(spec.name(), spec.digest(), op, attempt, next);
-        match shared.on_error {
-            OnError::Skip => {
-                log("the op is skipped");
-                output.tally.skipped += 1;
-                return Ok(None);
-            }
-            OnError::Retry if attempt < ATTEMPTS_MAX && failure.can_be_retried() => {
-                log("the op is tried again");
-                if !pause(shared, output, backoff.next_delay())? {
-                    return Ok(None);
-                }
-            }
-            OnError::Retry | OnError::Stop => {
-                log("the run stops");
-                let module = spec.name().to_owned();
-                return Err(shared.stop(Error::Module {
-                    module,
-                    op_id: op.id().to_string(),
-                }));
-            }
-        }
-    }
-}
-
-/// Puts a fresh instance in the place of one that a failure has ended.
-fn revive(
-    shared: &Shared,
-    instance: &mut Instance,
-    sinks: &Arc<[String]>,
-    module: usize,
-) -> Result<(), Stop> {
-    instance.clear_outputs();
-    if !instance.is_dead() {
-        return Ok(());
-    }
-    let spec = &shared.modules[module];
-    let name = spec.module.name();
-    for (counter, delta) in instance.take_counts() {
-        shared.stats.count(name, counter, delta);
-    }
-    match spec.module.instantiate(sinks, spec.config.as_deref()) {
-        Ok(fresh) => {
-            *instance = fresh;
-            Ok(())
-        }
-        Err(source) => Err(shared.stop(Error::Revive {
-            module: name.to_owned(),
-            source,
-        })),
-    }
-}
-
-/// Waits; `false` when the word came to leave alone what has not begun. What was handled before is
-/// written first: its readers do not wait as well.
-fn pause(shared: &Shared, output: &mut Output, delay: Duration) -> Result<bool, Stop> {
-    output.write(shared)?;
-    Ok(shared.runtime.block_on(async {
-        tokio::select! {
-            biased;
-            // First: a lane that was left behind has no timers any more.
-            () = shared.cut.thrown() => false,
-            () = tokio::time::sleep(delay) => true,
-        }
-    }))
-}
-
-/// Appends what an instance emitted, one line each, and returns how many there were.
-fn write_outputs(
-    instance: &mut Instance,
-    format: Format,
-    lines: &mut String,
-) -> Result<u64, String> {
-    let mut count = 0;
-    for (_sink, document) in instance.outputs() {
-        write_json(document, format, lines).map_err(|error| error.to_string())?;
-        lines.push('\n');
-        count += 1;
-    }
-    instance.clear_outputs();
-    Ok(count)
 }

@@ -38,9 +38,30 @@ pub struct Tail {
     /// Where the last batch ended.
     position: Position,
     backoff: Backoff,
-    ready: VecDeque<Batch>,
+    ready: VecDeque<Ready>,
     /// Why the tail is at its end, once `ready` is given.
     failed: Option<Error>,
+}
+
+/// What can be given next.
+#[derive(Debug)]
+enum Ready {
+    Batch(Batch),
+    Transaction(Transaction),
+}
+
+/// A transaction of several entries that is given entry by entry, so that memory holds one of them.
+#[derive(Debug)]
+struct Transaction {
+    chain: Chain,
+    /// Where the earlier parts are that were not given yet, the next one last.
+    parts: Vec<OpTime>,
+    /// The entry that ends the transaction, if that is a part itself.
+    last: Option<Bytes>,
+    /// Index of the next op in the transaction.
+    index: u32,
+    /// Where the tail stands until all is given.
+    position: Position,
 }
 
 /// What the first entry of a cursor shows. A cursor is opened *at* the position, not behind it: a
@@ -81,8 +102,13 @@ impl Tail {
     /// [`Error`]: the oplog cannot be read on.
     pub async fn next(&mut self) -> Result<Batch, Error> {
         loop {
-            if let Some(batch) = self.ready.pop_front() {
-                return Ok(batch);
+            match self.ready.pop_front() {
+                Some(Ready::Batch(batch)) => return Ok(batch),
+                Some(Ready::Transaction(transaction)) => match self.next_part(transaction).await? {
+                    Some(batch) => return Ok(batch),
+                    None => continue,
+                },
+                None => {}
             }
             if let Some(error) = self.failed.take() {
                 return Err(error);
@@ -204,8 +230,8 @@ impl Tail {
     }
 
     fn push(&mut self, builder: BatchBuilder, caught_up: bool) {
-        self.ready
-            .push_back(builder.finish(SourceKind::Oplog, self.position.clone(), caught_up));
+        let batch = builder.finish(SourceKind::Oplog, self.position.clone(), caught_up);
+        self.ready.push_back(Ready::Batch(batch));
     }
 
     /// Looks at the first entry of a cursor: `true` when it is the one that is behind us already.
@@ -237,8 +263,8 @@ impl Tail {
         }
     }
 
-    /// Gives the ops of a transaction of several entries, a batch for each of them. The position
-    /// stays before the transaction until its last part.
+    /// Finds the parts of a transaction of several entries, to be given one after another. The
+    /// position stays before the transaction until its last part is given.
     async fn take_chain(&mut self, chain: &Chain, last: Bytes) -> Result<(), Error> {
         let mut parts = Vec::new();
         let mut next = Some(chain.prev_op_time);
@@ -246,40 +272,55 @@ impl Tail {
             let entry = self.fetch(op_time).await?;
             next = match Link::read(entry.as_bytes()) {
                 Ok(link) => link.prev_op_time,
-                Err(error) => return self.give_up_chain(chain, &error),
+                Err(error) => {
+                    self.give_up_chain(chain, &error);
+                    return Ok(());
+                }
             };
             parts.push(op_time);
         }
         debug!(timestamp = %chain.timestamp, parts = parts.len(), "a transaction of several entries");
-        let mut index = 0;
-        while let Some(op_time) = parts.pop() {
-            let entry = Bytes::from(self.fetch(op_time).await?.into_bytes());
-            index = match self.take_part(chain, entry, index) {
-                Ok(index) => index,
-                Err(error) => return self.give_up_chain(chain, &error),
-            };
-        }
-        if !chain.commit
-            && let Err(error) = self.take_part(chain, last, index)
-        {
-            return self.give_up_chain(chain, &error);
-        }
+        self.ready.push_back(Ready::Transaction(Transaction {
+            chain: *chain,
+            parts,
+            last: (!chain.commit).then_some(last),
+            index: 0,
+            position: self.position.clone(),
+        }));
         Ok(())
     }
 
-    fn take_part(&mut self, chain: &Chain, entry: Bytes, index: u32) -> Result<u32, EntryError> {
+    /// The ops of the next part of a transaction; `None` when there is no more.
+    async fn next_part(&mut self, mut transaction: Transaction) -> Result<Option<Batch>, Error> {
+        let entry = match (transaction.parts.pop(), transaction.last.take()) {
+            (Some(op_time), last) => {
+                transaction.last = last;
+                Bytes::from(self.fetch(op_time).await?.into_bytes())
+            }
+            (None, Some(last)) => last,
+            (None, None) => return Ok(None),
+        };
         let mut builder = BatchBuilder::new(entry);
         let entry = builder.body();
-        let index = self.decoder.part(&entry, chain, index, &mut builder)?;
-        self.push(builder, false);
-        Ok(index)
+        let Transaction { chain, index, .. } = &transaction;
+        match self.decoder.part(&entry, chain, *index, &mut builder) {
+            Ok(index) => {
+                let batch = builder.finish(SourceKind::Oplog, transaction.position.clone(), false);
+                transaction.index = index;
+                self.ready.push_front(Ready::Transaction(transaction));
+                Ok(Some(batch))
+            }
+            Err(error) => {
+                self.give_up_chain(chain, &error);
+                Ok(None)
+            }
+        }
     }
 
     /// A transaction with a part that cannot be decoded is passed over as far as it was not given.
-    fn give_up_chain(&mut self, chain: &Chain, error: &EntryError) -> Result<(), Error> {
+    fn give_up_chain(&self, chain: &Chain, error: &EntryError) {
         error!(timestamp = %chain.timestamp, "a transaction is passed over from its undecodable part on");
         self.undecodable_entry(error);
-        Ok(())
     }
 
     /// Reads one entry by its time; passing faults are waited out.

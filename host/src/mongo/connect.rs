@@ -20,6 +20,14 @@ const ATTEMPT_TIME_MIN: Duration = Duration::from_millis(500);
 /// How long an attempt looks at most; each looks twice as long as the one before.
 const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(4);
 
+/// How long a run's own commands wait for a server that can take them, unless the connection string
+/// says so: as long as a fail-over takes, so that each costs one line in the log.
+const SELECTION_TIME: Duration = Duration::from_secs(10);
+
+/// How often the driver asks a server how it is, unless the connection string says so. A server says
+/// by itself when its role changes; this finds out where its word does not come.
+const HEARTBEAT: Duration = Duration::from_secs(4);
+
 /// How the server is looked for.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -167,6 +175,7 @@ impl Server {
         let wanted = options.server_selection_timeout.take();
         options.server_selection_timeout = Some(wanted.unwrap_or(time));
         options.connect_timeout.get_or_insert(ATTEMPT_TIME_MAX);
+        options.heartbeat_freq.get_or_insert(HEARTBEAT);
         let client =
             Client::with_options(options.clone()).map_err(|error| classify(error, hosts))?;
         let hello = match client
@@ -188,6 +197,9 @@ impl Server {
             .run_command(doc! {"buildInfo": 1})
             .await;
         let build = build.map_err(|error| classify(error, hosts))?;
+        client.shutdown().immediate(true).await;
+        options.server_selection_timeout = Some(wanted.unwrap_or(SELECTION_TIME));
+        let client = Client::with_options(options).map_err(|error| classify(error, hosts))?;
         let server = Self::from_answers(client, hosts, &hello, &build);
         info!(hosts, version = server.version, operation_time = %server.operation_time, "connected");
         Ok(server)

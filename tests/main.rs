@@ -3,7 +3,7 @@
 
 mod cli;
 mod containment;
-mod guests;
+mod modules;
 mod parity;
 mod resilience;
 mod tailing;

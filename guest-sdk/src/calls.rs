@@ -6,14 +6,17 @@ use bson::{Document, doc};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Error, Handler, Namespace, Op, Outcome, Source,
+    Error, Handler, Namespace, Op, Operation, Outcome, Source,
     abi::{outcome, verdict},
-    host, raw,
+    host,
+    op::operation_of,
+    raw,
 };
 
 /// Answers `filter`: keep, drop, or ask again with the document.
 pub(crate) fn filter<H: Handler>(handler: &H, input: &[u8]) -> i32 {
-    let op = op(input);
+    let (document, operation) = checked(input);
+    let op = Op::new(document, operation);
     let keep = handler.filter(&op);
     if op.wants_document() {
         // What the filter answered, it answered without the document that it wanted to see.
@@ -24,7 +27,8 @@ pub(crate) fn filter<H: Handler>(handler: &H, input: &[u8]) -> i32 {
 
 /// Answers `handle`.
 pub(crate) fn handle<H: Handler>(handler: &mut H, input: &[u8]) -> i32 {
-    report(handler.handle(&op(input)))
+    let (document, operation) = checked(input);
+    report(handler.handle(&Op::new(document, operation)))
 }
 
 /// Answers `oplet_flush`.
@@ -77,8 +81,17 @@ where
         .unwrap_or_else(|error| panic!("the handler was not configured: {error}"))
 }
 
-fn op(input: &[u8]) -> Op<'_> {
-    Op::from_bytes(input).unwrap_or_else(|error| panic!("the host handed over no op: {error}"))
+/// What an op is made of, checked: the op itself is then built where it stays.
+#[inline]
+fn checked(input: &[u8]) -> (&[u8], Operation) {
+    let document = raw::document_len(input).map(|len| &input[..len]);
+    match document
+        .ok()
+        .and_then(|document| Some((document, operation_of(document)?)))
+    {
+        Some(parts) => parts,
+        None => panic!("the host handed over no op"),
+    }
 }
 
 fn report(outcome: Outcome) -> i32 {

@@ -4,7 +4,7 @@ use std::{cell::Cell, mem::MaybeUninit};
 
 use crate::{
     abi::field,
-    raw::{self, Element, Malformed},
+    raw::{self, Element, Needle},
 };
 
 /// The fields of the op document, in their order in it, see [`field`].
@@ -30,7 +30,19 @@ pub(crate) enum Field {
 
 const FIELDS: usize = field::ORDER.len();
 
+/// What to look for at each step of the walk.
+static NEEDLES: [Needle<'static>; FIELDS] = {
+    let mut needles = [const { Needle::new(b"") }; FIELDS];
+    let mut i = 0;
+    while i < FIELDS {
+        needles[i] = Needle::new(field::ORDER[i].as_bytes());
+        i += 1;
+    }
+    needles
+};
+
 impl Field {
+    #[inline]
     pub(crate) fn of_key(key: &[u8]) -> Option<Self> {
         // One match over literals: the compiler branches on the length first, then compares words.
         Some(match key {
@@ -77,15 +89,16 @@ pub(crate) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let len = raw::document_len(bytes)?;
-        Ok(Self {
-            bytes: &bytes[..len],
+    /// The fields of a document that is framed as one, see [`raw::document_len`].
+    #[inline]
+    pub(crate) fn new(document: &'a [u8]) -> Self {
+        Self {
+            bytes: document,
             starts: [const { Cell::new(MaybeUninit::uninit()) }; FIELDS],
             found: Cell::new(0),
             passed: Cell::new(0),
             next: Cell::new(4),
-        })
+        }
     }
 
     pub(crate) fn bytes(&self) -> &'a [u8] {
@@ -99,28 +112,42 @@ impl<'a> Fields<'a> {
         }
         loop {
             let start = self.next.get();
-            let Some(element) = raw::element_at(self.bytes, start as usize) else {
+            let (met, element) = self.step(start as usize);
+            let Some(element) = element else {
                 self.passed.set(FIELDS as u8);
                 return None;
             };
             self.next.set((element.at + element.value.len()) as u32);
             // Fields of a later version of the ABI are skipped, and so are repeated ones.
-            let Some(met) = Field::of_key(element.key) else {
-                continue;
-            };
-            if (met as u8) < self.passed.get() {
-                continue;
-            }
-            self.starts[met as usize].set(MaybeUninit::new(start));
-            self.found.set(self.found.get() | 1 << met as u8);
+            let Some(met) = met else { continue };
+            self.starts[met].set(MaybeUninit::new(start));
+            self.found.set(self.found.get() | 1 << met);
             self.passed.set(met as u8 + 1);
-            if met == field {
+            if met == field as usize {
                 return Some(element);
             }
-            if met > field {
+            if met > field as usize {
                 return None;
             }
         }
+    }
+
+    /// The element at `start`, and the number of its field if it is one that was not passed yet.
+    fn step(&self, start: usize) -> (Option<usize>, Option<Element<'a>>) {
+        let Some(rest) = self.bytes.get(start + 1..) else {
+            return (None, None);
+        };
+        let passed = self.passed.get() as usize;
+        // Most of the fields that an op has follow each other: few are tried in vain.
+        for (met, needle) in NEEDLES.iter().enumerate().skip(passed) {
+            if needle.begins(rest) {
+                return (
+                    Some(met),
+                    raw::element_with_key(self.bytes, start, needle.key.len()),
+                );
+            }
+        }
+        (None, raw::element_at(self.bytes, start))
     }
 
     fn known(&self, field: Field) -> Option<Element<'a>> {
@@ -134,16 +161,7 @@ impl<'a> Fields<'a> {
             reason = "initialising the offsets costs as much as a read"
         )]
         let start = unsafe { start.assume_init() } as usize;
-        let at = start + 1 + field.key().len() + 1;
-        let kind = *self.bytes.get(start)?;
-        let rest = self.bytes.get(at..)?;
-        let value = rest.get(..raw::value_len(kind, rest)?)?;
-        Some(Element {
-            kind,
-            key: field.key().as_bytes(),
-            value,
-            at,
-        })
+        raw::element_with_key(self.bytes, start, field.key().len())
     }
 }
 
@@ -196,7 +214,7 @@ mod tests {
         let bytes = all_but(&left_out);
         for first in ALL {
             for second in ALL {
-                let fields = Fields::new(&bytes).unwrap();
+                let fields = Fields::new(&bytes);
                 for field in [first, second, first] {
                     let expected = (!left_out.contains(&field.key())).then_some(field as i32);
                     assert_eq!(
@@ -217,7 +235,7 @@ mod tests {
         let body = bytes.len() - 60;
         let end = bytes.len() - 1;
         bytes[body..end].fill(0xEE);
-        let fields = Fields::new(&bytes).unwrap();
+        let fields = Fields::new(&bytes);
         assert!(fields.get(Field::Cluster).is_some());
         assert!(fields.get(Field::Before).is_none());
         assert!(

@@ -7,9 +7,9 @@ use serde::Deserialize;
 
 use crate::{
     Namespace, UpdateDescription,
-    abi::{operation, source},
+    abi::{field, operation, source},
     fields::{Field, Fields},
-    raw::Malformed,
+    raw::{self, Malformed, Needle, kind},
     value::{Value, raw_document},
 };
 
@@ -35,6 +35,28 @@ pub enum Source {
     ChangeStream,
     /// A collection that is read as a whole.
     DirectRead,
+}
+
+/// The first field of an op's document, which is its operation.
+#[inline]
+pub(crate) fn operation_of(document: &[u8]) -> Option<Operation> {
+    const HEAD: Needle<'static> = Needle::new(field::OPERATION.as_bytes());
+    const INSERT: u8 = operation::INSERT.as_bytes()[0];
+    const UPDATE: u8 = operation::UPDATE.as_bytes()[0];
+    const DELETE: u8 = operation::DELETE.as_bytes()[0];
+    const COMMAND: u8 = operation::COMMAND.as_bytes()[0];
+
+    let (&kind, rest) = document.get(4..)?.split_first()?;
+    if kind != kind::STRING || !HEAD.begins(rest) {
+        return None;
+    }
+    Some(match rest.get(HEAD.key.len() + 1..)?.first_chunk()? {
+        [2, 0, 0, 0, INSERT, 0] => Operation::Insert,
+        [2, 0, 0, 0, UPDATE, 0] => Operation::Update,
+        [2, 0, 0, 0, DELETE, 0] => Operation::Delete,
+        [2, 0, 0, 0, COMMAND, 0] => Operation::Command,
+        _ => return None,
+    })
 }
 
 impl Source {
@@ -75,20 +97,19 @@ impl<'a> Op<'a> {
     /// # Errors
     /// [`Malformed`] when these bytes are no document, or do not begin with a known `operation`.
     pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let fields = Fields::new(bytes)?;
-        let letter = fields.get(Field::Operation).ok_or(Malformed { at: 4 })?;
-        let operation = match letter.text() {
-            Some(operation::INSERT) => Operation::Insert,
-            Some(operation::UPDATE) => Operation::Update,
-            Some(operation::DELETE) => Operation::Delete,
-            Some(operation::COMMAND) => Operation::Command,
-            _ => return Err(Malformed { at: letter.at }),
-        };
-        Ok(Self {
-            fields,
+        let bytes = &bytes[..raw::document_len(bytes)?];
+        let operation = operation_of(bytes).ok_or(Malformed { at: 4 })?;
+        Ok(Self::new(bytes, operation))
+    }
+
+    /// Apart from the checks, so that it is built where it lies: moving an op costs a guest as much as reading a field.
+    #[inline]
+    pub(crate) fn new(document: &'a [u8], operation: Operation) -> Self {
+        Self {
+            fields: Fields::new(document),
             operation,
             wants_document: Cell::new(false),
-        })
+        }
     }
 
     /// What happened.
@@ -248,48 +269,56 @@ impl<'a> Op<'a> {
 
     /// The value at a path.
     #[must_use]
+    #[inline]
     pub fn get(&self, path: &str) -> Option<RawBsonRef<'a>> {
         self.at(path)?.to_raw_bson()
     }
 
     /// The string at a path.
     #[must_use]
+    #[inline]
     pub fn get_str(&self, path: &str) -> Option<&'a str> {
         self.at(path)?.string()
     }
 
     /// The integer at a path: 32 or 64 bits, or a double that holds one exactly.
     #[must_use]
+    #[inline]
     pub fn get_i64(&self, path: &str) -> Option<i64> {
         self.at(path)?.integer()
     }
 
     /// The number at a path, any but a decimal.
     #[must_use]
+    #[inline]
     pub fn get_f64(&self, path: &str) -> Option<f64> {
         self.at(path)?.element.double()
     }
 
     /// The boolean at a path.
     #[must_use]
+    #[inline]
     pub fn get_bool(&self, path: &str) -> Option<bool> {
         self.at(path)?.element.bool()
     }
 
     /// The date at a path.
     #[must_use]
+    #[inline]
     pub fn get_date(&self, path: &str) -> Option<DateTime> {
         self.at(path)?.date()
     }
 
     /// The object id at a path.
     #[must_use]
+    #[inline]
     pub fn get_object_id(&self, path: &str) -> Option<ObjectId> {
         self.at(path)?.object_id()
     }
 
     /// The document at a path.
     #[must_use]
+    #[inline]
     pub fn get_document(&self, path: &str) -> Option<&'a RawDocument> {
         self.at(path)?.document()
     }
@@ -305,10 +334,18 @@ impl<'a> Op<'a> {
         self.wants_document.get()
     }
 
+    /// Inlined up to the first dot: for a literal path the compiler finds the field.
+    #[inline(always)]
     fn at(&self, path: &str) -> Option<Value<'a>> {
-        match path.split_once('.') {
-            None => self.value(Field::of_key(path.as_bytes())?),
-            Some((top, rest)) => self.value(Field::of_key(top.as_bytes())?)?.descend(rest),
+        let bytes = path.as_bytes();
+        let mut dot = 0;
+        while dot < bytes.len() && bytes[dot] != b'.' {
+            dot += 1;
+        }
+        let value = self.value(Field::of_key(&bytes[..dot])?)?;
+        match path.get(dot + 1..) {
+            Some(rest) => value.descend(rest),
+            None => Some(value),
         }
     }
 

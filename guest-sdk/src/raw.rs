@@ -259,13 +259,32 @@ impl<'a> Walk<'a> {
     /// # Errors
     /// [`Malformed`] when the document ends wrongly before the key is met.
     pub fn find(bytes: &'a [u8], key: &str) -> Result<Option<Element<'a>>, Malformed> {
-        for element in Self::new(bytes)? {
-            let element = element?;
-            if element.key == key.as_bytes() {
+        Self::find_key(bytes, key.as_bytes())
+    }
+
+    /// The same, for a key given as bytes.
+    pub(crate) fn find_key(bytes: &'a [u8], key: &[u8]) -> Result<Option<Element<'a>>, Malformed> {
+        let needle = Needle::new(key);
+        let Self { bytes, mut at } = Self::new(bytes)?;
+        while at + 1 < bytes.len() {
+            let malformed = Malformed { at };
+            let is_met = needle.begins(&bytes[at + 1..]);
+            let key_len = if is_met {
+                needle.key.len()
+            } else {
+                end_of_key(&bytes[at + 1..]).ok_or(malformed)?
+            };
+            let element = element_with_key(bytes, at, key_len).ok_or(malformed)?;
+            if is_met {
                 return Ok(Some(element));
             }
+            at = element.at + element.value.len();
         }
-        Ok(None)
+        if bytes.get(at) == Some(&0) {
+            Ok(None)
+        } else {
+            Err(Malformed { at })
+        }
     }
 
     fn step(&mut self) -> Result<Option<Element<'a>>, Malformed> {
@@ -300,12 +319,15 @@ impl<'a> Iterator for Walk<'a> {
 
 /// The element that begins at `start` of the document `bytes`; `None` at the document's end and for anything malformed.
 pub(crate) fn element_at(bytes: &[u8], start: usize) -> Option<Element<'_>> {
+    let key_len = end_of_key(bytes.get(start + 1..)?)?;
+    element_with_key(bytes, start, key_len)
+}
+
+/// The same, where the length of the key is known.
+#[inline(always)]
+pub(crate) fn element_with_key(bytes: &[u8], start: usize, key_len: usize) -> Option<Element<'_>> {
     let (&kind, rest) = bytes.get(start..)?.split_first()?;
-    if kind == 0 {
-        return None;
-    }
-    let key_len = end_of_key(rest)?;
-    let (key, rest) = (&rest[..key_len], &rest[key_len + 1..]);
+    let (key, rest) = (rest.get(..key_len)?, rest.get(key_len + 1..)?);
     // The document's end byte is not the value's: at least that must be left.
     let value = rest
         .get(..value_len(kind, rest)?)
@@ -318,8 +340,73 @@ pub(crate) fn element_at(bytes: &[u8], start: usize) -> Option<Element<'_>> {
     })
 }
 
+/// A key that is looked for: up to fifteen bytes are compared in two steps, which is nearly every key.
+pub(crate) struct Needle<'k> {
+    pub(crate) key: &'k [u8],
+    /// The first eight bytes of the key and its end byte,
+    head: u64,
+    /// which of them count,
+    head_mask: u64,
+    /// and the last eight, of a key that has so many.
+    tail: u64,
+}
+
+impl<'k> Needle<'k> {
+    pub(crate) const fn new(key: &'k [u8]) -> Self {
+        let (mut head, mut mask, mut tail) = ([0; 8], [0; 8], [0; 8]);
+        let mut i = 0;
+        while i < key.len() {
+            if key[i] == 0 {
+                // No key contains a zero byte, and nothing has this head.
+                return Self {
+                    key,
+                    head: u64::MAX,
+                    head_mask: 0,
+                    tail: 0,
+                };
+            }
+            if i < 8 {
+                (head[i], mask[i]) = (key[i], 0xFF);
+            }
+            if i + 7 >= key.len() {
+                tail[i + 7 - key.len()] = key[i];
+            }
+            i += 1;
+        }
+        if i < 8 {
+            mask[i] = 0xFF;
+        }
+        Self {
+            key,
+            head: u64::from_le_bytes(head),
+            head_mask: u64::from_le_bytes(mask),
+            tail: u64::from_le_bytes(tail),
+        }
+    }
+
+    /// Whether `rest` begins with this key and its end byte.
+    #[inline]
+    pub(crate) fn begins(&self, rest: &[u8]) -> bool {
+        let len = self.key.len();
+        if let Some(chunk) = rest.first_chunk::<8>() {
+            if u64::from_le_bytes(*chunk) & self.head_mask != self.head {
+                return false;
+            }
+            if len < 8 {
+                return true;
+            }
+            if len < 16 {
+                let chunk = rest.get(len - 7..).and_then(|rest| rest.first_chunk::<8>());
+                return chunk.is_some_and(|chunk| u64::from_le_bytes(*chunk) == self.tail);
+            }
+        }
+        self.head_mask != 0 && rest.get(len) == Some(&0) && rest.starts_with(self.key)
+    }
+}
+
 /// Length of the key that `rest` begins with, eight bytes at a time: most keys are short, and a guest pays for every
 /// turn of a loop.
+#[inline]
 fn end_of_key(rest: &[u8]) -> Option<usize> {
     const ONES: u64 = u64::from_le_bytes([0x01; 8]);
     const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
@@ -341,19 +428,47 @@ fn end_of_key(rest: &[u8]) -> Option<usize> {
 
 /// Length of the value of that kind that `rest` begins with; `None` for an unknown kind or a length
 /// that cannot be. The length may exceed `rest`; what lies inside a nested value is not looked at.
-pub(crate) fn value_len(kind: u8, rest: &[u8]) -> Option<usize> {
+#[inline(always)]
+fn value_len(kind: u8, rest: &[u8]) -> Option<usize> {
+    let prefix = || {
+        rest.first_chunk::<4>()
+            .map(|bytes| u32::from_le_bytes(*bytes) as usize)
+    };
+    // Sizes of the kinds that have one, plus one: most values need no more than this table.
+    const FIXED: [u8; 20] = {
+        let mut sizes = [0; 20];
+        sizes[kind::UNDEFINED as usize] = 1;
+        sizes[kind::NULL as usize] = 1;
+        sizes[kind::BOOL as usize] = 2;
+        sizes[kind::INT32 as usize] = 5;
+        sizes[kind::DOUBLE as usize] = 9;
+        sizes[kind::DATE as usize] = 9;
+        sizes[kind::TIMESTAMP as usize] = 9;
+        sizes[kind::INT64 as usize] = 9;
+        sizes[kind::OBJECT_ID as usize] = 13;
+        sizes[kind::DECIMAL128 as usize] = 17;
+        sizes
+    };
+    if kind == kind::STRING {
+        let end = prefix()?.checked_add(4)?;
+        return (end > 4 && *rest.get(end - 1)? == 0).then_some(end);
+    }
+    match FIXED.get(kind as usize) {
+        Some(&size) if size > 0 => Some(size as usize - 1),
+        _ => other_value_len(kind, rest),
+    }
+}
+
+/// The same, for what is met less often.
+#[inline(never)]
+fn other_value_len(kind: u8, rest: &[u8]) -> Option<usize> {
     let prefix = || {
         rest.first_chunk::<4>()
             .map(|bytes| u32::from_le_bytes(*bytes) as usize)
     };
     Some(match kind {
-        kind::UNDEFINED | kind::NULL | kind::MIN_KEY | kind::MAX_KEY => 0,
-        kind::BOOL => 1,
-        kind::INT32 => 4,
-        kind::DOUBLE | kind::DATE | kind::TIMESTAMP | kind::INT64 => 8,
-        kind::OBJECT_ID => 12,
-        kind::DECIMAL128 => 16,
-        kind::STRING | kind::JAVASCRIPT | kind::SYMBOL => {
+        kind::MIN_KEY | kind::MAX_KEY => 0,
+        kind::JAVASCRIPT | kind::SYMBOL => {
             let len = prefix()?;
             let end = len.checked_add(4)?;
             if len < 1 || *rest.get(end - 1)? != 0 {
@@ -590,6 +705,34 @@ mod tests {
             Some(Err(Malformed { at: 4 }))
         );
         assert!(validate(&bytes).is_err());
+    }
+
+    #[test]
+    fn finding_is_walking() {
+        let bytes = every_kind();
+        for element in Walk::new(&bytes).unwrap().flatten() {
+            let key = element.key_text().unwrap();
+            assert_eq!(Walk::find(&bytes, key), Ok(Some(element)), "{key}");
+            for other in ["x", "document of another name", "\0"] {
+                assert_eq!(Walk::find(&bytes, &format!("{key}{other}")), Ok(None));
+            }
+            assert_eq!(Walk::find(&bytes, &key[..key.len() - 1]), Ok(None));
+        }
+        // {a: "b"}: a key with a zero byte in it is not `a` and what follows.
+        let bytes = RawDocumentBuf::try_from(&doc! {"a": "b"})
+            .unwrap()
+            .into_bytes();
+        assert_eq!(Walk::find(&bytes, "a\0\u{2}"), Ok(None));
+        for at in 4..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] = 0xFF;
+            let walked = Walk::new(&damaged).and_then(|walk| walk.collect::<Result<Vec<_>, _>>());
+            assert_eq!(
+                Walk::find(&damaged, "z").is_err(),
+                walked.is_err(),
+                "byte {at}"
+            );
+        }
     }
 
     #[test]

@@ -14,11 +14,11 @@ pub(crate) struct Value<'a> {
 impl<'a> Value<'a> {
     /// Follows the rest of a path: keys of documents, positions in arrays, with dots between.
     pub(crate) fn descend(mut self, path: &str) -> Option<Self> {
-        for step in path.split('.') {
+        for step in path.as_bytes().split(|&byte| byte == b'.') {
             let parent = self.element.value;
             let element = match self.element.kind {
-                kind::DOCUMENT => Walk::find(parent, step).ok()??,
-                kind::ARRAY => Walk::new(parent).ok()?.nth(step.parse().ok()?)?.ok()?,
+                kind::DOCUMENT => Walk::find_key(parent, step).ok()??,
+                kind::ARRAY => Walk::new(parent).ok()?.nth(position(step)?)?.ok()?,
                 _ => return None,
             };
             self = Self { parent, element };
@@ -86,6 +86,11 @@ impl<'a> Value<'a> {
                 .ok()??,
         })
     }
+}
+
+/// A position in an array, in decimal.
+fn position(step: &[u8]) -> Option<usize> {
+    std::str::from_utf8(step).ok()?.parse().ok()
 }
 
 /// The document whose bytes these are, or the empty one.

@@ -37,7 +37,9 @@ impl Backoff {
     /// How long to wait now.
     pub fn next_delay(&mut self) -> Duration {
         self.attempts += 1;
-        self.delays.next().unwrap_or(DELAY_MAX)
+        let delay = self.delays.next().unwrap_or(DELAY_MAX);
+        // As it is told in the log: nobody reads nanoseconds.
+        Duration::from_millis(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// How many delays were given since the start or the last success.

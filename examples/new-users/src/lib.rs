@@ -10,7 +10,7 @@ pub struct NewUsers;
 
 #[derive(Deserialize)]
 struct User<'a> {
-    name: &'a str,
+    username: &'a str,
     email: &'a str,
 }
 
@@ -25,19 +25,20 @@ struct Mail<'a> {
 
 impl Handler for NewUsers {
     fn filter(&self, op: &Op) -> bool {
-        op.is_insert() && op.namespace() == "users.users"
+        // Nobody can write to a user without an address.
+        op.is_insert() && op.namespace() == "users.users" && op.get_str("data.email").is_some()
     }
 
     fn handle(&mut self, op: &Op) -> Outcome {
-        // A user without name or address is rejected, with the reason: nobody can write to them.
-        let Some(User { name, email }) = op.data_as()? else {
+        // `?` rejects a user without a name, with the reason.
+        let Some(User { username, email }) = op.data_as()? else {
             return Ok(());
         };
         emit(&Mail {
             _id: op.op_id(),
             to: email,
-            subject: format!("Welcome, {name}!"),
-            body: format!("Hello {name},\n\nyour account is ready.\n"),
+            subject: format!("Welcome, {username}!"),
+            body: format!("Hello {username},\n\nyour account is ready.\n"),
         })?;
         Ok(())
     }

@@ -30,24 +30,28 @@ fn sample_ops_become_the_expected_mails() {
 
 #[test]
 fn only_inserts_into_users_are_kept() {
-    let user = doc! {"_id": 1, "name": "Ann", "email": "ann@example.com"};
+    let user = doc! {"_id": 1, "username": "Ann", "email": "ann@example.com"};
     let kept = |op| testing::run(&mut NewUsers, &op).kept;
     assert!(kept(testing::insert("users.users", user.clone())));
     assert!(!kept(testing::insert("users.users.old", user.clone())));
+    assert!(!kept(testing::insert(
+        "users.users",
+        doc! {"username": "Ann"}
+    )));
     assert!(!kept(testing::replace("users.users", user.clone())));
     assert!(!kept(testing::update("users.users", user).pending()));
     assert!(!kept(testing::delete("users.users", 1)));
 }
 
 #[test]
-fn a_user_without_address_is_rejected() {
+fn a_user_without_name_is_rejected() {
     let run = testing::run(
         &mut NewUsers,
-        &testing::insert("users.users", doc! {"_id": 1, "name": "Ann"}),
+        &testing::insert("users.users", doc! {"_id": 1, "email": "ann@example.com"}),
     );
     let Err(Error::Reject(reason)) = run.outcome else {
         panic!("not rejected: {:?}", run.outcome);
     };
-    assert!(reason.contains("email"), "{reason}");
+    assert!(reason.contains("username"), "{reason}");
     assert!(run.outputs.is_empty());
 }

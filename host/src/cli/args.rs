@@ -6,14 +6,13 @@ use clap::{
     Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser,
     builder::TypedValueParser as _,
 };
-use mongodb::options::ConnectionString;
 use oplet::{
     control::OnError,
     flow::OrderingGuarantee,
     op::{Namespace, Since, SourceKind},
 };
 
-use super::values::{self, Setting};
+use super::values::{self, Setting, Uri};
 
 /// Runs WebAssembly handlers on every change in MongoDB.
 #[derive(Debug, Parser)]
@@ -60,59 +59,74 @@ const TAIL_EXAMPLES: &str = "Examples:
   oplet tail shop --since oldest --exit-when-idle > changes.json
       all that the oplog still has of a database";
 
+// Headings of the help texts. A flag names its own, since a heading that is set for those that follow
+// also catches the flags behind a flattened group.
+const SOURCE: &str = "Source";
+const MODULES: &str = "Modules";
+const WORK: &str = "Work";
+const OUTPUT: &str = "Output";
+
 /// `oplet run`
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// WebAssembly modules to run; each sees every change, through its own filter
     #[arg(required = true, value_name = "MODULE.wasm")]
     pub(crate) modules: Vec<PathBuf>,
-    /// What to watch: `db.coll`, `db` or `db.*`, `*` for the deployment; may be given several times
-    #[arg(long, value_name = "NS", default_value = "*", value_parser = values::namespace)]
+    /// Watch `db.coll`, `db` or `db.*`, or `*` for the deployment; may be repeated
+    #[arg(long, value_name = "NS", default_value = "*", value_parser = values::namespace,
+        help_heading = SOURCE)]
     pub(crate) watch: Vec<Namespace>,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
-    /// What must be handled in the order in which it happened
-    #[arg(long, value_name = "GUARANTEE", default_value = "document", value_parser = ordering())]
-    pub(crate) ordering: OrderingGuarantee,
-    /// Lanes that work side by side [default: cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub(crate) workers: Option<u16>,
-    /// What becomes of an op that a module failed on: `retry` tries up to 5 times, then stops
-    #[arg(long, value_name = "POLICY", default_value = "stop", value_parser = on_error())]
-    pub(crate) on_error: OnError,
     /// Setting for the modules' configuration; VALUE is JSON, or else text; may be repeated
-    #[arg(long, value_name = "KEY=VALUE", value_parser = values::setting)]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = values::setting, help_heading = MODULES)]
     pub(crate) set: Vec<Setting>,
     /// Do not ask the modules for pipelines; they see every change through their filters
-    #[arg(long)]
+    #[arg(long, help_heading = MODULES)]
     pub(crate) ignore_pipeline: bool,
-    /// Where positions are kept; there is no store yet, so each start begins at --since
-    #[arg(long, value_name = "STORE", default_value = "none", value_parser = ["none"])]
-    pub(crate) checkpoint: String,
-    /// How emitted documents are printed: relaxed or canonical Extended JSON
-    #[arg(long, value_name = "FORMAT", default_value = "json")]
-    pub(crate) format: JsonFormat,
-    /// How long handlers may go on when the run is asked to stop
-    #[arg(long, value_name = "SPAN", default_value = "10s", value_parser = values::span)]
-    pub(crate) grace_period: Duration,
     /// Directory of compiled modules [default: `oplet/modules` in the user's cache directory]
-    #[arg(long, value_name = "DIR", env = "OPLET_MODULE_CACHE")]
+    #[arg(long, value_name = "DIR", env = "OPLET_MODULE_CACHE", hide_env_values = true,
+        help_heading = MODULES)]
     pub(crate) module_cache: Option<PathBuf>,
     /// Compile modules at each start
-    #[arg(long, conflicts_with = "module_cache")]
+    #[arg(long, conflicts_with = "module_cache", help_heading = MODULES)]
     pub(crate) no_module_cache: bool,
+    /// What is handled in the order in which it happened: the changes of each document, of each
+    /// namespace, all of them, or any
+    #[arg(long, value_name = "GUARANTEE", default_value = "document", value_parser = ordering(),
+        help_heading = WORK)]
+    pub(crate) ordering: OrderingGuarantee,
+    /// Lanes that work side by side [default: cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256),
+        help_heading = WORK)]
+    pub(crate) workers: Option<u16>,
+    /// What to do when a module fails on a change; `retry` tries up to 5 times, then stops
+    #[arg(long, value_name = "POLICY", default_value = "stop", value_parser = on_error(),
+        help_heading = WORK)]
+    pub(crate) on_error: OnError,
+    /// Where positions are kept; there is no store yet, so each start begins at --since
+    #[arg(long, value_name = "STORE", default_value = "none", value_parser = ["none"],
+        hide_possible_values = true, help_heading = WORK)]
+    pub(crate) checkpoint: String,
+    /// How long handlers may go on when the run is asked to stop
+    #[arg(long, value_name = "SPAN", default_value = "10s", value_parser = values::span,
+        help_heading = WORK)]
+    pub(crate) grace_period: Duration,
+    /// How emitted documents are printed: relaxed or canonical Extended JSON
+    #[arg(long, value_name = "FORMAT", default_value = "json", help_heading = OUTPUT)]
+    pub(crate) format: JsonFormat,
 }
 
 /// `oplet tail`
 #[derive(Debug, Args)]
 pub(crate) struct TailArgs {
-    /// What to watch: `db.coll`, `db` or `db.*`, `*` for the deployment
+    /// What to watch: `db.coll`, `db` or `db.*`, or `*` for the deployment
     #[arg(value_name = "NS", default_value = "*", value_parser = values::namespace)]
     pub(crate) watch: Vec<Namespace>,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
-    /// How changes are printed: relaxed or canonical Extended JSON, or coloured for people
-    #[arg(long, value_name = "FORMAT", default_value = "json")]
+    /// How changes are printed: relaxed or canonical Extended JSON, or short and coloured for people
+    #[arg(long, value_name = "FORMAT", default_value = "json", help_heading = OUTPUT)]
     pub(crate) format: TailFormat,
 }
 
@@ -132,24 +146,30 @@ pub(crate) struct InspectArgs {
 #[command(next_help_heading = "Source")]
 pub(crate) struct SourceArgs {
     /// Connection string of a replica set or a mongos
-    #[arg(long, value_name = "URI", env = "OPLET_URI", hide_env_values = true,
-        default_value = "mongodb://localhost:27017", value_parser = values::uri)]
-    pub(crate) uri: ConnectionString,
-    /// Which way to read changes
-    #[arg(long = "source", value_name = "SOURCE", env = "OPLET_SOURCE", default_value = "change-stream",
-        value_parser = source())]
+    #[arg(
+        long,
+        value_name = "URI",
+        env = "OPLET_URI",
+        hide_env_values = true,
+        default_value = "mongodb://localhost:27017"
+    )]
+    pub(crate) uri: Uri,
+    /// Which way to read changes; the oplog is several times faster, and runs no pipelines
+    #[arg(long = "source", value_name = "SOURCE", env = "OPLET_SOURCE", hide_env_values = true,
+        default_value = "change-stream", value_parser = source())]
     pub(crate) kind: SourceKind,
-    /// Where to begin: `now`, `oldest`, `SECONDS:INCREMENT`, an RFC 3339 time, `90m` ago, `token:JSON`
+    /// Where to begin: `now`, `oldest`, `90m` ago, a time as `2026-01-02T10:00:00Z`, a cluster time as
+    /// `1700000001:7`, `token:JSON`
     ///
-    /// A time in seconds and increment means the first op after it, in both sources. `oldest` is the
-    /// oldest entry that the oplog still has.
+    /// A cluster time, in seconds and increment, means the first change after it. `oldest` is the
+    /// oldest entry that the oplog still has. `token` is a resume token of a change stream.
     #[arg(long, value_name = "POSITION", default_value = "now", value_parser = values::since)]
     pub(crate) since: Since,
     /// Stop behind this position, written as for --since
     #[arg(long, value_name = "POSITION", value_parser = values::until)]
     pub(crate) until: Option<Since>,
-    /// Stop after this many ops
-    #[arg(long, value_name = "N")]
+    /// Stop after this many changes
+    #[arg(long, value_name = "N", value_parser = values::count)]
     pub(crate) max_ops: Option<u64>,
     /// Stop when everything that had happened at the start has been read
     #[arg(long)]
@@ -172,7 +192,7 @@ pub(crate) struct Talk {
     /// Say errors only
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
-    /// When to colour: `auto`, `always`, `never`
+    /// When to colour
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(crate) color: Color,
     /// What to log, as in `oplet=debug,mongodb=warn`; wins over -v and -q

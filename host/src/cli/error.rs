@@ -19,6 +19,8 @@ pub(crate) struct UserError {
     code: u8,
     message: String,
     causes: Vec<String>,
+    /// What is wrong, where that is several things beside each other.
+    points: Vec<String>,
     hints: Vec<String>,
     /// Nobody reads the output any more: a normal end, about which nothing is said.
     is_quiet: bool,
@@ -30,6 +32,7 @@ impl UserError {
             code: FAILED,
             message: message.into(),
             causes: Vec::new(),
+            points: Vec::new(),
             hints: Vec::new(),
             is_quiet: false,
         }
@@ -55,7 +58,10 @@ impl UserError {
     pub(crate) fn because(mut self, cause: &(dyn StdError + 'static)) -> Self {
         let mut cause = Some(cause);
         while let Some(error) = cause {
-            self.causes.push(error.to_string());
+            self.causes.push(match error.downcast_ref() {
+                Some(error) => mongo::describe(error),
+                None => error.to_string(),
+            });
             cause = error.source();
         }
         self
@@ -66,8 +72,17 @@ impl UserError {
         self
     }
 
+    /// Adds the way out of each finding, once.
+    pub(crate) fn hints_of(mut self, findings: &[guest::Finding]) -> Self {
+        for hint in findings.iter().filter_map(guest::Finding::hint) {
+            if !self.hints.contains(&hint) {
+                self.hints.push(hint);
+            }
+        }
+        self
+    }
+
     /// Says it on standard error, and returns the exit code.
-    #[expect(clippy::print_stderr, reason = "this is where errors are said")]
     pub(crate) fn print(&self) -> ExitCode {
         if !self.is_quiet {
             let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
@@ -75,6 +90,9 @@ impl UserError {
             eprintln!("{red}error{red:#}: {}", self.message);
             for cause in &self.causes {
                 eprintln!("  caused by: {cause}");
+            }
+            for point in &self.points {
+                eprintln!("  - {point}");
             }
             for hint in &self.hints {
                 eprintln!("{cyan}hint{cyan:#}: {hint}");
@@ -100,18 +118,24 @@ impl From<mongo::Error> for UserError {
             mongo::Error::Uri { .. } => Self { code: REFUSED, ..user_error },
             mongo::Error::Unreachable { .. } => user_error
                 .hint("is mongod running there, and does --uri (or OPLET_URI) name it?"),
-            mongo::Error::Standalone { .. } => user_error.hint(
-                "changes are only recorded by replica sets, of one member at least: restart mongod with \
-                 `--replSet rs0`, then run `mongosh --eval 'rs.initiate()'` once",
-            ),
-            mongo::Error::Uninitiated { .. } => {
-                user_error.hint("run `mongosh --eval 'rs.initiate()'` once on that server")
+            mongo::Error::Standalone { host } => user_error.hint(format!(
+                "only replica sets record changes, and one member is enough: restart mongod with \
+                 `--replSet rs0`, then run `{}` once",
+                initiate(host)
+            )),
+            mongo::Error::Uninitiated { host } => {
+                user_error.hint(format!("run `{}` once", initiate(host)))
             }
             mongo::Error::Authentication { .. } => user_error
                 .hint("check user, password and `authSource` in --uri; special characters are percent-encoded"),
             mongo::Error::Refused { .. } => user_error,
         }
     }
+}
+
+/// The command that makes a replica set of a server that was started as a member of one.
+fn initiate(host: &str) -> String {
+    format!("mongosh 'mongodb://{host}/?directConnection=true' --eval 'rs.initiate()'")
 }
 
 impl From<source::Error> for UserError {
@@ -134,6 +158,9 @@ impl From<source::Error> for UserError {
             source::Error::Unauthorized { .. } => {
                 user_error.hint("grant the user the role `read` on the database `local`, where the oplog is")
             }
+            source::Error::NoOplog { .. } => {
+                user_error.hint("read a sharded cluster with `--source change-stream`")
+            }
             source::Error::Refused { .. } => user_error,
         }
     }
@@ -142,14 +169,26 @@ impl From<source::Error> for UserError {
 impl From<guest::Error> for UserError {
     fn from(error: guest::Error) -> Self {
         let hint = error.hint();
-        let mut user_error = Self::of(&error);
-        if let guest::Error::Refused { module, findings } = &error {
-            user_error = Self::refused(format!("the module `{module}` is refused"));
-            user_error.causes = findings.iter().map(ToString::to_string).collect();
-        }
-        match hint {
-            Some(hint) => user_error.hint(hint),
-            None => user_error,
+        let user_error = Self::of(&error);
+        match &error {
+            guest::Error::Refused { module, findings } => {
+                let user_error = match findings.as_slice() {
+                    [finding] => {
+                        Self::refused(format!("the module `{module}` is refused: {finding}"))
+                    }
+                    _ => Self {
+                        points: findings.iter().map(ToString::to_string).collect(),
+                        ..Self::refused(format!("the module `{module}` is refused"))
+                    },
+                };
+                user_error.hints_of(findings)
+            }
+            guest::Error::CacheDirectory { .. } | guest::Error::CacheDirectoryOpen { .. } => Self {
+                code: REFUSED,
+                hints: hint.into_iter().collect(),
+                ..user_error
+            },
+            _ => hint.into_iter().fold(user_error, Self::hint),
         }
     }
 }

@@ -17,13 +17,11 @@ pub(super) fn inspect(args: &InspectArgs) -> Result<(), UserError> {
     };
     text.push('\n');
     Stdout.write(&text).map_err(|_| UserError::quiet())?;
-    match inspection.findings.first() {
-        None => Ok(()),
-        Some(_) if args.json => Err(UserError::refused("the module would be refused")),
-        Some(finding) => {
-            let error = UserError::refused("the module would be refused");
-            Err(finding.hint().into_iter().fold(error, UserError::hint))
-        }
+    let refused = UserError::refused("the module would be refused");
+    match inspection.findings.as_slice() {
+        [] => Ok(()),
+        _ if args.json => Err(refused),
+        findings => Err(refused.hints_of(findings)),
     }
 }
 

@@ -29,11 +29,13 @@ pub(super) fn load(
     for path in &args.modules {
         let name = module_name(path);
         if let Some(other) = specs.iter().position(|spec| spec.module.name() == name) {
-            let other = args.modules[other].display();
-            let message = format!(
-                "two modules are named `{name}`: {other} and {}",
-                path.display()
-            );
+            let other = &args.modules[other];
+            if other == path {
+                let message = format!("the module {} is given twice", path.display());
+                return Err(UserError::refused(message));
+            }
+            let (other, path) = (other.display(), path.display());
+            let message = format!("two modules are named `{name}`: {other} and {path}");
             return Err(UserError::refused(message)
                 .hint("a module is named by its file; rename one of them"));
         }
@@ -99,7 +101,11 @@ fn nearest_file(path: &Path) -> Option<PathBuf> {
         })
         .filter(|(distance, _)| *distance <= 3)
         .min()
-        .map(|(_, candidate)| candidate)
+        // As the user would write it: without the dot for the current directory.
+        .map(|(_, candidate)| match candidate.strip_prefix(".") {
+            Ok(name) if !path.starts_with(".") => name.to_owned(),
+            _ => candidate,
+        })
 }
 
 fn cache_directory(args: &RunArgs) -> Option<PathBuf> {

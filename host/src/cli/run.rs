@@ -27,6 +27,7 @@ pub(super) async fn run(args: RunArgs, talk: &Talk) -> Result<(), UserError> {
         options.workers = 1;
     }
     // Everything that can be refused is, before anything is opened.
+    let uri = args.source.uri.parse()?;
     let specs = modules::load(&args, &limits, options.workers)?;
     let scope = Scope::new(args.watch.clone());
     let plan = control::prepare(
@@ -41,7 +42,7 @@ pub(super) async fn run(args: RunArgs, talk: &Talk) -> Result<(), UserError> {
         connect_timeout: args.source.connect_timeout,
     };
     let server = tokio::select! {
-        server = Server::connect(&args.source.uri, &connect) => server?,
+        server = Server::connect(&uri, &connect) => server?,
         () = shutdown.cancelled() => return Ok(()),
     };
     let is_terminal = std::io::stderr().is_terminal() && !talk.quiet;
@@ -135,7 +136,6 @@ fn banner(
     lines
 }
 
-#[expect(clippy::print_stderr, reason = "talk of the verb itself")]
 fn say_start(banner: &[String], since: &str) {
     for line in banner {
         eprintln!("{line}");
@@ -143,7 +143,6 @@ fn say_start(banner: &[String], since: &str) {
     eprintln!("since    {since}");
 }
 
-#[expect(clippy::print_stderr, reason = "talk of the verb itself")]
 fn say(text: &str) {
     eprintln!("{text}");
 }

@@ -20,11 +20,12 @@ const OUTPUT_BYTES: usize = 64 << 10;
 
 pub(super) async fn tail(args: TailArgs) -> Result<(), UserError> {
     let shutdown = signals::shutdown_token();
+    let uri = args.source.uri.parse()?;
     let connect = mongo::Options {
         connect_timeout: args.source.connect_timeout,
     };
     let server = tokio::select! {
-        server = Server::connect(&args.source.uri, &connect) => server?,
+        server = Server::connect(&uri, &connect) => server?,
         () = shutdown.cancelled() => return Ok(()),
     };
     let printed = tokio::select! {

@@ -8,6 +8,8 @@ use oplet::{
     op::{Namespace, Since},
 };
 
+use super::error::UserError;
+
 /// One setting of the modules' configuration.
 #[derive(Debug, Clone)]
 pub(super) struct Setting {
@@ -46,16 +48,38 @@ pub(super) fn span(text: &str) -> Result<Duration, String> {
     })
 }
 
-pub(super) fn uri(text: &str) -> Result<ConnectionString, String> {
-    mongo::parse_uri(text).map_err(|error| {
-        let mongo::Error::Uri { reason, .. } = &error else {
-            return error.to_string();
-        };
-        let nearest = format!("mongodb://{text}");
-        let nearest =
-            (!text.contains("://") && mongo::parse_uri(&nearest).is_ok()).then_some(nearest);
-        with_nearest(reason, nearest.as_deref())
-    })
+pub(super) fn count(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| "a whole number is expected".to_owned())
+}
+
+/// A connection string as it was given. It is not read while the command line is: what the parser of
+/// flags refuses it shows, and this may hold a password.
+#[derive(Debug, Clone)]
+pub(crate) struct Uri(String);
+
+impl From<String> for Uri {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl Uri {
+    /// Reads it, without opening anything.
+    pub(super) fn parse(&self) -> Result<ConnectionString, UserError> {
+        mongo::parse_uri(&self.0).map_err(|error| {
+            let nearest = format!("mongodb://{}", self.0);
+            let forgot_scheme = !self.0.contains("://") && mongo::parse_uri(&nearest).is_ok();
+            let user_error = UserError::from(error);
+            match forgot_scheme && !self.0.contains('@') {
+                true => user_error.hint(format!("did you mean `{nearest}`?")),
+                false => user_error.hint(
+                    "it is written `mongodb://USER:PASSWORD@HOST:PORT/?replicaSet=NAME`; user and password may be \
+                     left out, and their special characters are percent-encoded",
+                ),
+            }
+        })
+    }
 }
 
 pub(super) fn oplog_namespace(text: &str) -> Result<(String, String), String> {

@@ -14,7 +14,7 @@ use super::{
     worker::{LaneWorker, Shared},
 };
 use crate::{
-    flow::{self, Cut, Lanes, Lookup, OrderingGuarantee},
+    flow::{self, Cut, Lanes, Lookup, OrderingGuarantee, Panicked},
     guest::{GuestError, Limits},
     mongo::Server,
     op::{Batch, Format, Since, SourceKind},
@@ -81,6 +81,15 @@ pub enum Error {
         /// The op.
         op_id: String,
     },
+    /// A module failed to emit what it had gathered, and the policy is to stop.
+    #[error("the module `{module}` failed at a batch border")]
+    Flush {
+        /// The module's name.
+        module: String,
+        /// How it failed.
+        #[source]
+        source: GuestError,
+    },
     /// A module failed, and no fresh instance of it could be made.
     #[error("the module `{module}` cannot be started again")]
     Revive {
@@ -105,6 +114,9 @@ pub enum Error {
     /// Nobody reads the output any more: a normal end.
     #[error(transparent)]
     OutputClosed(Broken),
+    /// A lane panicked, which is a bug of Oplet's.
+    #[error("a lane panicked; the log above says where")]
+    Panicked,
     /// The system has no threads left.
     #[error("cannot start a lane")]
     Thread(#[source] std::io::Error),
@@ -233,7 +245,8 @@ async fn run_counted(
     if asked {
         info!(grace_period = ?options.grace_period, "stopping: the lanes finish what they have");
     }
-    finish(&mut lanes, &cut, options.grace_period, shutdown).await;
+    let finished = finish(&mut lanes, &cut, options.grace_period, shutdown).await;
+    ended = ended.and(finished.map_err(|Panicked| Error::Panicked));
     // The first failure of a lane explains what followed.
     if let Some(failure) = shared.take_failure() {
         ended = Err(failure);
@@ -292,7 +305,7 @@ async fn finish(
     cut: &Cut,
     grace_period: Duration,
     shutdown: &CancellationToken,
-) {
+) -> Result<(), Panicked> {
     let grace_is_over = async {
         shutdown.cancelled().await;
         tokio::time::sleep(grace_period.mul_f64(FINISH_SHARE)).await;
@@ -302,7 +315,7 @@ async fn finish(
         warn!("the grace period is over: a lane is still at an op and is left behind");
     };
     tokio::select! {
-        () = lanes.drain() => {}
-        () = grace_is_over => {}
+        drained = lanes.drain() => drained,
+        () = grace_is_over => Ok(()),
     }
 }

@@ -296,37 +296,9 @@ impl LaneWorker {
 
     /// Lets the modules emit what they gathered, and writes what waits.
     fn end_batch(&mut self) -> Result<(), Stop> {
-        for module in 0..self.instances.len() {
-            let instance = &mut self.instances[module];
-            let flushed = instance.flush();
-            let spec = &self.shared.modules[module];
-            match flushed {
-                Ok(()) => match write_outputs(instance, self.shared.format, &mut self.output.lines)
-                {
-                    Ok(emitted) => self.tally.emitted += emitted,
-                    Err(error) => tracing::error!(
-                        module = spec.module.name(),
-                        error,
-                        "an output cannot be written"
-                    ),
-                },
-                Err(error) => {
-                    self.tally.failed += 1;
-                    tracing::error!(module = spec.module.name(), %error, "a module failed at a batch border");
-                    revive(
-                        &self.shared,
-                        &mut self.instances[module],
-                        &self.sinks,
-                        module,
-                    )?;
-                }
-            }
-            let name = spec.module.name();
-            for (counter, delta) in self.instances[module].take_counts() {
-                self.shared.stats.count(name, counter, delta);
-            }
-        }
-        self.write_output()?;
+        let flushed = (0..self.instances.len()).try_for_each(|module| self.flush(module));
+        // What was handled is written, also when a module failed just now.
+        let written = self.write_output();
         let Tally {
             kept,
             handled,
@@ -340,7 +312,33 @@ impl LaneWorker {
         Stats::add(&stats.emitted, emitted);
         Stats::add(&stats.failed, failed);
         Stats::add(&stats.skipped, skipped);
-        Ok(())
+        flushed.and(written)
+    }
+
+    fn flush(&mut self, module: usize) -> Result<(), Stop> {
+        let instance = &mut self.instances[module];
+        let spec = &self.shared.modules[module].module;
+        let flushed = instance.flush();
+        for (counter, delta) in instance.take_counts() {
+            self.shared.stats.count(spec.name(), counter, delta);
+        }
+        let Err(source) = flushed else {
+            match write_outputs(instance, self.shared.format, &mut self.output.lines) {
+                Ok(emitted) => self.tally.emitted += emitted,
+                Err(error) => {
+                    tracing::error!(module = spec.name(), error, "an output cannot be written")
+                }
+            }
+            return Ok(());
+        };
+        self.tally.failed += 1;
+        tracing::error!(module = spec.name(), error = %source, "a module failed at a batch border");
+        if self.shared.on_error == OnError::Skip {
+            return revive(&self.shared, instance, &self.sinks, module);
+        }
+        // What the module had gathered is gone with its instance; trying again cannot bring it back.
+        let module = spec.name().to_owned();
+        Err(self.shared.stop(Error::Flush { module, source }))
     }
 
     fn write_output(&mut self) -> Result<(), Stop> {

@@ -71,6 +71,10 @@ pub struct Lanes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Closed;
 
+/// A worker panicked: what it was at is not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Panicked;
+
 impl Lanes {
     /// Starts one lane per worker. When `cut` is thrown, what waits in the lanes is left alone.
     ///
@@ -116,7 +120,8 @@ impl Lanes {
         Ok(lanes)
     }
 
-    /// Hands a batch to the lanes; waits while they have too much to do.
+    /// Hands a batch to the lanes; waits while they have too much to do. Not cancellation safe: after
+    /// a dropped call only [`drain`](Self::drain) is left.
     ///
     /// # Errors
     /// [`Closed`] when a lane has ended.
@@ -152,19 +157,225 @@ impl Lanes {
     }
 
     /// Takes no more work, and waits until the lanes have done what they have. Not cancellation safe.
-    pub async fn drain(&mut self) {
+    ///
+    /// # Errors
+    /// [`Panicked`] when a worker did.
+    pub async fn drain(&mut self) -> Result<(), Panicked> {
         self.senders.clear();
+        let mut drained = Ok(());
         for (thread, is_done) in self.threads.drain(..) {
             // An error means that the worker panicked; joining tells.
             let _ = is_done.await;
             if thread.join().is_err() {
-                tracing::error!("a lane panicked");
+                drained = Err(Panicked);
             }
         }
+        drained
     }
 }
 
 async fn any_closed(senders: &[mpsc::Sender<Work>]) {
     let closed = senders.iter().map(|sender| Box::pin(sender.closed()));
     futures_util::future::select_all(closed).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{Mutex, mpsc as std_mpsc},
+        time::Duration,
+    };
+
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::op::{BatchBuilder, Operation, Position, Record, SourceKind, Timestamp};
+
+    /// A batch of `ops` ops that weighs at least `bytes` bytes.
+    fn batch(first: u32, ops: u32, bytes: usize) -> Batch {
+        let mut builder = BatchBuilder::new(vec![0; bytes].into());
+        let namespace = builder.make(|extra| extra.extend_from_slice(b"a.b"));
+        for second in first..first + ops {
+            builder.push(Record::new(
+                Operation::Insert,
+                namespace,
+                Timestamp::new(second, 1),
+            ));
+        }
+        builder.finish(
+            SourceKind::Oplog,
+            Position::Time(Timestamp::new(first + ops, 1)),
+            false,
+        )
+    }
+
+    /// Notes the ops it sees; waits for a word before each piece of work; stops at a given op.
+    struct Recorder {
+        seen: Arc<Mutex<Vec<u32>>>,
+        go: std_mpsc::Receiver<()>,
+        stop_at: Option<u32>,
+    }
+
+    impl Worker for Recorder {
+        fn work(&mut self, work: &Work) -> Result<(), Stop> {
+            // The test has ended when nobody can give the word any more.
+            let _ = self.go.recv();
+            for &place in &work.places {
+                let second = work.batch.op(place as usize).timestamp().seconds;
+                if self.stop_at == Some(second) {
+                    return Err(Stop);
+                }
+                self.seen.lock().unwrap().push(second);
+            }
+            Ok(())
+        }
+
+        fn finish(&mut self) {
+            self.seen.lock().unwrap().push(u32::MAX);
+        }
+    }
+
+    struct Fixture {
+        lanes: Lanes,
+        cut: Cut,
+        seen: Arc<Mutex<Vec<u32>>>,
+        go: std_mpsc::Sender<()>,
+    }
+
+    /// One lane with room for 100 KiB.
+    fn one_lane(stop_at: Option<u32>) -> Fixture {
+        let options = Options {
+            ordering: OrderingGuarantee::Oplog,
+            bytes_max: 100 << 10,
+            stack_bytes: 1 << 20,
+        };
+        let (go, receiver) = std_mpsc::channel();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let worker = Recorder {
+            seen: seen.clone(),
+            go: receiver,
+            stop_at,
+        };
+        let cut = Cut::default();
+        let lanes = Lanes::start(&options, vec![worker], &cut).unwrap();
+        Fixture {
+            lanes,
+            cut,
+            seen,
+            go,
+        }
+    }
+
+    /// How long a test waits for what must not happen.
+    const A_WHILE: Duration = Duration::from_millis(100);
+
+    #[tokio::test]
+    async fn work_is_done_in_order_and_finished_before_a_drain_ends() {
+        let Fixture {
+            mut lanes,
+            seen,
+            go,
+            ..
+        } = one_lane(None);
+        drop(go);
+        lanes.dispatch(batch(1, 3, 0), 0).await.unwrap();
+        lanes.dispatch(batch(4, 2, 0), 0).await.unwrap();
+        lanes.drain().await.unwrap();
+        assert_eq!(*seen.lock().unwrap(), [1, 2, 3, 4, 5, u32::MAX]);
+    }
+
+    #[tokio::test]
+    async fn the_source_waits_when_the_lanes_hold_too_many_bytes() {
+        let Fixture { mut lanes, go, .. } = one_lane(None);
+        lanes.dispatch(batch(1, 1, 60 << 10), 0).await.unwrap();
+        let waits = timeout(A_WHILE, lanes.dispatch(batch(2, 1, 60 << 10), 0)).await;
+        assert!(waits.is_err(), "there is no room for a second batch");
+        go.send(()).unwrap();
+        timeout(
+            Duration::from_secs(10),
+            lanes.dispatch(batch(3, 1, 60 << 10), 0),
+        )
+        .await
+        .unwrap()
+        .unwrap();
+        drop(go);
+        lanes.drain().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_batch_larger_than_the_bound_goes_alone() {
+        let Fixture {
+            mut lanes,
+            seen,
+            go,
+            ..
+        } = one_lane(None);
+        drop(go);
+        lanes.dispatch(batch(1, 1, 900 << 10), 0).await.unwrap();
+        lanes.dispatch(batch(2, 1, 900 << 10), 0).await.unwrap();
+        lanes.drain().await.unwrap();
+        assert_eq!(*seen.lock().unwrap(), [1, 2, u32::MAX]);
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_left_alone_after_a_cut() {
+        let Fixture {
+            mut lanes,
+            cut,
+            seen,
+            go,
+        } = one_lane(None);
+        for first in [1, 2, 3] {
+            lanes.dispatch(batch(first, 1, 0), 0).await.unwrap();
+        }
+        go.send(()).unwrap();
+        while seen.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        cut.throw();
+        drop(go);
+        lanes.drain().await.unwrap();
+        let seen = seen.lock().unwrap();
+        // The second may have begun before the cut; the last one cannot have.
+        assert!(seen.len() <= 3 && !seen.contains(&3), "{seen:?}");
+    }
+
+    struct Clumsy;
+
+    impl Worker for Clumsy {
+        fn work(&mut self, _: &Work) -> Result<(), Stop> {
+            panic!("told to");
+        }
+
+        fn finish(&mut self) {}
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_a_lane_is_told() {
+        let options = Options {
+            ordering: OrderingGuarantee::Oplog,
+            bytes_max: 1 << 20,
+            stack_bytes: 1 << 20,
+        };
+        let mut lanes = Lanes::start(&options, vec![Clumsy], &Cut::default()).unwrap();
+        lanes.dispatch(batch(1, 1, 0), 0).await.unwrap();
+        assert_eq!(lanes.drain().await, Err(Panicked));
+    }
+
+    #[tokio::test]
+    async fn a_lane_that_stops_is_seen_by_who_waits_for_room() {
+        let Fixture { mut lanes, go, .. } = one_lane(Some(1));
+        lanes.dispatch(batch(1, 1, 90 << 10), 0).await.unwrap();
+        drop(go);
+        // Both ways lead here: no room, and no receiver.
+        let dispatched = async {
+            loop {
+                if lanes.dispatch(batch(2, 1, 90 << 10), 0).await.is_err() {
+                    return;
+                }
+            }
+        };
+        timeout(Duration::from_secs(10), dispatched).await.unwrap();
+        lanes.drain().await.unwrap();
+    }
 }

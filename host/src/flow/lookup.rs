@@ -122,7 +122,7 @@ impl Lookup {
                 Err(error) if Fault::of(&error) == Fault::Passing => {
                     let delay = backoff.next_delay();
                     tracing::warn!(namespace, attempt = backoff.attempts(), retry_in = ?delay,
-                        error = %error.kind, "documents could not be looked up; trying again");
+                        error = crate::mongo::describe(&error), "documents could not be looked up; trying again");
                     tokio::time::sleep(delay).await;
                 }
                 Err(error) => return Err(error),

@@ -15,6 +15,6 @@ mod ordering;
 mod partition;
 
 pub use cut::Cut;
-pub use lanes::{Closed, Lanes, Options, Stop, Work, Worker};
+pub use lanes::{Closed, Lanes, Options, Panicked, Stop, Work, Worker};
 pub use lookup::{Documents, Lookup};
 pub use ordering::OrderingGuarantee;

@@ -128,6 +128,10 @@ impl Finding {
                 "build with `--release`, `opt-level = \"s\"` and `strip = \"debuginfo\"`, \
                  or raise the limit"
             }
+            // The validator tells in words only.
+            Self::Invalid { message } if message.contains("unexpected end") => {
+                "the file seems to be cut off: build or copy it again"
+            }
             Self::Invalid { .. } => {
                 "threads, memory64, several memories, relaxed SIMD, GC and exceptions are off here"
             }
@@ -151,8 +155,10 @@ impl Finding {
             Self::MissingExport { name } if *name == export::MEMORY => {
                 "export the linear memory as `memory`"
             }
-            Self::MissingExport { .. } => {
-                "the host needs it to write ops into the module's memory; the SDKs export it"
+            Self::MissingExport { name } => {
+                return Some(format!(
+                    "export `{name}`, as the SDKs do: the host writes ops into the module's memory with it"
+                ));
             }
             Self::WrongExport { .. } | Self::WrongImport { .. } => {
                 "see the guest ABI, version 1, for the signatures"
@@ -265,8 +271,7 @@ fn unknown_import_hint(module: &str, name: &str) -> Option<String> {
         "this host's version does not provide it: run a newer host, or build against an older SDK"
             .into()
     } else if module == "env" {
-        "a function that was declared but never linked in: link its library, or remove the call"
-            .into()
+        format!("`{name}` was declared but never linked in: link its library, or remove the call")
     } else {
         format!(
             "a module can import from `{IMPORT_MODULE}` and `{}`",

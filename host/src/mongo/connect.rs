@@ -10,11 +10,15 @@ use mongodb::{
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::Fault;
+use super::{Fault, describe};
 use crate::{backoff::Backoff, op::Timestamp};
 
-/// How long one attempt looks for a server before the next one is due.
-const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(3);
+/// How long the first attempt looks for a server: the driver looks until then, even where it is
+/// refused at once, and nothing is said meanwhile.
+const ATTEMPT_TIME_MIN: Duration = Duration::from_millis(500);
+
+/// How long an attempt looks at most; each looks twice as long as the one before.
+const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(4);
 
 /// How the server is looked for.
 #[derive(Debug, Clone, Default)]
@@ -114,7 +118,7 @@ pub struct Server {
 pub fn parse_uri(uri: &str) -> Result<ConnectionString, Error> {
     ConnectionString::parse(uri).map_err(|error| Error::Uri {
         uri: redact(uri),
-        reason: error.kind.to_string(),
+        reason: describe(&error),
     })
 }
 
@@ -126,38 +130,42 @@ impl Server {
     /// one, when none answers.
     pub async fn connect(uri: &ConnectionString, options: &Options) -> Result<Self, Error> {
         let hosts = hosts(uri);
-        let started = Instant::now();
+        let give_up = options
+            .connect_timeout
+            .map(|limit| (limit, Instant::now() + limit));
+        let mut attempt_time = ATTEMPT_TIME_MIN;
         let mut backoff = Backoff::new();
         loop {
-            let source = match Self::attempt(uri, &hosts).await {
+            let left = give_up.map(|(_, end)| end.saturating_duration_since(Instant::now()));
+            let time = attempt_time.min(left.unwrap_or(attempt_time));
+            let source = match Self::attempt(uri, &hosts, time).await {
                 Ok(server) => return Ok(server),
                 Err(Attempt::Permanent(error)) => return Err(error),
                 Err(Attempt::Passing(source)) => source,
             };
             let delay = backoff.next_delay();
-            let waited = started.elapsed();
-            if options
-                .connect_timeout
-                .is_some_and(|limit| waited + delay >= limit)
+            if let Some((limit, end)) = give_up
+                && Instant::now() + delay >= end
             {
                 return Err(Error::Unreachable {
                     hosts,
-                    waited,
+                    waited: limit,
                     source,
                 });
             }
-            warn!(hosts, error = %source.kind, retry_in = ?delay, "no server answers");
+            warn!(hosts, error = describe(&source), retry_in = ?delay, "no server answers");
             tokio::time::sleep(delay).await;
+            attempt_time = ATTEMPT_TIME_MAX.min(attempt_time * 2);
         }
     }
 
-    async fn attempt(uri: &ConnectionString, hosts: &str) -> Result<Self, Attempt> {
+    async fn attempt(uri: &ConnectionString, hosts: &str, time: Duration) -> Result<Self, Attempt> {
         let mut options = ClientOptions::parse(uri.clone())
             .await
             .map_err(|error| classify(error, hosts))?;
         options.app_name.get_or_insert_with(|| "oplet".into());
         let wanted = options.server_selection_timeout.take();
-        options.server_selection_timeout = Some(wanted.unwrap_or(ATTEMPT_TIME_MAX));
+        options.server_selection_timeout = Some(wanted.unwrap_or(time));
         options.connect_timeout.get_or_insert(ATTEMPT_TIME_MAX);
         let client =
             Client::with_options(options.clone()).map_err(|error| classify(error, hosts))?;
@@ -169,7 +177,7 @@ impl Server {
             Ok(hello) => hello,
             Err(error) => {
                 client.shutdown().immediate(true).await;
-                probe_directly(&options).await?;
+                probe_directly(&options, time / 2).await?;
                 return Err(classify(error, hosts));
             }
         };
@@ -248,13 +256,13 @@ fn classify(source: mongodb::error::Error, hosts: &str) -> Attempt {
 
 /// Asks each host by itself why the deployment as a whole does not answer: the driver ignores
 /// members of a set that was never initiated, and standalones where a set was asked for.
-async fn probe_directly(options: &ClientOptions) -> Result<(), Attempt> {
+async fn probe_directly(options: &ClientOptions, time: Duration) -> Result<(), Attempt> {
     for host in &options.hosts {
         let mut options = options.clone();
         options.hosts = vec![host.clone()];
         options.repl_set_name = None;
         options.direct_connection = Some(true);
-        options.server_selection_timeout = Some(Duration::from_secs(1));
+        options.server_selection_timeout = Some(time);
         let Ok(client) = Client::with_options(options) else {
             continue;
         };
@@ -301,7 +309,10 @@ fn hosts(uri: &ConnectionString) -> String {
 /// The connection string without what stands between `:` and `@`.
 fn redact(uri: &str) -> String {
     let Some((scheme, rest)) = uri.split_once("://") else {
-        return uri.to_owned();
+        return match uri.rsplit_once('@') {
+            Some((_, host)) => format!("***@{host}"),
+            None => uri.to_owned(),
+        };
     };
     let end = rest.find('/').unwrap_or(rest.len());
     match rest[..end].rfind('@') {
@@ -327,6 +338,7 @@ mod tests {
             ("mongodb://a:se@cret@h:1/x", "mongodb://a:***@h:1/x"),
             ("mongodb://h:1", "mongodb://h:1"),
             ("localhost:27017", "localhost:27017"),
+            ("a:secret@h:1", "***@h:1"),
         ] {
             assert_eq!(redact(uri), shown);
         }

@@ -106,9 +106,53 @@ impl Fault {
     }
 }
 
+/// An error of the driver as one clause for people: its own text adds labels, the server's whole
+/// response, and the state of each connection.
+#[must_use]
+pub fn describe(error: &Error) -> String {
+    match &*error.kind {
+        ErrorKind::InvalidArgument { message, .. } | ErrorKind::DnsResolve { message, .. } => {
+            message.clone()
+        }
+        ErrorKind::Io(error) => error.to_string(),
+        ErrorKind::Command(command) => match command.code_name.as_str() {
+            "" => format!("{} (code {})", command.message, command.code),
+            name => format!("{} ({name}, code {})", command.message, command.code),
+        },
+        ErrorKind::ServerSelection { message, .. } => selection(message),
+        kind => kind.to_string(),
+    }
+}
+
+/// What is worth saying of a failed selection: the first server's own error, if it has one. The
+/// driver gives it as text only.
+fn selection(message: &str) -> String {
+    let own = message
+        .split_once("Error: Kind: ")
+        .and_then(|(_, rest)| rest.split_once(", labels:"));
+    let outline = message.split(". Topology: ").next().unwrap_or(message);
+    match own {
+        Some((own, _)) => own.trim_start_matches("I/O error: ").to_owned(),
+        None => outline.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failed_selection_is_told_by_its_cause() {
+        let refused = "Server selection timeout: No available servers. Topology: { Type: Unknown, \
+            Servers: [ { Address: h:1, Type: Unknown, Error: Kind: I/O error: Connection refused (os error 111), \
+            labels: {\"RetryableError\"}, source: None, server response: None } ] }";
+        assert_eq!(selection(refused), "Connection refused (os error 111)");
+        let absent = "Server selection timeout: No available servers. Topology: { Type: ReplicaSetNoPrimary }";
+        assert_eq!(
+            selection(absent),
+            "Server selection timeout: No available servers"
+        );
+    }
 
     #[test]
     fn codes_mean_what_the_table_says() {

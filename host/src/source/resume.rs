@@ -1,5 +1,6 @@
 //! From an error of the server to what a source does about it.
 
+use super::start::oldest_entry;
 use crate::{
     backoff::Backoff,
     mongo::{Fault, code},
@@ -18,6 +19,12 @@ pub enum Error {
         oldest: Option<Timestamp>,
         /// How that showed.
         reason: String,
+    },
+    /// A mongos has no oplog; each shard has its own.
+    #[error("{hosts} is a mongos, which has no oplog")]
+    NoOplog {
+        /// The server.
+        hosts: String,
     },
     /// The user may not read this.
     #[error("not allowed to {what}")]
@@ -49,6 +56,30 @@ impl Error {
         }
     }
 
+    /// Adds to a lost position how far back the oplog reaches, if the user may read that.
+    pub(super) async fn with_window(
+        self,
+        client: &mongodb::Client,
+        oplog_namespace: &(String, String),
+    ) -> Self {
+        match self {
+            Self::PositionLost {
+                position,
+                oldest: None,
+                reason,
+            } => {
+                let oldest = oldest_entry(client, oplog_namespace).await.ok().flatten();
+                let oldest = oldest.map(|entry| entry.timestamp);
+                Self::PositionLost {
+                    position,
+                    oldest,
+                    reason,
+                }
+            }
+            other => other,
+        }
+    }
+
     /// Whether the position is lost, so that a policy decides about what follows.
     #[must_use]
     pub fn is_position_lost(&self) -> bool {
@@ -71,7 +102,7 @@ pub(super) async fn wait_or_fail(
         Fault::Passing => {
             let delay = backoff.next_delay();
             tracing::warn!(what, %position, attempt = backoff.attempts(), retry_in = ?delay,
-                error = %source.kind, "the stream broke; it is opened again");
+                error = crate::mongo::describe(&source), "the stream broke; it is opened again");
             tokio::time::sleep(delay).await;
             Ok(())
         }

@@ -7,7 +7,7 @@ use mongodb::{Client, options::ReadConcern};
 
 use super::{default_oplog_namespace, resume::Error};
 use crate::{
-    mongo::{Fault, Server},
+    mongo::{Fault, Server, Topology},
     op::{Position, Since, SourceKind, Timestamp},
 };
 
@@ -42,6 +42,11 @@ pub async fn resolve(
     oplog_namespace: &(String, String),
 ) -> Result<Start, Error> {
     let is_real_oplog = *oplog_namespace == default_oplog_namespace();
+    if kind == SourceKind::Oplog && is_real_oplog && server.topology == Topology::Sharded {
+        return Err(Error::NoOplog {
+            hosts: server.hosts.clone(),
+        });
+    }
     let time = |timestamp| Start::After(Position::Time(timestamp));
     Ok(match since {
         Since::Now if kind == SourceKind::Oplog && !is_real_oplog => {

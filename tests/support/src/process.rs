@@ -92,6 +92,13 @@ impl Oplet {
         self
     }
 
+    /// Starts it in this folder.
+    #[must_use]
+    pub fn in_folder(mut self, folder: impl AsRef<Path>) -> Self {
+        self.command.current_dir(folder);
+        self
+    }
+
     /// Closes our end of its stdout after so many lines, as `head -n` does.
     #[must_use]
     pub fn close_stdout_after(mut self, lines: usize) -> Self {

@@ -91,7 +91,13 @@ impl Tail {
                     self.reader = None;
                     self.stats.count_reopened();
                     let what = format!("read the change stream on {}", self.options.scope);
-                    wait_or_fail(error, &what, &self.position, &mut self.backoff).await?;
+                    let waited =
+                        wait_or_fail(error, &what, &self.position, &mut self.backoff).await;
+                    if let Err(error) = waited {
+                        return Err(error
+                            .with_window(&self.client, &self.options.oplog_namespace)
+                            .await);
+                    }
                 }
                 // The server closed the cursor without an error: after an invalidation.
                 None => self.reader = None,

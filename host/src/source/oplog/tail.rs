@@ -141,20 +141,11 @@ impl Tail {
         self.stats.count_reopened();
         let (database, collection) = &self.options.oplog_namespace;
         let what = format!("read {database}.{collection}");
-        let waited = wait_or_fail(error, &what, &self.position, &mut self.backoff).await;
-        match waited {
-            Err(Error::PositionLost {
-                position, reason, ..
-            }) => {
-                let oldest = oldest_entry(&self.client, &self.options.oplog_namespace).await;
-                let oldest = oldest.ok().flatten().map(|entry| entry.timestamp);
-                Err(Error::PositionLost {
-                    position,
-                    oldest,
-                    reason,
-                })
-            }
-            other => other,
+        match wait_or_fail(error, &what, &self.position, &mut self.backoff).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(error
+                .with_window(&self.client, &self.options.oplog_namespace)
+                .await),
         }
     }
 
@@ -230,7 +221,7 @@ impl Tail {
             reason: reason.to_owned(),
         };
         match oldest {
-            Some(oldest) if oldest.timestamp > expected && !(oldest.is_beginning && !exact) => {
+            Some(oldest) if oldest.timestamp > expected && (exact || !oldest.is_beginning) => {
                 Err(lost("the oplog no longer reaches back to it"))
             }
             _ if exact => Err(lost("the entry there is another one: it was rolled back")),

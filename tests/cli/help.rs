@@ -1,0 +1,47 @@
+//! Help texts, and what `inspect` tells.
+
+use std::path::Path;
+
+use oplet_testkit::guest;
+
+use super::Transcript;
+
+#[tokio::test]
+async fn help_teaches() {
+    for (name, arguments) in [
+        ("help", vec!["--help"]),
+        ("help_run", vec!["run", "--help"]),
+        ("help_run_short", vec!["run", "-h"]),
+        ("help_tail", vec!["tail", "--help"]),
+        ("help_inspect", vec!["inspect", "--help"]),
+    ] {
+        let mut seen = Transcript::new(Path::new("."));
+        assert_eq!(seen.run(&arguments).await.code, 0);
+        insta::assert_snapshot!(name, seen.text());
+    }
+}
+
+#[tokio::test]
+async fn inspect_tells_what_a_module_is() {
+    let module = guest("new_users").unwrap();
+    let mut seen = Transcript::new(module.parent().unwrap());
+    assert_eq!(seen.run(&["inspect", "new_users.wasm"]).await.code, 0);
+    insta::assert_snapshot!("inspect", seen.without_compiler());
+}
+
+#[tokio::test]
+async fn inspect_tells_programs_the_same_in_json() {
+    let module = guest("new_users").unwrap();
+    let mut seen = Transcript::new(module.parent().unwrap());
+    let ended = seen
+        .run(&["inspect", "new_users.wasm", "--json"])
+        .await
+        .with_code(0);
+    let [inspection] = &ended.documents()[..] else {
+        panic!("one document: {:?}", ended.stdout);
+    };
+    assert_eq!(inspection["abi_version"], 1);
+    assert_eq!(inspection["findings"], serde_json::json!([]));
+    let exports = inspection["exports"].as_array().unwrap();
+    assert!(exports.iter().any(|export| export["name"] == "handle"));
+}

@@ -1,0 +1,9 @@
+//! The command line: what it teaches, what it refuses, and what it says of servers.
+
+mod help;
+mod output;
+mod refusals;
+mod servers;
+mod transcript;
+
+use transcript::Transcript;

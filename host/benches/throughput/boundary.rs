@@ -1,10 +1,6 @@
 //! What a guest costs per op, without a server: in this process, on one thread.
 
-use std::{
-    hint::black_box,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{hint::black_box, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use bson::{Binary, RawDocumentBuf, Uuid, oid::ObjectId, rawdoc};
@@ -14,11 +10,12 @@ use oplet::{
     source::oplog::Decoder,
 };
 
-/// How often each step is repeated for one time.
-const REPEATS: u32 = 300_000;
+/// How often each step is repeated for one time: a few milliseconds, short enough that many of the
+/// times are taken without another process on the core.
+const REPEATS: u32 = 5_000;
 
-/// Of so many times the median is told.
-const TIMES: usize = 7;
+/// Of so many times the least is told.
+const TIMES: usize = 200;
 
 /// A module that does nothing: what is left is the boundary.
 const EMPTY_MODULE: &str = r#"(module
@@ -28,18 +25,18 @@ const EMPTY_MODULE: &str = r#"(module
   (func (export "filter") (param i32 i32) (result i32) (i32.const 1))
   (func (export "handle") (param i32 i32) (result i32) (i32.const 0)))"#;
 
-/// Time per op of each step.
+/// Nanoseconds per op of each step.
 #[derive(Debug)]
 pub(crate) struct Boundary {
     pub(crate) op_bytes: usize,
     /// From an oplog entry to a record.
-    pub(crate) decode: Duration,
+    pub(crate) decode: f64,
     /// From a record to the op document.
-    pub(crate) encode: Duration,
+    pub(crate) encode: f64,
     /// Copying the op document in, and two calls that do nothing.
-    pub(crate) empty: Duration,
+    pub(crate) empty: f64,
     /// The same with the module `guest_count`, which reads a field in both calls.
-    pub(crate) count: Duration,
+    pub(crate) count: f64,
 }
 
 /// Measures each step by itself.
@@ -59,21 +56,21 @@ pub(crate) fn measure() -> Result<Boundary> {
     let body = bytes::Bytes::from(entry.as_bytes().repeat(1000));
     Ok(Boundary {
         op_bytes: op.len(),
-        decode: median(REPEATS / 1000, || {
+        decode: least(REPEATS / 1000, || {
             let mut builder = BatchBuilder::new(body.clone());
             for entry in body.chunks_exact(entry.as_bytes().len()) {
                 black_box(decoder.entry(entry, &mut builder)).expect("it was decoded before");
             }
             black_box(finish(builder));
-        }) / 1000,
-        encode: median(REPEATS, || {
+        }) / 1000.0,
+        encode: least(REPEATS, || {
             buffer.clear();
             black_box(&batch)
                 .op(0)
                 .encode(DocumentState::NotAsked, &mut buffer);
         }),
-        empty: median(REPEATS, || call(&mut empty, &op)),
-        count: median(REPEATS, || call(&mut count, &op)),
+        empty: least(REPEATS, || call(&mut empty, &op)),
+        count: least(REPEATS, || call(&mut count, &op)),
     })
 }
 
@@ -129,17 +126,12 @@ fn entry() -> RawDocumentBuf {
     }
 }
 
-/// The median time of one turn.
-fn median(turns: u32, mut turn: impl FnMut()) -> Duration {
-    let mut times: Vec<_> = (0..=TIMES)
-        .map(|_| {
-            let started = Instant::now();
-            (0..turns).for_each(|_| turn());
-            started.elapsed() / turns
-        })
-        .collect();
-    // The first one warms up.
-    times.remove(0);
-    times.sort();
-    times[TIMES / 2]
+/// The time of one turn, in nanoseconds, when nothing disturbs it.
+fn least(turns: u32, mut turn: impl FnMut()) -> f64 {
+    let times = (0..TIMES).map(|_| {
+        let started = Instant::now();
+        (0..turns).for_each(|_| turn());
+        started.elapsed().as_nanos() as f64 / f64::from(turns)
+    });
+    times.fold(f64::INFINITY, f64::min)
 }

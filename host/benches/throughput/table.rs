@@ -88,7 +88,7 @@ pub(crate) fn boundary(boundary: &Boundary) -> String {
             boundary.count,
         ),
     ] {
-        line(&mut out, &format!("| {step} | {} |", time.as_nanos()));
+        line(&mut out, &format!("| {step} | {time:.0} |"));
     }
     out
 }

@@ -17,8 +17,8 @@ demo: setup guests ## run a handler on a throwaway MongoDB and watch it for five
 test: setup guests ## run every test
 	$(CARGO) test --workspace
 
-bench: setup guests ## measure against the driver's bare cursor loop
-	$(CARGO) bench -p oplet
+bench: setup guests ## measure against the driver's bare cursor loop; DOCS=50000 for a quick look
+	$(CARGO) bench -p oplet $(if $(DOCS),-- --docs $(DOCS))
 
 lint: ## check the format and run clippy
 	$(CARGO) fmt --all --check

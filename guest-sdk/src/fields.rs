@@ -111,20 +111,21 @@ impl<'a> Fields<'a> {
             return self.known(field);
         }
         loop {
-            let start = self.next.get();
-            let (met, element) = self.step(start as usize);
-            let Some(element) = element else {
+            let start = self.next.get() as usize;
+            let Some((met, key_len, end)) = self.step(start) else {
                 self.passed.set(FIELDS as u8);
                 return None;
             };
-            self.next.set((element.at + element.value.len()) as u32);
+            self.next.set(end as u32);
             // Fields of a later version of the ABI are skipped, and so are repeated ones.
-            let Some(met) = met else { continue };
-            self.starts[met].set(MaybeUninit::new(start));
+            if met == FIELDS {
+                continue;
+            }
+            self.starts[met].set(MaybeUninit::new(start as u32));
             self.found.set(self.found.get() | 1 << met);
             self.passed.set(met as u8 + 1);
             if met == field as usize {
-                return Some(element);
+                return raw::element_with_key(self.bytes, start, key_len);
             }
             if met > field as usize {
                 return None;
@@ -132,22 +133,21 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The element at `start`, and the number of its field if it is one that was not passed yet.
-    fn step(&self, start: usize) -> (Option<usize>, Option<Element<'a>>) {
-        let Some(rest) = self.bytes.get(start + 1..) else {
-            return (None, None);
-        };
-        let passed = self.passed.get() as usize;
+    /// Of the element at `start`: the number of its field, or [`FIELDS`] if it is none that was not passed yet; the
+    /// length of its key; where it ends. See [`raw::value_end`] for why no element is made.
+    #[inline(always)]
+    fn step(&self, start: usize) -> Option<(usize, usize, usize)> {
+        let rest = self.bytes.get(start + 1..)?;
+        let mut met = self.passed.get() as usize;
         // Most of the fields that an op has follow each other: few are tried in vain.
-        for (met, needle) in NEEDLES.iter().enumerate().skip(passed) {
-            if needle.begins(rest) {
-                return (
-                    Some(met),
-                    raw::element_with_key(self.bytes, start, needle.key.len()),
-                );
-            }
+        while met < FIELDS && !NEEDLES[met].begins(rest) {
+            met += 1;
         }
-        (None, raw::element_at(self.bytes, start))
+        let key_len = match NEEDLES.get(met) {
+            Some(needle) => needle.key.len(),
+            None => raw::end_of_key(rest)?,
+        };
+        Some((met, key_len, raw::value_end(self.bytes, start, key_len)?))
     }
 
     fn known(&self, field: Field) -> Option<Element<'a>> {

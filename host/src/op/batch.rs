@@ -361,7 +361,7 @@ impl<'a> Op<'a> {
         let mut writer = Writer::new(out);
         writer.text(field::OPERATION.as_bytes(), record.operation.as_str());
         writer.text(field::NAMESPACE.as_bytes(), self.namespace());
-        writer.display(field::OP_ID.as_bytes(), self.id());
+        writer.text(field::OP_ID.as_bytes(), self.id().text().as_str());
         writer.timestamp(
             field::TIMESTAMP.as_bytes(),
             record.timestamp.seconds,

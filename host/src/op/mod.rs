@@ -15,7 +15,7 @@ mod position;
 mod timestamp;
 
 pub use batch::{Batch, BatchBuilder, DocumentState, Op, Record, Span, Value};
-pub use id::{OpId, OpIndex};
+pub use id::{OpId, OpIdText, OpIndex};
 pub use json::{Format, write_json};
 pub use key::{DocumentKey, PARTITIONS, partition_of};
 pub use namespace::{Namespace, NamespaceError, OWN_DATABASE, Scope, split_namespace};

@@ -1,0 +1,161 @@
+//! The subjects that run in a process of their own: the bare loops and the library.
+//!
+//! A child connects, says `start`, reads, and says `done` with the number of ops. The parent takes
+//! the time between the two.
+
+use std::sync::{Arc, atomic::AtomicU64};
+
+use anyhow::{Context as _, Result, ensure};
+use bson::{RawDocumentBuf, Timestamp, doc};
+use clap::Args;
+use mongodb::{Client, options::CursorType};
+use oplet::{
+    Tail, TailOptions,
+    control::Bounds,
+    mongo::{self, Server},
+    op::{self, DocumentState, Position, Scope, SourceKind},
+    source::{self, Start},
+};
+use oplet_sdk::raw::Walk;
+
+use crate::{Source, Subject};
+
+/// What a child reads.
+#[derive(Debug, Args)]
+pub(crate) struct ChildArgs {
+    #[arg(long)]
+    subject: Subject,
+    #[arg(long)]
+    source: Source,
+    #[arg(long)]
+    uri: String,
+    #[arg(long)]
+    namespace: op::Namespace,
+    #[arg(long, value_parser = timestamp)]
+    since: op::Timestamp,
+    #[arg(long, value_parser = timestamp)]
+    last: op::Timestamp,
+    #[arg(long)]
+    ops: u64,
+}
+
+fn timestamp(text: &str) -> Result<op::Timestamp, &'static str> {
+    text.parse().map_err(|()| "not SECONDS:INCREMENT")
+}
+
+/// Reads as the subject does.
+pub(crate) async fn run(args: &ChildArgs) -> Result<()> {
+    if args.subject == Subject::Tail {
+        return tail(args).await;
+    }
+    let batch_size = (args.subject == Subject::BareBatched).then_some(source::BATCH_SIZE);
+    let client = Client::with_uri_str(&args.uri).await?;
+    // Connected and warm, as `oplet` is when it begins.
+    client
+        .database("admin")
+        .run_command(doc! {"hello": 1})
+        .await?;
+    eprintln!("start");
+    let ops = match args.source {
+        Source::Oplog => bare_oplog(&client, args, batch_size).await?,
+        Source::ChangeStream => bare_change_stream(&client, args, batch_size).await?,
+    };
+    eprintln!("done {ops}");
+    Ok(())
+}
+
+/// A tailable cursor on the oplog; one field of each entry is read.
+async fn bare_oplog(client: &Client, args: &ChildArgs, batch_size: Option<u32>) -> Result<u64> {
+    let oplog = client
+        .database("local")
+        .collection::<RawDocumentBuf>("oplog.rs");
+    let since = Timestamp::from(args.since);
+    let mut find = oplog
+        .find(doc! {"ts": {"$gt": since}})
+        .cursor_type(CursorType::TailableAwait);
+    if let Some(batch_size) = batch_size {
+        find = find.batch_size(batch_size);
+    }
+    let mut cursor = find.await?;
+    let last = Timestamp::from(args.last);
+    let mut entries = 0;
+    while cursor.advance().await? {
+        entries += 1;
+        if cursor.current().get_timestamp("ts")? >= last {
+            break;
+        }
+    }
+    Ok(entries)
+}
+
+/// The cursor below the driver's change stream, which would copy each event and keep its token.
+async fn bare_change_stream(
+    client: &Client,
+    args: &ChildArgs,
+    batch_size: Option<u32>,
+) -> Result<u64> {
+    let namespace = args.namespace.to_string();
+    let (database, collection) = namespace.split_once('.').context("not `db.coll`")?;
+    let stage = doc! {
+        "$changeStream": {
+            "fullDocument": "updateLookup",
+            "startAtOperationTime": Timestamp::from(args.since.next()),
+        },
+    };
+    let collection = client
+        .database(database)
+        .collection::<RawDocumentBuf>(collection);
+    let mut aggregate = collection.aggregate([stage]);
+    if let Some(batch_size) = batch_size {
+        aggregate = aggregate.batch_size(batch_size);
+    }
+    let mut cursor = aggregate.await?;
+    let mut events = 0;
+    while events < args.ops && cursor.advance().await? {
+        let kind = cursor.current().get_str("operationType")?;
+        ensure!(!kind.is_empty());
+        events += 1;
+    }
+    Ok(events)
+}
+
+/// The library; the field that the counting module reads is read of each document.
+async fn tail(args: &ChildArgs) -> Result<()> {
+    let uri = mongo::parse_uri(&args.uri)?;
+    let server = Server::connect(&uri, &mongo::Options::default()).await?;
+    eprintln!("start");
+    let kind = match args.source {
+        Source::Oplog => SourceKind::Oplog,
+        Source::ChangeStream => SourceKind::ChangeStream,
+    };
+    let scope = Scope::new([args.namespace.clone()]);
+    let start = Start::After(Position::Time(args.since));
+    let mut options = TailOptions::new(kind, scope, start);
+    options.bounds = Bounds {
+        ops_left: Some(Arc::new(AtomicU64::new(args.ops))),
+        ..Bounds::default()
+    };
+    let ops = count(oplet::tail(&server, options)).await?;
+    eprintln!("done {ops}");
+    server.shutdown().await;
+    Ok(())
+}
+
+async fn count(mut changes: Tail) -> Result<u64> {
+    let (mut ops, mut sum) = (0, 0_i64);
+    while let Some(batch) = changes.next().await? {
+        for (op, document) in batch.ops() {
+            let document = match document {
+                DocumentState::LookedUp(document) => document,
+                DocumentState::NotAsked => op.data(),
+            };
+            if let Some(document) = document {
+                let number = Walk::find(document, "n")?.and_then(|number| number.int64());
+                sum = sum.wrapping_add(number.unwrap_or_default());
+            }
+            ops += 1;
+        }
+    }
+    std::hint::black_box(sum);
+    Ok(ops)
+}

@@ -55,7 +55,8 @@ impl Instances {
         output: &mut Output,
         mut call: impl FnMut(&mut Instance, &mut String) -> Result<Step<T>, GuestError>,
     ) -> Result<Option<T>, Stop> {
-        let mut backoff = Backoff::new();
+        // Made at the first failure: most ops have none.
+        let mut backoff: Option<Backoff> = None;
         loop {
             let failure = match call(&mut self.instances[module], &mut output.lines) {
                 Ok(Step::Done(done)) => return Ok(Some(done)),
@@ -72,6 +73,7 @@ impl Instances {
             self.revive(module)?;
             let shared = &self.shared;
             let spec = &shared.modules[module].module;
+            let backoff = backoff.get_or_insert_default();
             let attempt = backoff.attempts() + 1;
             let log = |next: &str| failure.log(spec.name(), spec.digest(), op, attempt, next);
             match shared.on_error {

@@ -13,14 +13,16 @@ mod key;
 mod namespace;
 mod position;
 mod timestamp;
+mod view;
 
-pub use batch::{Batch, BatchBuilder, DocumentState, Op, Record, Span, Value};
+pub use batch::{Batch, BatchBuilder, Record, Span, Value};
 pub use id::{OpId, OpIdText, OpIndex};
 pub use json::{Format, write_json};
 pub use key::{DocumentKey, PARTITIONS, partition_of};
 pub use namespace::{Namespace, NamespaceError, OWN_DATABASE, Scope, split_namespace};
 pub use position::{OpTime, Position, Since, SinceError};
 pub use timestamp::Timestamp;
+pub use view::{DocumentState, Op};
 
 use oplet_sdk::abi;
 

@@ -21,13 +21,13 @@ const POSITIVE: std::ops::RangeInclusive<u8> = 0x2B..=0x32;
 /// The cluster time of a resume token document, or `None` when the token is not of MongoDB's form.
 #[must_use]
 pub fn token_time(token: &[u8]) -> Option<Timestamp> {
-    decode_time(&token_bytes(token)?).map(|(timestamp, _)| timestamp)
+    decode_time(&token_head(token)?).map(|(timestamp, _)| timestamp)
 }
 
 /// The index of a token's event in its transaction; `None` when the token's format is not known.
 pub(super) fn token_index(token: &[u8]) -> Option<u32> {
-    let bytes = token_bytes(token)?;
-    let (_, rest) = decode_time(&bytes)?;
+    let head = token_head(token)?;
+    let (_, rest) = decode_time(&head)?;
     let (format, rest) = decode_number(rest)?;
     if !matches!(format, 1 | 2) {
         return None;
@@ -37,13 +37,25 @@ pub(super) fn token_index(token: &[u8]) -> Option<u32> {
     u32::try_from(index).ok()
 }
 
-/// The `_data` of a token, from hex text or, as some deployments send it, as binary.
-fn token_bytes(token: &[u8]) -> Option<Vec<u8>> {
+/// Type byte and value of a timestamp.
+const TIME_BYTES: usize = 9;
+
+/// How much of a token is read, in bytes: timestamp, and three numbers of at most 9 bytes.
+const HEAD_BYTES: usize = 36;
+
+/// The beginning of a token's `_data`, from hex text; what is missing is zero, which no KeyString
+/// type is.
+fn token_head(token: &[u8]) -> Option<[u8; HEAD_BYTES]> {
     let text = Walk::find(token, "_data").ok()??.text()?;
-    // The head is all that is read: timestamp, and three numbers of at most 9 bytes.
-    let head = text.as_bytes().chunks_exact(2).take(36);
-    head.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-        .collect()
+    if text.len() < 2 * TIME_BYTES {
+        return None;
+    }
+    let mut head = [0; HEAD_BYTES];
+    for (byte, pair) in head.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        let digit = |at: usize| char::from(pair[at]).to_digit(16);
+        *byte = (digit(0)? << 4 | digit(1)?) as u8;
+    }
+    Some(head)
 }
 
 fn decode_time(bytes: &[u8]) -> Option<(Timestamp, &[u8])> {

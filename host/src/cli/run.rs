@@ -49,9 +49,11 @@ pub(super) async fn run(args: RunArgs, talk: &Talk) -> Result<(), UserError> {
     let banner = is_terminal.then(|| banner(&server, &plan, &options, &limits));
     let on_start = |start: &Start| {
         let position = start.position();
-        tracing::info!(%position, source = options.source.as_str(), scope = %scope, "running");
-        if let Some(banner) = banner {
-            say_start(&banner, &format!("{} ({})", position, args.source.since));
+        match banner {
+            Some(banner) => say_start(&banner, &format!("{position} ({})", args.source.since)),
+            None => {
+                tracing::info!(%position, source = options.source.as_str(), scope = %scope, "running");
+            }
         }
     };
     let (summary, ended) =

@@ -4,7 +4,7 @@ use std::{error::Error as StdError, process::ExitCode};
 
 use anstream::eprintln;
 use anstyle::{AnsiColor, Style};
-use oplet::{control, guest, mongo, sink, source};
+use oplet::{control, guest, mongo, op::SourceKind, sink, source};
 
 /// Failed.
 const FAILED: u8 = 1;
@@ -143,7 +143,10 @@ impl From<source::Error> for UserError {
         let user_error = Self::of(&error);
         match &error {
             source::Error::PositionLost { oldest, .. } => {
-                let user_error = Self { code: POSITION_LOST, ..user_error };
+                let user_error = Self {
+                    code: POSITION_LOST,
+                    ..user_error
+                };
                 match oldest {
                     Some(oldest) => user_error.hint(format!(
                         "the oplog begins at {oldest}: `--since oldest` starts there, without what is lost"
@@ -151,12 +154,19 @@ impl From<source::Error> for UserError {
                     None => user_error.hint("`--since oldest` starts with what is left, without what is lost"),
                 }
             }
-            source::Error::Unauthorized { what, .. } if what.contains("change stream") => user_error.hint(
-                "grant the user `find` and `changeStream` on what is watched, for instance by the role `read`, or \
-                 `readAnyDatabase` for the deployment",
-            ),
-            source::Error::Unauthorized { .. } => {
-                user_error.hint("grant the user the role `read` on the database `local`, where the oplog is")
+            source::Error::Unauthorized { kind, .. } => {
+                let user_error = user_error.hint(match kind {
+                    SourceKind::ChangeStream => {
+                        "grant the user `find` and `changeStream` on what is watched, for instance by the role \
+                         `read`, or `readAnyDatabase` for the deployment"
+                    }
+                    SourceKind::Oplog => {
+                        "grant the user the role `read` on the database `local`, where the oplog is"
+                    }
+                });
+                user_error.hint(
+                    "a user is named in --uri: `mongodb://USER:PASSWORD@HOST/?authSource=admin`",
+                )
             }
             source::Error::NoOplog { .. } => {
                 user_error.hint("read a sharded cluster with `--source change-stream`")

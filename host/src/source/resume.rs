@@ -6,7 +6,7 @@ use super::oldest_entry;
 use crate::{
     backoff::Backoff,
     mongo::{Fault, code},
-    op::{Position, Timestamp},
+    op::{Position, SourceKind, Timestamp},
 };
 
 /// Why a source is at its end.
@@ -33,6 +33,8 @@ pub enum Error {
     Unauthorized {
         /// What was attempted, on what.
         what: String,
+        /// Which reader needs it.
+        kind: SourceKind,
         /// What the server said.
         #[source]
         source: mongodb::error::Error,
@@ -93,6 +95,7 @@ impl Error {
 pub(super) async fn wait_or_fail(
     source: mongodb::error::Error,
     what: &str,
+    kind: SourceKind,
     position: &Position,
     backoff: &mut Backoff,
 ) -> Result<(), Error> {
@@ -113,7 +116,9 @@ pub(super) async fn wait_or_fail(
                 reason,
             })
         }
-        Fault::Authentication | Fault::Unauthorized => Err(Error::Unauthorized { what, source }),
+        Fault::Authentication | Fault::Unauthorized => {
+            Err(Error::Unauthorized { what, kind, source })
+        }
         Fault::NotReplicaSet | Fault::Permanent => match token_refused(&source) {
             true => {
                 let reason = source.kind.to_string();

@@ -135,6 +135,7 @@ async fn entry_at_end(
             }
             Fault::Unauthorized | Fault::Authentication => {
                 return Err(Error::Unauthorized {
+                    kind: SourceKind::Oplog,
                     what: what(),
                     source,
                 });

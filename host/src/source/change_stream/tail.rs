@@ -95,8 +95,14 @@ impl Tail {
                     self.reader = None;
                     self.stats.count_reopened();
                     let what = format!("read the change stream on {}", self.options.scope);
-                    if let Err(error) =
-                        wait_or_fail(error, &what, &self.position, &mut self.backoff).await
+                    if let Err(error) = wait_or_fail(
+                        error,
+                        &what,
+                        SourceKind::ChangeStream,
+                        &self.position,
+                        &mut self.backoff,
+                    )
+                    .await
                     {
                         let namespace = &self.options.oplog_namespace;
                         return Err(error.with_oldest(&self.client, namespace).await);

@@ -174,7 +174,15 @@ impl Tail {
         self.stats.count_reopened();
         let (database, collection) = &self.options.oplog_namespace;
         let what = format!("read {database}.{collection}");
-        match wait_or_fail(error, &what, &self.position, &mut self.backoff).await {
+        match wait_or_fail(
+            error,
+            &what,
+            SourceKind::Oplog,
+            &self.position,
+            &mut self.backoff,
+        )
+        .await
+        {
             Ok(()) => Ok(()),
             Err(error) => {
                 let namespace = &self.options.oplog_namespace;
@@ -351,7 +359,14 @@ impl Tail {
                 }
                 Err(error) => {
                     let what = format!("read {database}.{collection}");
-                    wait_or_fail(error, &what, &self.position, &mut self.backoff).await?;
+                    wait_or_fail(
+                        error,
+                        &what,
+                        SourceKind::Oplog,
+                        &self.position,
+                        &mut self.backoff,
+                    )
+                    .await?;
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Stage 1: readers that turn what the server says into batches of ops.
 //!
-//! Enters: a [`Server`](crate::mongo::Server), a [`Scope`](crate::op::Scope), a [`Start`]. Leaves:
-//! [`Batch`](crate::op::Batch)es in the server's order, each with the position after it; an empty
+//! Enters: a [`Server`], a [`Scope`], a [`Start`]. Leaves:
+//! [`Batch`]es in the server's order, each with the position after it; an empty
 //! batch only moves the position. Promised: only what a majority of the replica set has
 //! acknowledged; after a passing fault (fail-over, network, a killed cursor) reading goes on behind
 //! the last batch that was given, without a gap; what cannot be decoded is counted and logged, and

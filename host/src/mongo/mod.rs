@@ -10,4 +10,4 @@ mod reader;
 
 pub use connect::{Error, Options, Server, Topology, parse_uri};
 pub use fault::{Fault, code, describe};
-pub use reader::{Reader, ReaderOptions, Reply};
+pub use reader::{Reader, ReaderOptions, Reply, answer_in_time};

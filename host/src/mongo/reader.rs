@@ -73,13 +73,6 @@ async fn read(
     replies: mpsc::Sender<Result<Reply>>,
 ) {
     let reply_time_max = options.await_time.unwrap_or_default() + REPLY_MARGIN;
-    let too_late = || {
-        let waited = humantime::format_duration(reply_time_max);
-        Error::from(ErrorKind::Io(std::sync::Arc::new(std::io::Error::new(
-            std::io::ErrorKind::TimedOut,
-            format!("no reply within {waited}"),
-        ))))
-    };
     let mut cursor_options = RunCursorCommandOptions::builder()
         .cursor_type(options.tailable.then_some(CursorType::TailableAwait))
         .build();
@@ -93,7 +86,7 @@ async fn read(
     let mut cursor = match timeout(reply_time_max, opened).await {
         Ok(Ok(cursor)) => cursor,
         Ok(Err(error)) => return drop(replies.send(Err(error)).await),
-        Err(_) => return drop(replies.send(Err(too_late())).await),
+        Err(_) => return drop(replies.send(Err(too_late(reply_time_max))).await),
     };
     loop {
         let reply = match timeout(reply_time_max, cursor.next()).await {
@@ -102,13 +95,32 @@ async fn read(
                 bytes: Bytes::from_owner(ReplyOwner(batch)),
             }),
             Ok(Some(Err(error))) => Err(error),
-            Err(_) => Err(too_late()),
+            Err(_) => Err(too_late(reply_time_max)),
         };
         let failed = reply.is_err();
         if replies.send(reply).await.is_err() || failed {
             return;
         }
     }
+}
+
+/// Waits for the answer to a single command, but not for ever: the driver itself has no time-out for
+/// a server that holds the connection open and says nothing.
+///
+/// # Errors
+/// What the command answers, or an input-output error, which is a passing fault.
+pub async fn answer_in_time<T>(command: impl IntoFuture<Output = Result<T>>) -> Result<T> {
+    match timeout(REPLY_MARGIN, command.into_future()).await {
+        Ok(answer) => answer,
+        Err(_) => Err(too_late(REPLY_MARGIN)),
+    }
+}
+
+fn too_late(waited: Duration) -> Error {
+    let waited = humantime::format_duration(waited);
+    let text = format!("no reply within {waited}");
+    let error = std::io::Error::new(std::io::ErrorKind::TimedOut, text);
+    Error::from(ErrorKind::Io(std::sync::Arc::new(error)))
 }
 
 /// Lets the bytes of a reply be shared without a copy.

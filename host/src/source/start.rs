@@ -8,7 +8,7 @@ use mongodb::{Client, options::ReadConcern};
 use super::{default_oplog_namespace, resume::Error};
 use crate::{
     backoff::Backoff,
-    mongo::{Fault, Server, Topology},
+    mongo::{Fault, Server, Topology, answer_in_time, describe},
     op::{Position, Since, SourceKind, Timestamp},
 };
 
@@ -119,8 +119,8 @@ async fn entry_at_end(
             .find_one(doc! {})
             .sort(doc! {"$natural": direction})
             .projection(doc! {"ts": 1, "op": 1, "o.msg": 1})
-            .read_concern(ReadConcern::majority())
-            .await;
+            .read_concern(ReadConcern::majority());
+        let entry = answer_in_time(entry).await;
         let what = || format!("read {database}.{collection}");
         let source = match entry {
             Ok(entry) => break entry,
@@ -130,7 +130,7 @@ async fn entry_at_end(
             Fault::Passing => {
                 let delay = backoff.next_delay();
                 tracing::warn!(what = what(), attempt = backoff.attempts(), retry_in = ?delay,
-                    error = %source.kind, "an end of the oplog could not be read; trying again");
+                    error = describe(&source), "an end of the oplog could not be read; trying again");
                 tokio::time::sleep(delay).await;
             }
             Fault::Unauthorized | Fault::Authentication => {

@@ -11,7 +11,7 @@ use tracing::{debug, error};
 use super::{Chain, Decoded, Decoder, EntryError, Link};
 use crate::{
     backoff::Backoff,
-    mongo::{Reader, ReaderOptions, Reply, Server},
+    mongo::{Reader, ReaderOptions, Reply, Server, answer_in_time},
     op::{Batch, BatchBuilder, OpTime, Position, SourceKind, Timestamp},
     source::{Error, Options, Start, Stats, oldest_entry, resume::wait_or_fail},
 };
@@ -342,9 +342,8 @@ impl Tail {
         loop {
             let found = oplog
                 .find_one(bson::doc! { "ts": timestamp })
-                .read_concern(mongodb::options::ReadConcern::majority())
-                .await;
-            match found {
+                .read_concern(mongodb::options::ReadConcern::majority());
+            match answer_in_time(found).await {
                 Ok(Some(entry)) => return Ok(entry),
                 Ok(None) => {
                     let oldest = oldest_entry(&self.client, &self.options.oplog_namespace).await?;

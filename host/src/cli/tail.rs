@@ -1,5 +1,7 @@
 //! `oplet tail`
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use oplet::{
     TailBatch, TailOptions,
     control::{Bounds, End},
@@ -60,6 +62,13 @@ async fn print(server: &Server, args: &TailArgs) -> Result<(), UserError> {
     };
     while let Some(batch) = changes.next().await? {
         printer.print(&batch).await?;
+    }
+    let undecodable = changes.stats().undecodable.load(Relaxed);
+    if undecodable > 0 {
+        tracing::warn!(
+            undecodable,
+            "some of what was read could not be decoded, and was passed over"
+        );
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::{
     Error, Handler, Namespace, Op, Operation, Outcome, Source,
     abi::{outcome, verdict},
     host,
-    op::operation_of,
+    kinds::operation_of,
     raw,
 };
 

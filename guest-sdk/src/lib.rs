@@ -79,6 +79,7 @@ mod export;
 mod fields;
 mod handler;
 mod host;
+mod kinds;
 mod namespace;
 mod op;
 mod output;
@@ -94,8 +95,9 @@ pub mod testing;
 pub use bson;
 
 pub use handler::{Error, Handler, Outcome};
+pub use kinds::{Operation, Source};
 pub use namespace::Namespace;
-pub use op::{Op, Operation, Source, Txn};
+pub use op::{Op, Txn};
 pub use output::{EmitError, Sink, emit, emit_raw, emit_raw_to, emit_to, sink};
 pub use report::{Level, count, log};
 pub use update::{TruncatedArray, UpdateDescription};

@@ -63,17 +63,11 @@ impl LaneWorker {
         }
         let place = work.places[at];
         let op = work.batch.op(place as usize);
-        let verdicts = &self.verdicts;
-        let is_wanted = |module: &usize| {
-            verdicts
-                .get(&(place, *module))
-                .is_some_and(|v| *v != Verdict::Drop)
-        };
-        if !modules.iter().any(is_wanted) {
+        if !self.is_wanted(place, modules) {
             return Ok(());
         }
         if self.documents.get(&op).is_none() {
-            self.fetch(work, at)?;
+            self.fetch(work, at, modules)?;
         }
         self.op_bytes.clear();
         let document = self.documents.get(&op).flatten();
@@ -88,7 +82,8 @@ impl LaneWorker {
         Ok(())
     }
 
-    /// Asks the filters about the next pending updates, and fetches the documents of those wanted.
+    /// Asks the filters about the next pending updates, so that the documents of all that are wanted
+    /// can be fetched in one go.
     fn look_ahead(&mut self, work: &Work, at: usize, modules: &[usize]) -> Result<(), Stop> {
         self.verdicts.clear();
         self.documents.clear();
@@ -117,18 +112,21 @@ impl LaneWorker {
         Ok(())
     }
 
+    /// Whether a filter kept the pending update of that place, or wants to see its document.
+    fn is_wanted(&self, place: u32, modules: &[usize]) -> bool {
+        let verdict = |module: &usize| self.verdicts.get(&(place, *module));
+        modules
+            .iter()
+            .filter_map(verdict)
+            .any(|verdict| *verdict != Verdict::Drop)
+    }
+
     /// Fetches the documents of the window's wanted updates, from this one on.
-    fn fetch(&mut self, work: &Work, at: usize) -> Result<(), Stop> {
+    fn fetch(&mut self, work: &Work, at: usize, modules: &[usize]) -> Result<(), Stop> {
         let batch: &Batch = &work.batch;
         let wanted: Vec<Op<'_>> = work.places[at..self.window_end]
             .iter()
-            .filter(|&&place| {
-                let verdicts = (0..self.shared.modules.len())
-                    .filter_map(|module| self.verdicts.get(&(place, module)));
-                verdicts
-                    .into_iter()
-                    .any(|verdict| *verdict != Verdict::Drop)
-            })
+            .filter(|&&place| self.is_wanted(place, modules))
             .map(|&place| batch.op(place as usize))
             .collect();
         self.documents.clear();

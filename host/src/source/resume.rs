@@ -108,28 +108,17 @@ pub(super) async fn wait_or_fail(
             tokio::time::sleep(delay).await;
             Ok(())
         }
-        Fault::PositionLost => {
-            let reason = source.kind.to_string();
-            Err(Error::PositionLost {
-                position: position.clone(),
-                oldest: None,
-                reason,
-            })
-        }
         Fault::Authentication | Fault::Unauthorized => {
             Err(Error::Unauthorized { what, kind, source })
         }
-        Fault::NotReplicaSet | Fault::Permanent => match token_refused(&source) {
-            true => {
-                let reason = source.kind.to_string();
-                Err(Error::PositionLost {
-                    position: position.clone(),
-                    oldest: None,
-                    reason,
-                })
-            }
-            false => Err(Error::Refused { what, source }),
-        },
+        fault if fault == Fault::PositionLost || token_refused(&source) => {
+            Err(Error::PositionLost {
+                position: position.clone(),
+                oldest: None,
+                reason: source.kind.to_string(),
+            })
+        }
+        _ => Err(Error::Refused { what, source }),
     }
 }
 

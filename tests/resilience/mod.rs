@@ -1,6 +1,7 @@
 //! What outlasts trouble: signals under load, a closed output, servers that die, stop, or refuse, and
 //! a backlog larger than memory should be.
 
+mod drain;
 mod faults;
 mod load;
 mod modules;
@@ -11,7 +12,7 @@ mod shutdown;
 
 use std::{path::Path, time::Duration};
 
-use bson::doc;
+use bson::{Document, doc};
 use oplet_testkit::{Oplet, ReplicaSet, RunningOplet};
 use serde_json::Value;
 
@@ -34,6 +35,13 @@ fn tail(set: &ReplicaSet, source: &str, watch: &str) -> Oplet {
     oplet()
         .args(["tail", watch, "--source", source, "-v"])
         .args(["--uri", &set.uri()])
+}
+
+/// Inserts documents into the collection `c` of a database.
+async fn insert(set: &ReplicaSet, database: &str, documents: impl IntoIterator<Item = Document>) {
+    let client = set.client().await.unwrap();
+    let collection = client.database(database).collection("c");
+    collection.insert_many(documents).await.unwrap();
 }
 
 /// Waits until what happens from now on is seen.
@@ -100,7 +108,7 @@ async fn fail_commands(
     set: &ReplicaSet,
     application: &str,
     commands: &[&str],
-    how: bson::Document,
+    how: Document,
     mode: bson::Bson,
 ) {
     let mut data = doc! { "failCommands": commands, "appName": application };

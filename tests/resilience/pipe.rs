@@ -4,7 +4,7 @@ use bson::doc;
 use oplet_testkit::{Oplet, ReplicaSet, RunningOplet, Signal, database_name, guest};
 use tempfile::TempDir;
 
-use super::{SOON, SOURCES, assert_quiet, load::Load, run, started, tail};
+use super::{SOON, SOURCES, assert_quiet, insert, load::Load, run, started, tail};
 use crate::DEADLINE;
 
 /// A shell script that runs `oplet tail` as `"$@"`.
@@ -127,14 +127,8 @@ async fn an_output_that_nobody_reads_does_not_hold_up_the_end() {
     let database = database_name("unread");
     let Unread { oplet, _folder } = Unread::start(set, &format!("{database}.c"));
     started(&oplet).await;
-    let client = set.client().await.unwrap();
     let documents = (0..200).map(|id| doc! { "_id": id, "a": "x".repeat(4_000) });
-    client
-        .database(&database)
-        .collection("c")
-        .insert_many(documents)
-        .await
-        .unwrap();
+    insert(set, &database, documents).await;
     // Until one of its threads waits for room in the pipe.
     let threads = format!("/proc/{}/task", oplet.id());
     oplet_testkit::eventually(SOON, async || {

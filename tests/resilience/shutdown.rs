@@ -1,4 +1,4 @@
-//! The first signal asks for an end, the second is one.
+//! The first signal asks for an end, whatever is stuck; the second is one.
 
 use std::time::{Duration, Instant};
 
@@ -6,14 +6,12 @@ use bson::doc;
 use oplet_testkit::{ReplicaSet, RunningOplet, Signal, database_name, guest};
 
 use super::{
-    SOON, SOURCES, Summary, assert_quiet,
-    load::{Load, Write, writes},
-    logged, modules, ops, run, started, summary, tail,
+    SOON, SOURCES, Summary, assert_quiet, insert, logged, modules, ops, run, started, summary, tail,
 };
 use crate::{DEADLINE, oplet};
 
 /// Asks for an end, and sees that it comes within the grace period plus a second.
-async fn drains_within(oplet: &RunningOplet, grace_period: Duration) {
+pub(super) async fn drains_within(oplet: &RunningOplet, grace_period: Duration) {
     let asked = Instant::now();
     oplet.signal(Signal::Terminate).unwrap();
     assert_eq!(
@@ -31,110 +29,7 @@ async fn drains_within(oplet: &RunningOplet, grace_period: Duration) {
 }
 
 /// The default.
-const GRACE_PERIOD: Duration = Duration::from_secs(10);
-
-#[tokio::test]
-async fn a_run_under_load_finishes_what_it_has_begun() {
-    let set = ReplicaSet::shared().await.unwrap();
-    let module = modules::busy(0, 2);
-    for source in SOURCES {
-        let database = database_name("drained");
-        let oplet = run(set, source, &format!("{database}.c"), &module.path)
-            .args(["--ordering", "oplog"])
-            .start()
-            .unwrap();
-        started(&oplet).await;
-        let load = Load::start(set, &database, "c").await;
-        oplet.wait_for_lines(400, DEADLINE).await.unwrap();
-        drains_within(&oplet, GRACE_PERIOD).await;
-        load.goes_on(1).await;
-        let written = load.end().await;
-
-        let printed = ops(&oplet);
-        let printed: Vec<_> = printed
-            .into_iter()
-            .filter(|op| op["operation"] != "c")
-            .collect();
-        for pair in printed.chunks(2) {
-            assert_eq!(
-                pair.first(),
-                pair.last(),
-                "each op is emitted twice, or not at all"
-            );
-            assert_eq!(pair.len(), 2);
-        }
-        let seen: Vec<Write> = writes(&printed).into_iter().step_by(2).collect();
-        assert_eq!(
-            seen,
-            written[..seen.len()],
-            "no op is missing before the last one"
-        );
-        let lines = oplet.stdout().all().len();
-        let expected = Summary {
-            handled: lines / 2,
-            emitted: lines,
-        };
-        assert_eq!(summary(&oplet), expected);
-    }
-}
-
-#[tokio::test]
-async fn many_lanes_under_load_finish_what_they_have_begun() {
-    let set = ReplicaSet::shared().await.unwrap();
-    let module = modules::busy(1, 2);
-    for source in SOURCES {
-        let database = database_name("drained_lanes");
-        let oplet = run(set, source, &format!("{database}.c"), &module.path)
-            .args(["--workers", "4"])
-            .start()
-            .unwrap();
-        started(&oplet).await;
-        let load = Load::start(set, &database, "c").await;
-        oplet.wait_for_lines(400, DEADLINE).await.unwrap();
-        drains_within(&oplet, GRACE_PERIOD).await;
-        load.end().await;
-
-        let mut times = std::collections::HashMap::<_, usize>::new();
-        let mut newest = std::collections::HashMap::new();
-        for op in ops(&oplet) {
-            *times.entry(op["opId"].to_string()).or_default() += 1;
-            let before = newest.insert(op["_id"].to_string(), op["operation"].to_string());
-            assert!(
-                op["operation"] == "u" || before.is_none_or(|before| before == "\"i\""),
-                "a document's ops stay in order: {op}"
-            );
-        }
-        assert!(
-            times.values().all(|times| *times == 2),
-            "each op is emitted twice, or not at all"
-        );
-        let expected = Summary {
-            handled: times.len(),
-            emitted: times.len() * 2,
-        };
-        assert_eq!(summary(&oplet), expected);
-    }
-}
-
-#[tokio::test]
-async fn a_tail_under_load_ends_with_a_whole_line() {
-    let set = ReplicaSet::shared().await.unwrap();
-    for source in SOURCES {
-        let database = database_name("tail_drained");
-        let oplet = tail(set, source, &format!("{database}.c")).start().unwrap();
-        started(&oplet).await;
-        let load = Load::start(set, &database, "c").await;
-        oplet.wait_for_lines(400, DEADLINE).await.unwrap();
-        drains_within(&oplet, Duration::from_secs(2)).await;
-        let written = load.end().await;
-        let seen = writes(&ops(&oplet));
-        assert_eq!(
-            seen,
-            written[..seen.len()],
-            "no op is missing before the last one"
-        );
-    }
-}
+pub(super) const GRACE_PERIOD: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn an_idle_source_ends_at_once() {
@@ -278,7 +173,6 @@ async fn an_op_that_is_tried_again_holds_nothing_up() {
 async fn a_backlog_beyond_the_grace_period_is_left_alone() {
     let set = ReplicaSet::shared().await.unwrap();
     let module = modules::busy(20, 2);
-    let client = set.client().await.unwrap();
     for source in SOURCES {
         let database = database_name("backlog");
         let oplet = run(set, source, &format!("{database}.c"), &module.path)
@@ -287,12 +181,7 @@ async fn a_backlog_beyond_the_grace_period_is_left_alone() {
             .unwrap();
         started(&oplet).await;
         let documents = (0..2_000).map(|id| doc! { "_id": id });
-        client
-            .database(&database)
-            .collection("c")
-            .insert_many(documents)
-            .await
-            .unwrap();
+        insert(set, &database, documents).await;
         oplet.wait_for_lines(4, DEADLINE).await.unwrap();
         drains_within(&oplet, Duration::from_secs(1)).await;
 
@@ -322,7 +211,6 @@ async fn a_backlog_beyond_the_grace_period_is_left_alone() {
 async fn what_a_stuck_lane_printed_before_is_counted() {
     let set = ReplicaSet::shared().await.unwrap();
     let faulty = guest("guest_faulty").unwrap();
-    let client = set.client().await.unwrap();
     let database = database_name("stuck");
     let oplet = run(set, "oplog", &format!("{database}.c"), &faulty)
         .args([
@@ -340,12 +228,7 @@ async fn what_a_stuck_lane_printed_before_is_counted() {
     let mut documents = vec![doc! { "_id": 0 }, doc! { "_id": 1, "later": 200 }];
     documents[1].remove("later");
     documents.extend((2..10).map(|id| doc! { "_id": id, "loop": true }));
-    client
-        .database(&database)
-        .collection("c")
-        .insert_many(documents)
-        .await
-        .unwrap();
+    insert(set, &database, documents).await;
     oplet
         .wait_for_stderr(|line| line.contains("a module failed"), SOON)
         .await
@@ -405,7 +288,6 @@ async fn a_server_that_hangs_before_the_first_op_does_not_hold_up_the_end() {
 async fn a_second_signal_ends_at_once() {
     let set = ReplicaSet::shared().await.unwrap();
     let module = modules::busy(50, 1);
-    let client = set.client().await.unwrap();
     for (source, signal) in SOURCES
         .into_iter()
         .zip([Signal::Interrupt, Signal::Terminate])
@@ -417,12 +299,7 @@ async fn a_second_signal_ends_at_once() {
             .unwrap();
         started(&oplet).await;
         let documents = (0..5_000).map(|id| doc! { "_id": id });
-        client
-            .database(&database)
-            .collection("c")
-            .insert_many(documents)
-            .await
-            .unwrap();
+        insert(set, &database, documents).await;
         oplet.wait_for_lines(1, DEADLINE).await.unwrap();
         oplet.signal(Signal::Terminate).unwrap();
         oplet

@@ -1,44 +1,9 @@
 //! What becomes of an op that a module failed on.
 
-use std::str::FromStr;
-
 use crate::{guest::GuestError, op::Op};
-
-/// What becomes of an op that a module failed on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnError {
-    /// The run stops, so that nothing is passed over unseen.
-    #[default]
-    Stop,
-    /// The op is given up, for this module.
-    Skip,
-    /// The op is tried again up to [`ATTEMPTS_MAX`] times; then the run stops.
-    Retry,
-}
 
 /// How often an op is tried before the run stops, the first time included.
 pub const ATTEMPTS_MAX: u32 = 5;
-
-impl OnError {
-    /// Every policy with the word that users write.
-    pub const WORDS: [(&'static str, Self); 3] = [
-        ("stop", Self::Stop),
-        ("skip", Self::Skip),
-        ("retry", Self::Retry),
-    ];
-}
-
-impl FromStr for OnError {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        Self::WORDS
-            .iter()
-            .find(|(word, _)| *word == text)
-            .map(|(_, policy)| *policy)
-            .ok_or(())
-    }
-}
 
 /// Why a module did not handle an op.
 #[derive(Debug)]

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    failure::{ATTEMPTS_MAX, Failure, OnError},
+    OnError,
+    failure::{ATTEMPTS_MAX, Failure},
     output::{Output, write_outputs},
     pipeline::Error,
     shared::Shared,
@@ -88,7 +89,7 @@ impl Instances {
                         return Ok(None);
                     }
                 }
-                OnError::Retry | OnError::Stop => {
+                OnError::Retry | OnError::DeadLetter | OnError::Stop => {
                     log("the run stops");
                     let module = spec.name().to_owned();
                     return Err(shared.stop(Error::Module {

@@ -7,18 +7,27 @@
 
 mod bounds;
 mod failure;
+mod handle;
 mod instances;
 mod output;
 mod pipeline;
 mod plan;
+mod policy;
 mod shared;
+mod state;
 mod stats;
 mod tail;
 mod worker;
 
 pub use bounds::{Bounds, End};
-pub use failure::{ATTEMPTS_MAX, OnError};
+pub use failure::ATTEMPTS_MAX;
+pub use handle::{CommandError, Handle, Reached};
 pub use pipeline::{Error, Options, run};
 pub use plan::{ModuleSpec, Plan, PlanError, StreamPlan, prepare};
+pub use policy::{FailurePolicy, OnError, OnPositionLost, WhenOpen};
+pub use state::{
+    CheckpointStatus, ModuleStatus, RunState, ShownGap, ShownOps, ShownPosition, SinkStatus,
+    Status, rfc3339,
+};
 pub use stats::{Stats, Summary};
 pub use tail::{Tail, TailBatch, TailOptions, tail};

@@ -146,6 +146,11 @@ impl Batch {
         self.records.truncate(len);
     }
 
+    /// Leaves out the first `len` ops: they are done already.
+    pub fn skip(&mut self, len: usize) {
+        self.records.drain(..len);
+    }
+
     pub(super) fn slice(&self, span: Span) -> &[u8] {
         let (buffer, start) = match span.start & IN_EXTRA {
             0 => (&self.body[..], span.start),

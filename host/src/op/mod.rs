@@ -6,7 +6,9 @@
 //! the lanes, and each looks at its ops through an [`Op`]. Only [`Op::encode`] copies: it splices the
 //! parts into the op document that guests and users see. No document is decoded on the way.
 
+mod ack;
 mod batch;
+mod frontier;
 mod id;
 mod json;
 mod key;
@@ -15,7 +17,9 @@ mod position;
 mod timestamp;
 mod view;
 
+pub use ack::{Ack, Acknowledge, BatchTicket};
 pub use batch::{Batch, BatchBuilder, Record, Span, Value};
+pub use frontier::{Frontier, OpPoint};
 pub use id::{OpId, OpIdText, OpIndex};
 pub use json::{Format, write_json};
 pub use key::{DocumentKey, PARTITIONS, partition_of};

@@ -6,7 +6,7 @@ use oplet_sdk::{
 };
 
 use super::{
-    Batch, DocumentKey, OpId, OpIndex, Operation, Record, SourceKind, Span, Timestamp, key,
+    Batch, DocumentKey, OpId, OpIndex, OpPoint, Operation, Record, SourceKind, Span, Timestamp, key,
 };
 
 /// What is known of the document of an update that has to be looked up.
@@ -58,6 +58,18 @@ impl<'a> Op<'a> {
     #[must_use]
     pub fn timestamp(&self) -> Timestamp {
         self.record.timestamp
+    }
+
+    /// Where the op stands in the order of its stream; none where ops have no order of their own.
+    #[must_use]
+    pub fn point(&self) -> Option<OpPoint> {
+        match self.record.index {
+            OpIndex::Known(index) if !self.record.sharded => Some(OpPoint {
+                timestamp: self.record.timestamp,
+                index,
+            }),
+            _ => None,
+        }
     }
 
     /// Which reader the op came through.

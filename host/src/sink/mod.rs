@@ -5,8 +5,12 @@
 //! error is that it takes no more: since nobody reads any more, which ends a run quietly, or since
 //! something is amiss.
 
+mod chunk;
+mod deliver;
 mod stdout;
 
+pub use chunk::{Cause, Chunk, Encoding, Output};
+pub use deliver::{DeliverError, OutputBatch, Rejection, Sink};
 pub use stdout::{Broken, Stdout};
 
 /// Names of the sinks that a module can ask for, by their number; 0 is the default.

@@ -1,0 +1,143 @@
+//! The one handle of a run, for the admin API, signals and tests.
+
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+
+use super::state::{RunState, ShownPosition, Status};
+use crate::op::Since;
+
+/// What a run is asked to do.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Stop between two ops, and save.
+    Pause(Answer),
+    /// Go on.
+    Resume(Answer),
+    /// Go on from another position.
+    Seek(Since, Answer),
+    /// Finish what was read, save, and end.
+    Drain(Answer),
+    /// Tell how it stands.
+    Status(oneshot::Sender<Box<Status>>),
+}
+
+/// Where a command's answer goes.
+pub(super) type Answer = oneshot::Sender<Result<Reached, CommandError>>;
+
+/// What a command led to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reached {
+    /// The state that the run is in now.
+    pub state: RunState,
+    /// Up to where everything is done.
+    pub position: ShownPosition,
+    /// Whether that position is in the checkpoint.
+    pub saved: bool,
+}
+
+/// Why a command was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// Not in this state.
+    #[error("cannot {verb} while the run is {}", .state.as_str())]
+    State {
+        /// What was asked.
+        verb: &'static str,
+        /// The state.
+        state: RunState,
+    },
+    /// The position is not one that this source can go to.
+    #[error("cannot go to {to}: the oplog reaches from {oldest} to {newest}")]
+    OutsideWindow {
+        /// Where to.
+        to: String,
+        /// The oldest position that the oplog has.
+        oldest: String,
+        /// The newest.
+        newest: String,
+    },
+    /// The server could not be asked about the position.
+    #[error("cannot {verb}: {reason}")]
+    Failed {
+        /// What was asked.
+        verb: &'static str,
+        /// What went wrong.
+        reason: String,
+    },
+    /// The run has ended, or does before it can answer.
+    #[error("the run has ended")]
+    Ended,
+}
+
+/// How a run is controlled while it works. Cheap to clone; any thread may use it.
+///
+/// Every command is idempotent, takes effect between two ops, also on an idle source, and answers
+/// with the state and position that were reached. Cancelling the call does not take the command back.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    commands: mpsc::Sender<Command>,
+}
+
+/// Commands that may wait for the run; who asks waits beyond that.
+const COMMANDS_MAX: usize = 16;
+
+impl Handle {
+    /// A handle, and what the run receives its commands from.
+    pub(super) fn new() -> (Self, mpsc::Receiver<Command>) {
+        let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
+        (Self { commands }, receiver)
+    }
+
+    /// Stops between two ops; answers when no op is under way and the checkpoint is saved.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub async fn pause(&self) -> Result<Reached, CommandError> {
+        self.ask(Command::Pause).await
+    }
+
+    /// Goes on after a pause; closes open breakers.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub async fn resume(&self) -> Result<Reached, CommandError> {
+        self.ask(Command::Resume).await
+    }
+
+    /// Goes on from another position: backwards reads again, forwards passes over. What was read and
+    /// not begun is dropped. A run that was paused stays so.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub async fn seek(&self, to: Since) -> Result<Reached, CommandError> {
+        self.ask(|answer| Command::Seek(to, answer)).await
+    }
+
+    /// Finishes what was read, saves, and ends the run; answers when all that is done.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub async fn drain(&self) -> Result<Reached, CommandError> {
+        self.ask(Command::Drain).await
+    }
+
+    /// How the run stands.
+    ///
+    /// # Errors
+    /// [`CommandError::Ended`].
+    pub async fn status(&self) -> Result<Status, CommandError> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.commands.send(Command::Status(answer)).await;
+        sent.map_err(|_| CommandError::Ended)?;
+        let status = answered.await.map_err(|_| CommandError::Ended)?;
+        Ok(*status)
+    }
+
+    async fn ask(&self, command: impl FnOnce(Answer) -> Command) -> Result<Reached, CommandError> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.commands.send(command(answer)).await;
+        sent.map_err(|_| CommandError::Ended)?;
+        answered.await.map_err(|_| CommandError::Ended)?
+    }
+}

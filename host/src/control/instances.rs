@@ -164,7 +164,7 @@ impl Instances {
             tokio::select! {
                 biased;
                 // First: a lane that was left behind has no timers any more.
-                () = self.shared.cut.thrown() => false,
+                () = self.shared.gate.thrown() => false,
                 () = tokio::time::sleep(delay) => true,
             }
         }))

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::{Bounds, End, OnError, Plan, Stats, Summary, shared::Shared, worker::LaneWorker};
 use crate::{
-    flow::{self, Cut, Lanes, Lookup, OrderingGuarantee, Panicked},
+    flow::{self, Gate, Lanes, Lookup, OrderingGuarantee, Panicked},
     guest::{GuestError, Limits},
     mongo::Server,
     op::{Batch, Format, Since, SourceKind},
@@ -176,7 +176,7 @@ async fn run_counted(
         found = found => found?,
         () = shutdown.cancelled() => return Ok(()),
     };
-    let cut = Cut::default();
+    let gate = Gate::default();
     let is_causal = options.oplog_namespace == source::default_oplog_namespace();
     let shared = Arc::new(Shared {
         streams: plan
@@ -188,7 +188,7 @@ async fn run_counted(
         on_error: options.on_error,
         format: options.format,
         stats: stats.clone(),
-        cut: cut.clone(),
+        gate: gate.clone(),
         lookup: Lookup::new(server.client.clone(), is_causal),
         runtime: Handle::current(),
         failure: Mutex::new(None),
@@ -203,7 +203,7 @@ async fn run_counted(
         .map(|_| LaneWorker::new(shared.clone()))
         .collect::<Result<Vec<_>, _>>()
         .map_err(Error::Start)?;
-    let mut lanes = Lanes::start(&lane_options, workers, &cut).map_err(Error::Thread)?;
+    let mut lanes = Lanes::start(&lane_options, workers, &gate).map_err(Error::Thread)?;
 
     on_start(&start);
     let (sender, mut batches) = mpsc::channel(BATCHES_AHEAD);
@@ -243,7 +243,7 @@ async fn run_counted(
     if asked {
         info!(grace_period = ?options.grace_period, "stopping: the lanes finish what they have");
     }
-    let finished = finish(&mut lanes, &cut, options.grace_period, shutdown).await;
+    let finished = finish(&mut lanes, &gate, options.grace_period, shutdown).await;
     // The first failure of a lane explains what followed.
     if let Some(failure) = shared.take_failure() {
         ended = Err(failure);
@@ -299,7 +299,7 @@ async fn hand_over(
 /// they have, at its end only the op that they are at.
 async fn finish(
     lanes: &mut Lanes,
-    cut: &Cut,
+    gate: &Gate,
     grace_period: Duration,
     shutdown: &CancellationToken,
 ) -> Result<(), Panicked> {
@@ -307,7 +307,7 @@ async fn finish(
         shutdown.cancelled().await;
         tokio::time::sleep(grace_period.mul_f64(FINISH_SHARE)).await;
         warn!("the grace period is nearly over: ops that have not begun are left alone");
-        cut.throw();
+        gate.throw();
         tokio::time::sleep(grace_period.mul_f64(1.0 - FINISH_SHARE)).await;
         warn!("the grace period is over: a lane is still at an op and is left behind");
     };

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{ModuleSpec, OnError, Stats, pipeline::Error};
 use crate::{
-    flow::{Cut, Lookup, Stop},
+    flow::{Gate, Lookup, Stop},
     op::Format,
 };
 
@@ -20,7 +20,7 @@ pub(super) struct Shared {
     pub(super) on_error: OnError,
     pub(super) format: Format,
     pub(super) stats: Arc<Stats>,
-    pub(super) cut: Cut,
+    pub(super) gate: Gate,
     pub(super) lookup: Lookup,
     pub(super) runtime: Handle,
     /// Why the run cannot go on, from the first lane that found out.
@@ -37,7 +37,7 @@ impl Shared {
             .lock()
             .expect("no holder of this lock panics")
             .get_or_insert(error);
-        self.cut.throw();
+        self.gate.throw();
         self.failed.cancel();
         Stop
     }

@@ -130,12 +130,12 @@ impl LaneWorker {
             .map(|&place| batch.op(place as usize))
             .collect();
         self.documents.clear();
-        let (lookup, cut) = (&self.shared.lookup, &self.shared.cut);
+        let (lookup, gate) = (&self.shared.lookup, &self.shared.gate);
         let documents = &mut self.documents;
         let fetched = self.shared.runtime.block_on(async {
             tokio::select! {
                 biased;
-                () = cut.thrown() => None,
+                () = gate.thrown() => None,
                 fetched = lookup.fetch(&wanted, documents) => Some(fetched),
             }
         });
@@ -201,7 +201,7 @@ impl LaneWorker {
         let modules = &shared.streams[work.stream];
         self.window_end = 0;
         for at in 0..work.places.len() {
-            if self.shared.cut.is_thrown() {
+            if self.shared.gate.is_thrown() {
                 break;
             }
             let op = work.batch.op(work.places[at] as usize);

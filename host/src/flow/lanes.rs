@@ -4,7 +4,7 @@ use std::{sync::Arc, thread::JoinHandle};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::{Cut, OrderingGuarantee, partition::Partitioner};
+use super::{Gate, OrderingGuarantee, partition::Partitioner};
 use crate::op::Batch;
 
 /// How the lanes are set up.
@@ -43,7 +43,7 @@ pub struct Stop;
 
 /// What a lane does with its ops.
 pub trait Worker: Send + 'static {
-    /// Works on some ops, in order. Between two ops, and when it waits, it looks whether the [`Cut`]
+    /// Works on some ops, in order. Between two ops, and when it waits, it looks whether the [`Gate`]
     /// was thrown, and then leaves the rest alone.
     ///
     /// # Errors
@@ -83,7 +83,7 @@ impl Lanes {
     pub fn start<W: Worker>(
         options: &Options,
         workers: Vec<W>,
-        cut: &Cut,
+        gate: &Gate,
     ) -> std::io::Result<Self> {
         let budget_max = u32::try_from(options.bytes_max / BUDGET_UNIT)
             .unwrap_or(u32::MAX)
@@ -99,13 +99,13 @@ impl Lanes {
         for (index, mut worker) in workers.into_iter().enumerate() {
             let (sender, mut receiver) = mpsc::channel::<Work>(BATCHES_PER_LANE);
             let (done, is_done) = oneshot::channel();
-            let cut = cut.clone();
+            let gate = gate.clone();
             let thread = std::thread::Builder::new()
                 .name(format!("lane-{index}"))
                 .stack_size(options.stack_bytes)
                 .spawn(move || {
                     while let Some(work) = receiver.blocking_recv() {
-                        if cut.is_thrown() || worker.work(&work).is_err() {
+                        if gate.is_thrown() || worker.work(&work).is_err() {
                             break;
                         }
                     }
@@ -237,7 +237,7 @@ mod tests {
 
     struct Fixture {
         lanes: Lanes,
-        cut: Cut,
+        gate: Gate,
         seen: Arc<Mutex<Vec<u32>>>,
         go: std_mpsc::Sender<()>,
     }
@@ -256,11 +256,11 @@ mod tests {
             go: receiver,
             stop_at,
         };
-        let cut = Cut::default();
-        let lanes = Lanes::start(&options, vec![worker], &cut).unwrap();
+        let gate = Gate::default();
+        let lanes = Lanes::start(&options, vec![worker], &gate).unwrap();
         Fixture {
             lanes,
-            cut,
+            gate,
             seen,
             go,
         }
@@ -321,7 +321,7 @@ mod tests {
     async fn what_waits_is_left_alone_after_a_cut() {
         let Fixture {
             mut lanes,
-            cut,
+            gate,
             seen,
             go,
         } = one_lane(None);
@@ -332,11 +332,11 @@ mod tests {
         while seen.lock().unwrap().is_empty() {
             tokio::task::yield_now().await;
         }
-        cut.throw();
+        gate.throw();
         drop(go);
         lanes.drain().await.unwrap();
         let seen = seen.lock().unwrap();
-        // The second may have begun before the cut; the last one cannot have.
+        // The second may have begun before the gate; the last one cannot have.
         assert!(seen.len() <= 3 && !seen.contains(&3), "{seen:?}");
     }
 
@@ -357,7 +357,7 @@ mod tests {
             bytes_max: 1 << 20,
             stack_bytes: 1 << 20,
         };
-        let mut lanes = Lanes::start(&options, vec![Clumsy], &Cut::default()).unwrap();
+        let mut lanes = Lanes::start(&options, vec![Clumsy], &Gate::default()).unwrap();
         lanes.dispatch(batch(1, 1, 0), 0).await.unwrap();
         assert_eq!(lanes.drain().await, Err(Panicked));
     }

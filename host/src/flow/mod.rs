@@ -8,13 +8,13 @@
 //! A lane is one thread with one [`Worker`], which owns all that it needs; what a worker does is not
 //! this room's business. [`Lookup`] fetches the current documents of updates.
 
-mod cut;
+mod gate;
 mod lanes;
 mod lookup;
 mod ordering;
 mod partition;
 
-pub use cut::Cut;
+pub use gate::{Gate, Pass, Word};
 pub use lanes::{Closed, Lanes, Options, Panicked, Stop, Work, Worker};
 pub use lookup::{Documents, Lookup};
 pub use ordering::OrderingGuarantee;

@@ -1,7 +1,7 @@
 //! The word that ops are done.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicU32, Ordering},
 };
 
@@ -34,6 +34,8 @@ struct Duty {
     to: Arc<dyn Acknowledge>,
     ticket: BatchTicket,
     places: Vec<u32>,
+    /// Parts of other duties that are done with this one.
+    then: Mutex<Vec<Ack>>,
     parts_left: AtomicU32,
 }
 
@@ -45,8 +47,19 @@ impl Ack {
             to,
             ticket,
             places,
+            then: Mutex::default(),
             parts_left: AtomicU32::new(1),
         }))
+    }
+
+    /// Lets a part of another duty be done when this duty is: an op that also waits for something
+    /// else is not in this duty's places, but its outputs may be delivered with it.
+    pub fn then(&self, other: Self) {
+        self.then_list().push(other);
+    }
+
+    fn then_list(&self) -> std::sync::MutexGuard<'_, Vec<Self>> {
+        self.0.then.lock().expect("no holder of this lock panics")
     }
 
     /// One more part of the same duty.
@@ -61,14 +74,14 @@ impl Ack {
         // What was done for any part is to be seen by who hears of the whole.
         if self.0.parts_left.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.to.acknowledge(self.0.ticket, &self.0.places);
+            let then = std::mem::take(&mut *self.then_list());
+            then.into_iter().for_each(Self::done);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use super::*;
 
     #[derive(Debug, Default)]
@@ -94,6 +107,18 @@ mod tests {
         assert!(heard.0.lock().unwrap().is_empty());
         part.done();
         assert_eq!(*heard.0.lock().unwrap(), [3, 5]);
+    }
+
+    #[test]
+    fn a_duty_can_wait_for_another() {
+        let heard = Arc::new(Heard::default());
+        let waiting = Ack::new(heard.clone(), TICKET, vec![7]);
+        let first = Ack::new(heard.clone(), TICKET, vec![3]);
+        first.then(waiting.split());
+        waiting.done();
+        assert!(heard.0.lock().unwrap().is_empty());
+        first.done();
+        assert_eq!(*heard.0.lock().unwrap(), [3, 7]);
     }
 
     #[test]

@@ -5,8 +5,9 @@ use std::{hint::black_box, sync::Arc, time::Instant};
 use anyhow::{Context as _, Result, ensure};
 use bson::{Binary, RawDocumentBuf, Uuid, oid::ObjectId, rawdoc};
 use oplet::{
+    checkpoint::{AckWindow, WindowOptions},
     guest::{Engine, Instance, Module, Options, Outcome, Verdict},
-    op::{Batch, BatchBuilder, DocumentState, Position, Scope, SourceKind, Timestamp},
+    op::{Ack, Batch, BatchBuilder, DocumentState, Frontier, Position, Scope, SourceKind, Timestamp},
     source::oplog::Decoder,
 };
 
@@ -37,6 +38,8 @@ pub(crate) struct Boundary {
     pub(crate) empty: f64,
     /// The same with the module `guest_count`, which reads a field in both calls.
     pub(crate) count: f64,
+    /// Letting a batch into the ack window, and acknowledging its ops from two lanes.
+    pub(crate) window: f64,
 }
 
 /// Measures each step by itself.
@@ -71,7 +74,38 @@ pub(crate) fn measure() -> Result<Boundary> {
         }),
         empty: least(REPEATS, || call(&mut empty, &op)),
         count: least(REPEATS, || call(&mut count, &op)),
+        window: window(&mut decoder, &body)?,
     })
+}
+
+/// What the ack window costs per op: a thousand ops a batch, of which each of two lanes acknowledges
+/// every other one.
+fn window(decoder: &mut Decoder, body: &bytes::Bytes) -> Result<f64> {
+    let mut builder = BatchBuilder::new(body.clone());
+    for entry in body.chunks_exact(body.len() / 1000) {
+        decoder
+            .entry(entry, &mut builder)
+            .context("the entry cannot be decoded")?;
+    }
+    let batch = Arc::new(finish(builder));
+    ensure!(batch.len() == 1000, "each entry is one op");
+    let start = Frontier::at(Position::Time(Timestamp::new(1, 0)));
+    let window = AckWindow::new(vec![start], WindowOptions::default());
+    let lanes: [Vec<u32>; 2] = [0, 1].map(|lane| (lane..1000).step_by(2).collect());
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    Ok(runtime.block_on(async {
+        let mut times = f64::INFINITY;
+        for _ in 0..TIMES {
+            let places = lanes.clone();
+            let started = Instant::now();
+            let ticket = window.admit(0, &batch).await;
+            for places in places {
+                Ack::new(window.clone(), ticket, places).done();
+            }
+            times = times.min(started.elapsed().as_nanos() as f64 / 1000.0);
+        }
+        times
+    }))
 }
 
 /// What a lane does with an op that is encoded.

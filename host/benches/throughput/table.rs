@@ -87,8 +87,12 @@ pub(crate) fn boundary(boundary: &Boundary) -> String {
             "the same with `guest_count`, which reads a field in both",
             boundary.count,
         ),
+        (
+            "ack window: letting a batch of 1,000 in, acknowledging it from two lanes",
+            boundary.window,
+        ),
     ] {
-        line(&mut out, &format!("| {step} | {time:.0} |"));
+        line(&mut out, &format!("| {step} | {time:.1} |"));
     }
     out
 }

@@ -79,14 +79,19 @@ pub struct Handle {
     commands: mpsc::Sender<Command>,
 }
 
+/// Where a run receives what it is asked.
+#[derive(Debug)]
+pub struct Inbox(pub(super) mpsc::Receiver<Command>);
+
 /// Commands that may wait for the run; who asks waits beyond that.
 const COMMANDS_MAX: usize = 16;
 
 impl Handle {
-    /// A handle, and what the run receives its commands from.
-    pub(super) fn new() -> (Self, mpsc::Receiver<Command>) {
+    /// A handle, and where the run receives what it is asked through it.
+    #[must_use]
+    pub fn new() -> (Self, Inbox) {
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
-        (Self { commands }, receiver)
+        (Self { commands }, Inbox(receiver))
     }
 
     /// Stops between two ops; answers when no op is under way and the checkpoint is saved.

@@ -1,137 +1,38 @@
 //! A run: the data flow in code.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::sync::Arc;
 
-use tokio::{runtime::Handle, sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Bounds, End, OnError, Plan, Stats, Summary, shared::Shared, worker::LaneWorker};
+use super::{
+    Bounds, Error, OnPositionLost, Options, Plan, RunState, Stats, Summary,
+    assembly::Assembly,
+    begin::{self, Begin},
+    board::{Board, shown},
+    breaker::Breaker,
+    delivery::Delivery,
+    desk::Desk,
+    handle::Inbox,
+    saver::{Saved, Saver, Task},
+    supervisor::{Supervisor, last_word},
+    vitals::VitalsWatch,
+};
 use crate::{
-    flow::{self, Gate, Lanes, Lookup, OrderingGuarantee, Panicked},
-    guest::{GuestError, Limits},
+    checkpoint::{
+        AckWindow, Checkpoint, Holder, Keeper, Lease, LeaseOptions, ModuleRef, Standby, Store,
+        StreamCheckpoint, WindowOptions, take,
+    },
+    guest::Limits,
     mongo::Server,
-    op::{Batch, Format, Since, SourceKind},
-    sink::Broken,
-    source::{self, Source, Start},
+    op::Position,
+    source::{self, Start},
 };
 
-/// How a run reads and works.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Which reader.
-    pub source: SourceKind,
-    /// Where to begin.
-    pub since: Since,
-    /// Where to end by itself.
-    pub end: End,
-    /// Entries or events per reply, at most.
-    pub batch_size: u32,
-    /// The collection that is read as the oplog.
-    pub oplog_namespace: (String, String),
-    /// What stays in order.
-    pub ordering: OrderingGuarantee,
-    /// How many lanes work.
-    pub workers: usize,
-    /// What becomes of an op that a module failed on.
-    pub on_error: OnError,
-    /// How emitted documents are written.
-    pub format: Format,
-    /// How long the lanes may go on when an end was asked for.
-    pub grace_period: Duration,
-    /// How many bytes of ops may be in the lanes.
-    pub queue_bytes: usize,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            source: SourceKind::ChangeStream,
-            since: Since::Now,
-            end: End::default(),
-            batch_size: source::BATCH_SIZE,
-            oplog_namespace: source::default_oplog_namespace(),
-            ordering: OrderingGuarantee::default(),
-            workers: std::thread::available_parallelism().map_or(1, usize::from),
-            on_error: OnError::default(),
-            format: Format::default(),
-            grace_period: Duration::from_secs(10),
-            queue_bytes: 64 << 20,
-        }
-    }
-}
-
-/// Why a run ended before its time.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A source is at its end.
-    #[error(transparent)]
-    Source(#[from] source::Error),
-    /// A module failed on an op, and the policy is to stop.
-    #[error("the module `{module}` failed on the op {op_id}")]
-    Module {
-        /// The module's name.
-        module: String,
-        /// The op.
-        op_id: String,
-    },
-    /// A module failed to emit what it had gathered, and the policy is to stop.
-    #[error("the module `{module}` failed at a batch border")]
-    Flush {
-        /// The module's name.
-        module: String,
-        /// How it failed.
-        #[source]
-        source: GuestError,
-    },
-    /// A module failed, and no fresh instance of it could be made.
-    #[error("the module `{module}` cannot be started again")]
-    Revive {
-        /// The module's name.
-        module: String,
-        /// How it failed.
-        #[source]
-        source: GuestError,
-    },
-    /// A module could not be started in every lane.
-    #[error("a module cannot be started")]
-    Start(#[source] GuestError),
-    /// The documents of updates could not be looked up.
-    #[error("cannot look up documents of {namespace}")]
-    Lookup {
-        /// The collection.
-        namespace: String,
-        /// What the server said.
-        #[source]
-        source: mongodb::error::Error,
-    },
-    /// The output takes no more: a normal end where nobody reads it any more.
-    #[error(transparent)]
-    Output(Broken),
-    /// A part of the run panicked: a fault in the program.
-    #[error("{0} panicked; please report it with the log above")]
-    Panicked(&'static str),
-    /// The system has no threads left.
-    #[error("cannot start a lane")]
-    Thread(#[source] std::io::Error),
-}
-
-/// Between the streams and the lanes: each stream may be one batch ahead.
-const BATCHES_AHEAD: usize = 1;
-
-/// The part of the grace period in which the lanes finish what they have; in the rest they only
-/// finish the op that they are at.
-const FINISH_SHARE: f64 = 0.8;
-
-/// How much larger a lane's stack is than the guests'.
-const STACK_MARGIN_BYTES: usize = 2 << 20;
-
-/// Runs a plan until a bound is reached, `shutdown` is cancelled, or it cannot go on.
+/// Runs a plan until a bound is reached, an end is asked for, or it cannot go on.
 ///
-/// `on_start` is told where the streams begin, before the first op.
+/// `inbox` is where the run's [`Handle`](super::Handle) sends to. `on_start` is told where the streams
+/// begin, before the first op.
 ///
 /// # Errors
 /// [`Error`]. The lanes have ended then, too.
@@ -140,179 +41,227 @@ pub async fn run(
     plan: Plan,
     options: &Options,
     limits: &Limits,
+    inbox: Inbox,
     shutdown: &CancellationToken,
     on_start: impl FnOnce(&Start),
 ) -> (Summary, Result<(), Error>) {
     let stats = Arc::new(Stats::default());
     let sources = Arc::new(source::Stats::default());
-    let ended = run_counted(
-        server, plan, options, limits, shutdown, on_start, &stats, &sources,
-    )
-    .await;
+    let scopes: Vec<_> = plan.streams.iter().map(|stream| stream.scope.to_string()).collect();
+    let board = Board::new(options, scopes.join(", "), stats.clone(), sources.clone());
+    let desk = Desk::new(board, inbox);
+    let mut run = Run {
+        server,
+        plan: &plan,
+        options,
+        limits,
+        shutdown,
+        stats: stats.clone(),
+        sources: sources.clone(),
+    };
+    let ended = run.work(desk, on_start).await;
     (stats.summary(&sources), ended)
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "called once, by the function above, to count also what failed"
-)]
-async fn run_counted(
-    server: &Server,
-    plan: Plan,
-    options: &Options,
-    limits: &Limits,
-    shutdown: &CancellationToken,
-    on_start: impl FnOnce(&Start),
-    stats: &Arc<Stats>,
-    sources: &Arc<source::Stats>,
-) -> Result<(), Error> {
-    let found = async {
-        let (since, namespace) = (&options.since, &options.oplog_namespace);
-        let start = source::resolve(since, options.source, server, namespace).await?;
-        let bounds = Bounds::resolve(&options.end, options.source, server, namespace).await?;
-        Ok::<_, Error>((start, bounds))
-    };
-    let (start, bounds) = tokio::select! {
-        found = found => found?,
-        () = shutdown.cancelled() => return Ok(()),
-    };
-    let gate = Gate::default();
-    let is_causal = options.oplog_namespace == source::default_oplog_namespace();
-    let shared = Arc::new(Shared {
-        streams: plan
-            .streams
-            .iter()
-            .map(|stream| stream.modules.clone())
-            .collect(),
-        modules: plan.modules,
-        on_error: options.on_error,
-        format: options.format,
-        stats: stats.clone(),
-        gate: gate.clone(),
-        lookup: Lookup::new(server.client.clone(), is_causal),
-        runtime: Handle::current(),
-        failure: Mutex::new(None),
-        failed: CancellationToken::new(),
-    });
-    let lane_options = flow::Options {
-        ordering: options.ordering,
-        bytes_max: options.queue_bytes,
-        stack_bytes: limits.stack_bytes + STACK_MARGIN_BYTES,
-    };
-    let workers = (0..options.workers)
-        .map(|_| LaneWorker::new(shared.clone()))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(Error::Start)?;
-    let mut lanes = Lanes::start(&lane_options, workers, &gate).map_err(Error::Thread)?;
-
-    on_start(&start);
-    let (sender, mut batches) = mpsc::channel(BATCHES_AHEAD);
-    let mut streams = JoinSet::new();
-    for (index, stream) in plan.streams.into_iter().enumerate() {
-        let source_options = source::Options {
-            scope: stream.scope,
-            start: start.clone(),
-            pipeline: stream.pipeline,
-            batch_size: options.batch_size,
-            oplog_namespace: options.oplog_namespace.clone(),
-        };
-        let source = Source::new(options.source, server, source_options, sources.clone());
-        streams.spawn(read(
-            source,
-            options.source,
-            bounds.clone(),
-            index,
-            sender.clone(),
-        ));
-    }
-    drop(sender);
-
-    let mut ended = tokio::select! {
-        biased;
-        () = shutdown.cancelled() => Ok(()),
-        () = shared.failed.cancelled() => Ok(()),
-        ended = hand_over(&mut batches, &mut lanes, stats) => ended,
-    };
-    streams.abort_all();
-    while let Some(stream) = streams.join_next().await {
-        if stream.is_err_and(|error| error.is_panic()) {
-            ended = Err(Error::Panicked("a stream"));
-        }
-    }
-    let asked = shutdown.is_cancelled();
-    if asked {
-        info!(grace_period = ?options.grace_period, "stopping: the lanes finish what they have");
-    }
-    let finished = finish(&mut lanes, &gate, options.grace_period, shutdown).await;
-    // The first failure of a lane explains what followed.
-    if let Some(failure) = shared.take_failure() {
-        ended = Err(failure);
-    }
-    ended.and(finished.map_err(|Panicked| Error::Panicked("a lane")))
+struct Run<'a> {
+    server: &'a Server,
+    plan: &'a Plan,
+    options: &'a Options,
+    limits: &'a Limits,
+    shutdown: &'a CancellationToken,
+    stats: Arc<Stats>,
+    sources: Arc<source::Stats>,
 }
 
-/// Reads one stream to its end, and passes its batches on.
-async fn read(
-    mut source: Source,
-    kind: SourceKind,
-    bounds: Bounds,
-    stream: usize,
-    batches: mpsc::Sender<Result<(usize, Batch), source::Error>>,
-) {
-    loop {
-        let batch = source.next().await.map(|mut batch| {
-            let reached = bounds.apply(&mut batch, kind);
-            (batch, reached)
-        });
-        let (item, is_last) = match batch {
-            Ok((batch, reached)) => (Ok((stream, batch)), reached),
-            Err(error) => (Err(error), true),
-        };
-        // Nobody receives any more when the run ends.
-        if batches.send(item).await.is_err() || is_last {
-            return;
-        }
-    }
+/// What a run that keeps a checkpoint holds.
+struct Kept {
+    store: Arc<Store>,
+    lease: Arc<Lease>,
+    keeper: Arc<Keeper>,
+    saved: Option<Checkpoint>,
 }
 
-/// Hands the batches of all streams to the lanes until the streams are at their ends.
-async fn hand_over(
-    batches: &mut mpsc::Receiver<Result<(usize, Batch), source::Error>>,
-    lanes: &mut Lanes,
-    stats: &Stats,
-) -> Result<(), Error> {
-    while let Some(item) = batches.recv().await {
-        let (stream, batch) = item?;
-        if batch.is_empty() {
-            continue;
+impl Run<'_> {
+    async fn work(&mut self, mut desk: Desk, on_start: impl FnOnce(&Start)) -> Result<(), Error> {
+        if self.options.on_position_lost == OnPositionLost::Resnapshot {
+            return Err(Error::Resnapshot);
         }
-        Stats::add(&stats.read, batch.len() as u64);
-        if lanes.dispatch(batch, stream).await.is_err() {
-            // A lane has ended, and noted why.
+        let delivery = Arc::new(Delivery::open(self.server, self.options).await?);
+        let board = desk.board.clone();
+        board.show_delivery(delivery.clone());
+        board.show_vitals(VitalsWatch::start(self.server));
+        let prepared = async {
+            let kept = match &self.options.checkpoint {
+                Some(_) => Some(self.take_over(&delivery, &board).await?),
+                None => None,
+            };
+            board.enter(RunState::Starting, None);
+            let saved = kept.as_ref().and_then(|kept| kept.saved.as_ref());
+            let found = begin::find(self.server, self.plan, self.options, saved).await;
+            let bounds = match &found {
+                Ok(_) => Some(self.bounds().await?),
+                Err(_) => None,
+            };
+            Ok::<_, Error>((kept, found, bounds))
+        };
+        let drain = desk.drain.clone();
+        let asked_to_end = async {
+            tokio::select! {
+                () = self.shutdown.cancelled() => {}
+                () = drain.cancelled() => {}
+            }
+        };
+        let prepared = async {
+            tokio::select! {
+                prepared = prepared => Some(prepared),
+                () = asked_to_end => None,
+            }
+        };
+        let Some(prepared) = desk.serve_while(prepared).await else {
+            last_word(&mut desk);
             return Ok(());
+        };
+        let (kept, found, bounds) = prepared?;
+        let ended = match (found, bounds) {
+            (Ok(begins), Some(bounds)) => {
+                self.supervise(&mut desk, delivery, &kept, begins, bounds, on_start).await
+            }
+            (Err(error), _) => Err(error),
+            (Ok(_), None) => Ok(()),
+        };
+        last_word(&mut desk);
+        board.close();
+        if let Some(Kept { store, lease, .. }) = kept {
+            // Who was fenced has nothing to give back.
+            if let Err(error) = store.release(&lease).await {
+                tracing::debug!(%error, "the lease is not given back, and runs out");
+            }
         }
+        ended
     }
-    Ok(())
-}
 
-/// Waits for the lanes. Once an end was asked for, they have the grace period: first to finish what
-/// they have, at its end only the op that they are at.
-async fn finish(
-    lanes: &mut Lanes,
-    gate: &Gate,
-    grace_period: Duration,
-    shutdown: &CancellationToken,
-) -> Result<(), Panicked> {
-    let grace_is_over = async {
-        shutdown.cancelled().await;
-        tokio::time::sleep(grace_period.mul_f64(FINISH_SHARE)).await;
-        warn!("the grace period is nearly over: ops that have not begun are left alone");
-        gate.throw();
-        tokio::time::sleep(grace_period.mul_f64(1.0 - FINISH_SHARE)).await;
-        warn!("the grace period is over: a lane is still at an op and is left behind");
-    };
-    tokio::select! {
-        drained = lanes.drain() => drained,
-        () = grace_is_over => Ok(()),
+    async fn supervise(
+        &self,
+        desk: &mut Desk,
+        delivery: Arc<Delivery>,
+        kept: &Option<Kept>,
+        begins: Vec<Begin>,
+        bounds: Bounds,
+        on_start: impl FnOnce(&Start),
+    ) -> Result<(), Error> {
+        let saver = kept.as_ref().map(|kept| Arc::new(self.saver(kept, &delivery, &begins)));
+        if let (Some(saver), Some(kept)) = (&saver, kept) {
+            desk.board.show_saver(saver.clone(), kept.lease.epoch);
+        }
+        if let Some(begin) = begins.first() {
+            on_start(&begin.start);
+        }
+        let breakers = self.plan.modules.iter().map(|spec| Breaker::new(&spec.policy));
+        let mut supervisor = Supervisor {
+            assembly: Assembly {
+                server: self.server,
+                plan: self.plan,
+                options: self.options,
+                limits: self.limits,
+                bounds,
+                delivery,
+                breakers: breakers.collect(),
+                stats: self.stats.clone(),
+                sources: self.sources.clone(),
+            },
+            desk,
+            saver: saver.clone(),
+            store: kept.as_ref().map(|kept| kept.store.clone()),
+            shutdown: self.shutdown,
+        };
+        let ended = supervisor.run(begins).await;
+        let failure = match saver {
+            Some(saver) => saver.end().await,
+            None => None,
+        };
+        // A lost lease explains what followed.
+        failure.map_or(ended, Err)
+    }
+
+    async fn bounds(&self) -> Result<Bounds, Error> {
+        let Options {
+            end,
+            source,
+            oplog_namespace,
+            ..
+        } = self.options;
+        Ok(Bounds::resolve(end, *source, self.server, oplog_namespace).await?)
+    }
+
+    /// Opens the store, waits for the lease, and reads the checkpoint under it.
+    async fn take_over(&self, delivery: &Delivery, board: &Board) -> Result<Kept, Error> {
+        let spec = self.options.checkpoint.as_ref().expect("the caller has looked");
+        let client = match &delivery.ledger {
+            Some(ledger) => ledger.client(),
+            None => &self.server.client,
+        };
+        let store = Arc::new(Store::open(spec, client));
+        if delivery.ledger.is_some() && !store.has_transactions() {
+            let reason = format!("the checkpoint is in {spec}, which is not on its deployment");
+            return Err(Error::Transactional { reason });
+        }
+        let holder = Holder::this_process();
+        let lease_options = LeaseOptions::with_ttl(self.options.lease);
+        let standby = match self.options.standby {
+            true => Standby::Wait,
+            false => Standby::Refuse,
+        };
+        let on_wait = |holder: &Holder| {
+            let reason = format!("{holder} holds the lease");
+            info!(name = self.options.name, %holder, "standing by: another process holds the lease");
+            board.enter(RunState::Standby, Some(reason));
+        };
+        let lease = take(&store, &self.options.name, &holder, &lease_options, standby, on_wait).await?;
+        let lease = Arc::new(lease);
+        let keeper = Keeper::start(store.clone(), lease.clone(), lease_options);
+        let saved = store.load(&self.options.name).await?;
+        Ok(Kept {
+            store,
+            lease,
+            keeper: Arc::new(keeper),
+            saved,
+        })
+    }
+
+    fn saver(&self, kept: &Kept, delivery: &Delivery, begins: &[Begin]) -> Saver {
+        let identities = begin::identities(self.plan, self.options);
+        let streams = identities.into_iter().zip(begins);
+        let streams = streams.map(|(identity, begin)| StreamCheckpoint {
+            digest: identity.digest,
+            scope: identity.scope,
+            modules: identity.modules,
+            frontier: begin.frontier(),
+        });
+        let modules = self.plan.modules.iter().map(|spec| ModuleRef {
+            name: spec.module.name().to_owned(),
+            digest: spec.module.digest().to_owned(),
+        });
+        let template = Checkpoint {
+            name: self.options.name.clone(),
+            source: self.options.source,
+            streams: streams.collect(),
+            modules: modules.collect(),
+            epoch: kept.lease.epoch,
+            saved_ms: 0,
+        };
+        let task = Task {
+            store: kept.store.clone(),
+            lease: kept.lease.clone(),
+            keeper: kept.keeper.clone(),
+            template,
+            every: self.options.save_every,
+            ledger: delivery.ledger.clone(),
+            stats: self.stats.clone(),
+        };
+        // The first session's window takes its place before anything is done.
+        let frontiers = begins.iter().map(Begin::frontier).collect();
+        let window = AckWindow::new(frontiers, WindowOptions::default());
+        let saved = Saved::default();
+        Saver::start(task, window, saved)
     }
 }

@@ -1,0 +1,115 @@
+//! Puts a session together.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::{runtime::Handle, sync::Notify};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Bounds, Error, Options, Plan, Stats,
+    begin::Begin,
+    breaker::Breaker,
+    delivery::Delivery,
+    session::{Session, Stream},
+    shared::Shared,
+    worker::LaneWorker,
+};
+use crate::{
+    checkpoint::{AckWindow, WindowOptions},
+    flow::{self, Gate, Lanes, Lookup},
+    guest::Limits,
+    mongo::Server,
+    source::{self, Source},
+};
+
+/// How much larger a lane's stack is than the guests'.
+const STACK_MARGIN_BYTES: usize = 2 << 20;
+
+/// What every session of a run is made of.
+pub(super) struct Assembly<'a> {
+    pub(super) server: &'a Server,
+    pub(super) plan: &'a Plan,
+    pub(super) options: &'a Options,
+    pub(super) limits: &'a Limits,
+    pub(super) bounds: Bounds,
+    pub(super) delivery: Arc<Delivery>,
+    pub(super) breakers: Arc<[Breaker]>,
+    pub(super) stats: Arc<Stats>,
+    pub(super) sources: Arc<source::Stats>,
+}
+
+impl Assembly<'_> {
+    /// Streams and lanes that begin there, behind that gate.
+    ///
+    /// # Errors
+    /// When a module cannot be started, or a thread.
+    pub(super) fn start(
+        &self,
+        begins: &[Begin],
+        gate: &Gate,
+    ) -> Result<(Session, Arc<Shared>), Error> {
+        let options = self.options;
+        let window = AckWindow::new(
+            begins.iter().map(Begin::frontier).collect(),
+            WindowOptions {
+                ops_max: options.window_ops,
+                bytes_max: options.queue_bytes,
+            },
+        );
+        let is_causal = options.oplog_namespace == source::default_oplog_namespace();
+        let modules = self.plan.modules.iter();
+        let shared = Arc::new(Shared {
+            names: modules.map(|spec| spec.module.name().to_owned()).collect(),
+            streams: self.plan.streams.iter().map(|stream| stream.modules.clone()).collect(),
+            modules: self.plan.modules.clone(),
+            sinks: options.sinks.iter().map(|spec| spec.name.clone()).collect(),
+            outlets: self.delivery.outlets.clone(),
+            letters: self.delivery.post.clone(),
+            acks: window.clone(),
+            ordering: options.ordering,
+            stats: self.stats.clone(),
+            breakers: self.breakers.clone(),
+            breaker_opened: Notify::new(),
+            gate: gate.clone(),
+            lookup: Lookup::new(self.server.client.clone(), is_causal),
+            runtime: Handle::current(),
+            failure: Mutex::new(None),
+            failed: CancellationToken::new(),
+        });
+        let lane_options = flow::Options {
+            ordering: options.ordering,
+            stack_bytes: self.limits.stack_bytes + STACK_MARGIN_BYTES,
+        };
+        let workers = (0..options.workers)
+            .map(|_| LaneWorker::new(shared.clone()))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(Error::Start)?;
+        let lanes = Lanes::start(&lane_options, workers, gate).map_err(Error::Thread)?;
+        let stop = CancellationToken::new();
+        let streams = self.plan.streams.iter().zip(begins).enumerate();
+        let streams = streams.map(|(index, (stream, begin))| {
+            let source_options = source::Options {
+                scope: stream.scope.clone(),
+                start: begin.start.clone(),
+                behind: begin.behind,
+                pipeline: stream.pipeline.clone(),
+                batch_size: options.batch_size,
+                oplog_namespace: options.oplog_namespace.clone(),
+            };
+            Stream {
+                index,
+                kind: options.source,
+                source: Source::new(options.source, self.server, source_options, self.sources.clone()),
+                bounds: self.bounds.clone(),
+                position: begin.start.position(),
+                window: window.clone(),
+                dispatcher: lanes.dispatcher(),
+                ledger: self.delivery.ledger.clone(),
+                stats: self.stats.clone(),
+                stop: stop.clone(),
+            }
+        });
+        let streams = streams.collect();
+        Ok((Session::start(window, lanes, streams, stop), shared))
+    }
+}

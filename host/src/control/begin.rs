@@ -1,0 +1,91 @@
+//! Where the streams of a run begin.
+
+use tracing::{info, warn};
+
+use super::{Error, Options, Plan};
+use crate::{
+    checkpoint::{self, Checkpoint, StreamIdentity},
+    mongo::Server,
+    op::{Frontier, OpPoint, Position, Since},
+    source::{self, Start},
+};
+
+/// Where one stream begins.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Begin {
+    pub(super) start: Start,
+    /// The ops up to here are done, also where the source gives them once more.
+    pub(super) behind: Option<OpPoint>,
+}
+
+impl Begin {
+    pub(super) fn at(start: Start) -> Self {
+        Self {
+            start,
+            behind: None,
+        }
+    }
+
+    /// Goes on behind what is done.
+    pub(super) fn after(frontier: Frontier) -> Self {
+        Self {
+            start: Start::After(frontier.position),
+            behind: frontier.done,
+        }
+    }
+
+    /// What is done before the first op.
+    pub(super) fn frontier(&self) -> Frontier {
+        let position = match &self.start {
+            // Nothing is behind: the oldest entry is still to come.
+            Start::Oldest(timestamp) => Position::Time(timestamp.before()),
+            Start::After(position) => position.clone(),
+        };
+        Frontier {
+            position,
+            done: self.behind,
+        }
+    }
+}
+
+/// What the streams are, for who keeps their positions.
+pub(super) fn identities(plan: &Plan, options: &Options) -> Vec<StreamIdentity> {
+    let name = |module: &usize| plan.modules[*module].module.name().to_owned();
+    plan.streams
+        .iter()
+        .map(|stream| StreamIdentity {
+            digest: checkpoint::digest_of(
+                options.source,
+                &stream.scope,
+                &stream.pipeline,
+                &options.oplog_namespace,
+            ),
+            scope: stream.scope.to_string(),
+            modules: stream.modules.iter().map(name).collect(),
+        })
+        .collect()
+}
+
+/// Finds where each stream begins: where the user said, else at the checkpoint, else now.
+///
+/// # Errors
+/// When the server cannot be asked, or the checkpoint cannot be gone on from.
+pub(super) async fn find(
+    server: &Server,
+    plan: &Plan,
+    options: &Options,
+    saved: Option<&Checkpoint>,
+) -> Result<Vec<Begin>, Error> {
+    if let (None, Some(saved)) = (&options.since, saved) {
+        let frontiers = saved.resume(options.source, &identities(plan, options))?;
+        info!(name = saved.name, "going on at the checkpoint");
+        return Ok(frontiers.into_iter().map(Begin::after).collect());
+    }
+    let since = options.since.clone().unwrap_or(Since::Now);
+    let start = source::resolve(&since, options.source, server, &options.oplog_namespace).await?;
+    if let Some(saved) = saved {
+        warn!(checkpoint = ?saved.time().map(|time| time.to_string()), since = %since,
+            "the checkpoint is passed over, since a position was asked for");
+    }
+    Ok(vec![Begin::at(start); plan.streams.len()])
+}

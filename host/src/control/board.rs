@@ -1,0 +1,230 @@
+//! What is known of a run at any moment, and shown.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard},
+    time::SystemTime,
+};
+
+use super::{
+    CheckpointStatus, ModuleStatus, Options, Reached, RunState, ShownGap, ShownOps, ShownPosition,
+    SinkStatus, Stats, Status, delivery::Delivery, rfc3339, saver::Saver, shared::Shared,
+    vitals::VitalsWatch,
+};
+use crate::{
+    checkpoint::AckWindow,
+    op::{Frontier, Timestamp},
+    source,
+};
+
+/// What is known of a run; cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Board(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    name: String,
+    source: &'static str,
+    scope: String,
+    store: Option<String>,
+    stats: Arc<Stats>,
+    sources: Arc<source::Stats>,
+    parts: Mutex<Parts>,
+}
+
+/// What comes and goes in the life of a run. The lock is held to read or replace them, never across
+/// anything that waits.
+#[derive(Debug)]
+struct Parts {
+    state: RunState,
+    since: SystemTime,
+    reason: Option<String>,
+    window: Option<Arc<AckWindow>>,
+    shared: Option<Arc<Shared>>,
+    delivery: Option<Arc<Delivery>>,
+    saver: Option<(Arc<Saver>, u64)>,
+    vitals: Option<VitalsWatch>,
+    gap: Option<ShownGap>,
+}
+
+impl Board {
+    pub(super) fn new(
+        options: &Options,
+        scope: String,
+        stats: Arc<Stats>,
+        sources: Arc<source::Stats>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            name: options.name.clone(),
+            source: options.source.as_str(),
+            scope,
+            store: options.checkpoint.as_ref().map(ToString::to_string),
+            stats,
+            sources,
+            parts: Mutex::new(Parts {
+                state: RunState::Starting,
+                since: SystemTime::now(),
+                reason: None,
+                window: None,
+                shared: None,
+                delivery: None,
+                saver: None,
+                vitals: None,
+                gap: None,
+            }),
+        }))
+    }
+
+    fn parts(&self) -> MutexGuard<'_, Parts> {
+        self.0.parts.lock().expect("no holder of this lock panics")
+    }
+
+    pub(super) fn state(&self) -> RunState {
+        self.parts().state
+    }
+
+    /// Shows another state.
+    pub(super) fn enter(&self, state: RunState, reason: Option<String>) {
+        let mut parts = self.parts();
+        if parts.state != state {
+            tracing::debug!(from = parts.state.as_str(), to = state.as_str(), reason, "the run changes its state");
+            parts.since = SystemTime::now();
+        }
+        parts.state = state;
+        parts.reason = reason;
+    }
+
+    pub(super) fn show_session(&self, window: Arc<AckWindow>, shared: Arc<Shared>) {
+        let mut parts = self.parts();
+        parts.window = Some(window);
+        parts.shared = Some(shared);
+    }
+
+    pub(super) fn show_delivery(&self, delivery: Arc<Delivery>) {
+        self.parts().delivery = Some(delivery);
+    }
+
+    pub(super) fn show_saver(&self, saver: Arc<Saver>, epoch: u64) {
+        self.parts().saver = Some((saver, epoch));
+    }
+
+    pub(super) fn show_vitals(&self, vitals: VitalsWatch) {
+        self.parts().vitals = Some(vitals);
+    }
+
+    pub(super) fn show_gap(&self, gap: ShownGap) {
+        self.parts().gap = Some(gap);
+    }
+
+    /// Lets go of everything that works, and keeps what was seen.
+    pub(super) fn close(&self) {
+        let mut parts = self.parts();
+        parts.delivery = None;
+        parts.saver = None;
+        parts.vitals = None;
+    }
+
+    /// The state, and up to where everything is done.
+    pub(super) fn reached(&self, saved: bool) -> Reached {
+        let parts = self.parts();
+        Reached {
+            state: parts.state,
+            position: ShownPosition::of_time(parts.done_time()),
+            saved,
+        }
+    }
+
+    /// Whether everything that is done is also saved.
+    pub(super) fn is_saved(&self) -> bool {
+        let parts = self.parts();
+        let (Some((saver, _)), Some(window)) = (&parts.saver, &parts.window) else {
+            return false;
+        };
+        saver.saved().frontiers == window.frontiers()
+    }
+
+    /// How the run stands.
+    pub(super) fn status(&self) -> Status {
+        let parts = self.parts();
+        let inner = &*self.0;
+        let done = parts.done_time();
+        let in_flight = parts.window.as_ref().map(|window| window.in_flight());
+        let vitals = parts.vitals.as_ref().map(VitalsWatch::latest).unwrap_or_default();
+        let checkpoint = inner.store.as_ref().and_then(|store| parts.checkpoint(store));
+        let sinks = parts.delivery.as_ref().map(|delivery| delivery.statuses()).unwrap_or_default();
+        let is_kept = checkpoint.as_ref().is_none_or(|checkpoint| checkpoint.error.is_none());
+        let dead_lettered = parts.delivery.as_ref().map_or(0, |delivery| delivery.letters_written());
+        Status {
+            name: inner.name.clone(),
+            state: parts.state,
+            since: shown(parts.since),
+            reason: parts.reason.clone(),
+            ready: parts.state == RunState::Streaming && is_kept && sinks.iter().all(|sink| sink.ready),
+            source: inner.source,
+            scope: inner.scope.clone(),
+            position: ShownPosition::of_time(done),
+            lag_seconds: seconds_between(done, vitals.newest),
+            oplog_window_hours: seconds_between(vitals.oldest, done).map(|seconds| seconds / 3600.0),
+            in_flight_ops: in_flight.as_ref().map_or(0, |in_flight| in_flight.ops),
+            in_flight_bytes: in_flight.as_ref().map_or(0, |in_flight| in_flight.bytes as u64),
+            oldest_unacknowledged_seconds: in_flight
+                .and_then(|in_flight| in_flight.oldest)
+                .map(|oldest| oldest.elapsed().as_secs_f64()),
+            ops: inner.ops(dead_lettered),
+            checkpoint,
+            modules: parts.shared.as_ref().map(|shared| shared.module_statuses()).unwrap_or_default(),
+            sinks,
+            gap: parts.gap.clone(),
+        }
+    }
+}
+
+impl Inner {
+    fn ops(&self, dead_lettered: u64) -> ShownOps {
+        let summary = self.stats.summary(&self.sources);
+        ShownOps {
+            read: summary.read,
+            kept: summary.kept,
+            handled: summary.handled,
+            emitted: summary.emitted,
+            failed: summary.failed,
+            skipped: summary.skipped,
+            dead_lettered,
+        }
+    }
+}
+
+impl Parts {
+    /// The cluster time up to which everything is done, in all streams.
+    fn done_time(&self) -> Option<Timestamp> {
+        earliest(&self.window.as_ref()?.frontiers())
+    }
+
+    fn checkpoint(&self, store: &str) -> Option<CheckpointStatus> {
+        let (saver, epoch) = self.saver.as_ref()?;
+        let saved = saver.saved();
+        let age = saved.at.map(|at| at.elapsed().unwrap_or_default());
+        Some(CheckpointStatus {
+            store: store.to_owned(),
+            position: ShownPosition::of_time(earliest(&saved.frontiers)),
+            saved: saved.at.map(shown),
+            age_seconds: age.map(|age| age.as_secs_f64()),
+            epoch: *epoch,
+            error: saved.error,
+        })
+    }
+}
+
+/// The earliest cluster time of some frontiers.
+pub(super) fn earliest(frontiers: &[Frontier]) -> Option<Timestamp> {
+    frontiers.iter().filter_map(|frontier| frontier.position.timestamp()).min()
+}
+
+/// Seconds from one cluster time to another; none for a negative span.
+fn seconds_between(from: Option<Timestamp>, to: Option<Timestamp>) -> Option<f64> {
+    Some(f64::from(to?.seconds.saturating_sub(from?.seconds)))
+}
+
+/// A moment as RFC 3339 text.
+pub(super) fn shown(at: SystemTime) -> String {
+    rfc3339(bson::DateTime::from_system_time(at).timestamp_millis())
+}

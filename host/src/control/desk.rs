@@ -1,0 +1,81 @@
+//! Where commands arrive.
+
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    CommandError,
+    board::Board,
+    handle::{Answer, Command, Inbox},
+};
+
+/// Where commands arrive, and those wait that are answered at the end.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub(super) board: Board,
+    inbox: Inbox,
+    /// Who asked for a drain.
+    drainers: Vec<Answer>,
+    /// Cancelled when somebody has asked for a drain.
+    pub(super) drain: CancellationToken,
+}
+
+impl Desk {
+    pub(super) fn new(board: Board, inbox: Inbox) -> Self {
+        Self {
+            board,
+            inbox,
+            drainers: Vec::new(),
+            drain: CancellationToken::new(),
+        }
+    }
+
+    /// The next command that the desk cannot answer by itself: to pause, resume or seek. Cancellation
+    /// safe.
+    pub(super) async fn next(&mut self) -> Command {
+        loop {
+            match self.inbox.0.recv().await {
+                Some(Command::Status(answer)) => {
+                    // Who asked may have stopped waiting.
+                    let _ = answer.send(Box::new(self.board.status()));
+                }
+                Some(Command::Drain(answer)) => {
+                    self.drainers.push(answer);
+                    self.drain.cancel();
+                }
+                Some(command) => return command,
+                // Nobody has a handle any more.
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Waits for something while no session is at work that could be paused.
+    pub(super) async fn serve_while<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                command = self.next() => self.refuse(command),
+            }
+        }
+    }
+
+    fn refuse(&self, command: Command) {
+        let (verb, answer) = match command {
+            Command::Pause(answer) => ("pause", answer),
+            Command::Resume(answer) => ("resume", answer),
+            Command::Seek(_, answer) => ("seek", answer),
+            Command::Drain(_) | Command::Status(_) => return,
+        };
+        let state = self.board.state();
+        let _ = answer.send(Err(CommandError::State { verb, state }));
+    }
+
+    /// Answers who asked for the end.
+    pub(super) fn end(&mut self, saved: bool) {
+        for answer in self.drainers.drain(..) {
+            let _ = answer.send(Ok(self.board.reached(saved)));
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Streams and lanes at work, from one set of positions on.
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{Bounds, Stats, transaction::Ledger};
+use crate::{
+    checkpoint::AckWindow,
+    flow::{Dispatcher, Lanes, Panicked},
+    op::{Position, SourceKind},
+    source::{self, Source},
+};
+
+/// How a stream came to its end.
+#[derive(Debug)]
+pub(super) enum StreamEnd {
+    /// It reached a bound, or was asked to stop.
+    Done,
+    /// A fault in the program.
+    Panicked,
+    /// It cannot go on.
+    Failed {
+        /// Which of the run's streams.
+        stream: usize,
+        /// Why.
+        error: source::Error,
+    },
+}
+
+/// One stream of a session.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) index: usize,
+    pub(super) kind: SourceKind,
+    pub(super) source: Source,
+    pub(super) bounds: Bounds,
+    /// Where it stands before its first batch.
+    pub(super) position: Position,
+    pub(super) window: Arc<AckWindow>,
+    pub(super) dispatcher: Dispatcher,
+    /// Where outputs wait that are written with the checkpoint.
+    pub(super) ledger: Option<Arc<Ledger>>,
+    pub(super) stats: Arc<Stats>,
+    /// Says that nothing more is to be read.
+    pub(super) stop: CancellationToken,
+}
+
+impl Stream {
+    /// Reads to the end, and hands what it read to the lanes.
+    async fn read(mut self) -> StreamEnd {
+        loop {
+            let batch = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return StreamEnd::Done,
+                batch = self.source.next() => batch,
+            };
+            let mut batch = match batch {
+                Ok(batch) => batch,
+                Err(error) => {
+                    return StreamEnd::Failed {
+                        stream: self.index,
+                        error,
+                    };
+                }
+            };
+            let len = batch.len();
+            let reached = self.bounds.apply(&mut batch, self.kind);
+            if batch.len() < len {
+                // What was cut off is not done: a later run has to read it.
+                batch.hold_at(self.position.clone());
+            }
+            self.position = batch.position().clone();
+            let batch = Arc::new(batch);
+            let admitted = async {
+                if let Some(ledger) = &self.ledger {
+                    ledger.room().await;
+                }
+                self.window.admit(self.index, &batch).await
+            };
+            let ticket = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return StreamEnd::Done,
+                ticket = admitted => ticket,
+            };
+            if !batch.is_empty() {
+                Stats::add(&self.stats.read, batch.len() as u64);
+                // Not given up half way: the ops of one batch are handled together or not at all.
+                if self.dispatcher.dispatch(batch, ticket).await.is_err() {
+                    // A lane has ended, and noted why.
+                    return StreamEnd::Done;
+                }
+            }
+            if reached {
+                return StreamEnd::Done;
+            }
+        }
+    }
+}
+
+/// Streams and lanes at work.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) window: Arc<AckWindow>,
+    lanes: Lanes,
+    streams: JoinSet<StreamEnd>,
+    stop: CancellationToken,
+}
+
+impl Session {
+    pub(super) fn start(
+        window: Arc<AckWindow>,
+        lanes: Lanes,
+        streams: Vec<Stream>,
+        stop: CancellationToken,
+    ) -> Self {
+        let mut set = JoinSet::new();
+        for stream in streams {
+            set.spawn(stream.read());
+        }
+        Self {
+            window,
+            lanes,
+            streams: set,
+            stop,
+        }
+    }
+
+    /// The next stream that has come to its end; `None` when all have. Cancellation safe.
+    pub(super) async fn stream_ended(&mut self) -> Option<StreamEnd> {
+        match self.streams.join_next().await? {
+            Ok(end) => Some(end),
+            Err(error) if error.is_panic() => Some(StreamEnd::Panicked),
+            Err(_) => Some(StreamEnd::Done),
+        }
+    }
+
+    /// Asks the streams to read nothing more.
+    pub(super) fn stop_reading(&self) {
+        self.stop.cancel();
+    }
+
+    /// Waits for the streams, then until the lanes have done what they have. Not cancellation safe.
+    pub(super) async fn finish(&mut self) -> Result<(), Panicked> {
+        self.stop_reading();
+        while let Some(ended) = self.streams.join_next().await {
+            if ended.is_err_and(|error| error.is_panic()) {
+                return Err(Panicked);
+            }
+        }
+        self.lanes.drain().await
+    }
+}

@@ -1,0 +1,292 @@
+//! Outputs that are written in one transaction with the checkpoint: exactly once.
+//!
+//! A transactional sink has no queue. What lanes emit to it lies in a [`Ledger`], and counts as
+//! done; when the frontier has passed an op, its outputs are written in the transaction that makes
+//! that frontier the checkpoint. A crash leaves either both or neither.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use futures_util::future::BoxFuture;
+use mongodb::{
+    Client, ClientSession,
+    error::{TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT},
+    options::{ReadConcern, TransactionOptions, WriteConcern},
+};
+use tokio::sync::Notify;
+use tracing::warn;
+
+use super::outlet::{Letters, Outlet};
+use crate::{
+    backoff::Backoff,
+    checkpoint::{self, Checkpoint, Lease, Progress, Store},
+    mongo::Fault,
+    op::Frontier,
+    sink::{Cause, Chunk, Closed, Encoding, OutputBatch, Rejection, mongodb::MongodbSink},
+};
+
+/// How many documents one transaction writes, at most, but for those of a single op: the server
+/// gives a transaction a minute.
+const DOCUMENTS_MAX: usize = 2_000;
+
+/// How many bytes of outputs may wait before nothing more is read.
+const BYTES_MAX: usize = 64 << 20;
+
+/// Where an output stands in its stream: batch, op, what made the module emit, module, and which
+/// document.
+type Place = (u64, u32, bool, u32, u32);
+
+/// Outputs that wait for their checkpoint.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    client: Client,
+    sink: MongodbSink,
+    name: String,
+    letters: Arc<dyn Letters>,
+    waiting: Mutex<Waiting>,
+    room: Notify,
+    delivered: AtomicU64,
+    rejected: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    /// By stream, in order.
+    outputs: BTreeMap<(usize, Place), (Arc<Chunk>, usize)>,
+    bytes: usize,
+}
+
+/// What one transaction writes.
+#[derive(Debug, Default)]
+struct Share {
+    outputs: Vec<((usize, Place), Arc<Chunk>, usize)>,
+    /// Up to where it reaches, where that is not as far as could be.
+    cut: Option<(usize, Frontier)>,
+}
+
+impl Ledger {
+    /// A ledger of that sink, on the deployment of that client, which holds the checkpoints, too.
+    pub(super) fn new(
+        client: Client,
+        sink: MongodbSink,
+        name: String,
+        letters: Arc<dyn Letters>,
+    ) -> Self {
+        Self {
+            client,
+            sink,
+            name,
+            letters,
+            waiting: Mutex::default(),
+            room: Notify::new(),
+            delivered: AtomicU64::new(0),
+            rejected: AtomicU64::new(0),
+        }
+    }
+
+    /// Waits until more may be read. Lanes are never held: the op that all wait for may be in one of
+    /// them. Cancellation safe.
+    pub(super) async fn room(&self) {
+        loop {
+            let freed = self.room.notified();
+            if self.waiting().bytes < BYTES_MAX {
+                return;
+            }
+            freed.await;
+        }
+    }
+
+    /// Forgets what was emitted and not written: it will be emitted again.
+    pub(super) fn clear(&self) {
+        *self.waiting() = Waiting::default();
+        self.room.notify_waiters();
+    }
+
+    /// How the sink stands: its name, documents written, rejected, and waiting with their bytes.
+    pub(super) fn figures(&self) -> (&str, u64, u64, u64, u64) {
+        let waiting = self.waiting();
+        (
+            &self.name,
+            self.delivered.load(Relaxed),
+            self.rejected.load(Relaxed),
+            waiting.outputs.len() as u64,
+            waiting.bytes as u64,
+        )
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().expect("no holder of this lock panics")
+    }
+
+    /// Writes outputs and checkpoint in one transaction. `checkpoint` is moved back where one
+    /// transaction cannot take all that is done; tells whether it did.
+    pub(super) async fn commit(
+        &self,
+        store: &Store,
+        lease: &Lease,
+        checkpoint: &mut Checkpoint,
+        progress: &Progress,
+        saved: &[Frontier],
+    ) -> Result<bool, checkpoint::Error> {
+        let mut share = self.share(progress, saved);
+        if let Some((stream, frontier)) = share.cut.take() {
+            // What belongs to other streams comes with the next one.
+            for (index, stream) in checkpoint.streams.iter_mut().enumerate() {
+                stream.frontier = saved[index].clone();
+            }
+            checkpoint.streams[stream].frontier = frontier;
+            self.write(store, lease, checkpoint, share).await?;
+            return Ok(false);
+        }
+        self.write(store, lease, checkpoint, share).await?;
+        Ok(true)
+    }
+
+    /// The outputs of everything that is done, or of so much as one transaction takes.
+    fn share(&self, progress: &Progress, saved: &[Frontier]) -> Share {
+        let waiting = self.waiting();
+        let is_done = |(stream, place): &(usize, Place)| {
+            let reached = progress.reached[*stream];
+            (place.0, place.1) < reached
+        };
+        let mut share = Share::default();
+        for (key, (chunk, index)) in waiting.outputs.iter().filter(|(key, _)| is_done(key)) {
+            if let Some(((stream, last), before, at)) = share.outputs.last()
+                && share.outputs.len() >= DOCUMENTS_MAX
+                && (*stream, last.0, last.1) != (key.0, key.1.0, key.1.1)
+                && let Some(done) = before.op(*at).point()
+                && let Some(frontier) = saved.get(*stream)
+            {
+                // Everything up to the last of these ops is done, since the frontier is beyond it.
+                let position = frontier.position.clone();
+                let done = Some(done);
+                share.cut = Some((*stream, Frontier { position, done }));
+                share.outputs.retain(|((of, _), ..)| of == stream);
+                break;
+            }
+            share.outputs.push((*key, chunk.clone(), *index));
+        }
+        share
+    }
+
+    async fn write(
+        &self,
+        store: &Store,
+        lease: &Lease,
+        checkpoint: &Checkpoint,
+        mut share: Share,
+    ) -> Result<(), checkpoint::Error> {
+        let keys: Vec<_> = share.outputs.iter().map(|(key, ..)| *key).collect();
+        let mut rejected = 0;
+        loop {
+            let mut batch = OutputBatch::default();
+            for (_, chunk, index) in &share.outputs {
+                batch.push(chunk.clone(), *index);
+            }
+            let rejections = self.attempt(store, lease, checkpoint, &batch).await?;
+            if rejections.is_empty() {
+                break;
+            }
+            // The transaction was aborted: once more, without these.
+            for rejection in rejections.iter().rev() {
+                let (_, chunk, index) = share.outputs.remove(rejection.index);
+                self.letters.reject(&self.name, chunk, index, &rejection.reason).await;
+                rejected += 1;
+            }
+        }
+        self.delivered.fetch_add(share.outputs.len() as u64, Relaxed);
+        self.rejected.fetch_add(rejected, Relaxed);
+        let mut waiting = self.waiting();
+        for key in keys {
+            if let Some((chunk, index)) = waiting.outputs.remove(&key) {
+                waiting.bytes -= chunk.document(index).len();
+            }
+        }
+        self.room.notify_waiters();
+        Ok(())
+    }
+
+    /// One transaction; names the documents that it failed on.
+    async fn attempt(
+        &self,
+        store: &Store,
+        lease: &Lease,
+        checkpoint: &Checkpoint,
+        batch: &OutputBatch,
+    ) -> Result<Vec<Rejection>, checkpoint::Error> {
+        let what = "write outputs and checkpoint in one transaction";
+        let failed = |error| checkpoint::Error::of(what, error);
+        let options = TransactionOptions::builder()
+            .read_concern(ReadConcern::snapshot())
+            .write_concern(WriteConcern::majority())
+            .build();
+        let mut session = self.client.start_session().await.map_err(failed)?;
+        let begun = session.start_transaction().with_options(options).await;
+        begun.map_err(failed)?;
+        if !batch.is_empty() {
+            let rejections = self.sink.deliver_in(&mut session, batch).await.map_err(failed)?;
+            if !rejections.is_empty() {
+                // The server has aborted it already, or does when the session ends.
+                let _ = session.abort_transaction().await;
+                return Ok(rejections);
+            }
+        }
+        store.save_in(&mut session, lease, checkpoint).await?;
+        commit(&mut session).await.map_err(failed)?;
+        Ok(Vec::new())
+    }
+}
+
+/// Commits, and asks again for as long as it is not known whether that was done: to begin anew would
+/// write twice what was written.
+async fn commit(session: &mut ClientSession) -> Result<(), mongodb::error::Error> {
+    let mut backoff = Backoff::new();
+    loop {
+        let error = match session.commit_transaction().await {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        let is_unknown = error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT)
+            || (Fault::of(&error) == Fault::Passing
+                && !error.contains_label(TRANSIENT_TRANSACTION_ERROR));
+        if !is_unknown {
+            return Err(error);
+        }
+        let delay = backoff.next_delay();
+        warn!(attempt = backoff.attempts(), retry_in = ?delay, error = crate::mongo::describe(&error),
+            "it is not known whether a transaction was committed; asking again");
+        tokio::time::sleep(delay).await;
+    }
+}
+
+impl Outlet for Ledger {
+    fn encoding(&self) -> Encoding {
+        Encoding::Bson
+    }
+
+    fn workers(&self) -> usize {
+        1
+    }
+
+    fn send(&self, _: usize, chunk: Chunk) -> BoxFuture<'_, Result<(), Closed>> {
+        let Chunk { ack, .. } = &chunk;
+        let ticket = ack.ticket();
+        let (chunk, ack) = chunk.without_ack();
+        let chunk = Arc::new(chunk);
+        let mut waiting = self.waiting();
+        for (index, output) in chunk.outputs.iter().enumerate() {
+            let is_flush = output.cause == Cause::Flush;
+            let place = (ticket.sequence, output.place, is_flush, output.module, output.number);
+            waiting.bytes += chunk.document(index).len();
+            waiting.outputs.insert((ticket.stream, place), (chunk.clone(), index));
+        }
+        drop(waiting);
+        ack.done();
+        Box::pin(std::future::ready(Ok(())))
+    }
+}

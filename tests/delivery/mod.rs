@@ -1,0 +1,10 @@
+//! What is promised about acknowledgement, checkpoints, control and sinks, by runs in this process
+//! and by processes.
+
+mod control;
+mod lease;
+mod lost;
+mod process;
+mod restart;
+mod run;
+mod sinks;

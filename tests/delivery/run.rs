@@ -1,0 +1,152 @@
+//! A run in this process, with the mirror module and a MongoDB sink, and its handle.
+
+use bson::{Document, doc};
+use futures_util::TryStreamExt as _;
+use mongodb::{Client, Collection};
+use oplet::{
+    control::{self, Error, FailurePolicy, Handle, ModuleSpec, Options, RunState, Summary},
+    guest::{self, Engine, Limits, Module},
+    mongo::{self, Server},
+    op::{Scope, SourceKind},
+};
+use oplet_testkit::{ReplicaSet, database_name, eventually, guest};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::DEADLINE;
+
+/// A database on the shared replica set, whose changes are mirrored.
+pub(super) struct Mirrored {
+    pub(super) client: Client,
+    pub(super) database: String,
+    uri: String,
+    module: Module,
+    limits: Limits,
+}
+
+/// A run at work.
+pub(super) struct Running {
+    pub(super) handle: Handle,
+    shutdown: CancellationToken,
+    task: JoinHandle<(Summary, Result<(), Error>)>,
+}
+
+impl Mirrored {
+    pub(super) async fn new(hint: &str) -> Self {
+        let set = ReplicaSet::shared().await.unwrap();
+        let limits = Limits::default();
+        let engine = Engine::new(&guest::Options {
+            cache_directory: None,
+            limits: limits.clone(),
+            instances_max: 64,
+        })
+        .unwrap();
+        let wasm = std::fs::read(guest("guest_mirror").unwrap()).unwrap();
+        Self {
+            client: set.client().await.unwrap(),
+            database: database_name(hint),
+            uri: set.uri(),
+            module: Module::load(&engine, "mirror", &wasm).unwrap(),
+            limits,
+        }
+    }
+
+    pub(super) fn things(&self) -> Collection<Document> {
+        self.client.database(&self.database).collection("things")
+    }
+
+    /// Options of a run that keeps its checkpoint beside the database.
+    pub(super) fn options(&self, source: SourceKind) -> Options {
+        let Self { database, .. } = self;
+        let sink = format!("mongodb:{database}_copy.things#namespace-field=_ns&mode-field=_mode");
+        Options {
+            name: database.clone(),
+            source,
+            checkpoint: Some("mongodb:oplet.checkpoints".parse().unwrap()),
+            sinks: vec![sink.parse().unwrap()],
+            workers: 2,
+            ..Options::default()
+        }
+    }
+
+    /// Starts a run, and waits until it streams.
+    pub(super) async fn start(&self, options: Options) -> Running {
+        let uri = mongo::parse_uri(&self.uri).unwrap();
+        let server = Server::connect(&uri, &mongo::Options::default()).await.unwrap();
+        let spec = ModuleSpec {
+            module: self.module.clone(),
+            config: None,
+            policy: FailurePolicy::default(),
+        };
+        let scope = Scope::new([self.database.parse().unwrap()]);
+        let kind = options.source;
+        let plan = control::prepare(vec![spec], &scope, kind, options.ordering, false).unwrap();
+        let (handle, inbox) = Handle::new();
+        let shutdown = CancellationToken::new();
+        let limits = self.limits.clone();
+        let task = tokio::spawn({
+            let shutdown = shutdown.clone();
+            async move {
+                let ended =
+                    control::run(&server, plan, &options, &limits, inbox, &shutdown, |_| {}).await;
+                server.shutdown().await;
+                ended
+            }
+        });
+        let running = Running {
+            handle,
+            shutdown,
+            task,
+        };
+        let streams = async || match running.handle.status().await {
+            Ok(status) => status.state == RunState::Streaming,
+            Err(_) => running.task.is_finished(),
+        };
+        eventually(DEADLINE, streams).await.unwrap();
+        running
+    }
+
+    /// How often each op was delivered, by its id.
+    pub(super) async fn times(&self) -> Vec<(String, i32)> {
+        let ops = self.client.database(&format!("{}_audit", self.database));
+        let ops = ops.collection::<Document>("ops").find(doc! {}).await.unwrap();
+        let ops: Vec<Document> = ops.try_collect().await.unwrap();
+        let times = |op: &Document| {
+            (op.get_str("_id").unwrap().to_owned(), op.get_i32("times").unwrap())
+        };
+        ops.iter().map(times).collect()
+    }
+
+    /// Inserts documents with these ids.
+    pub(super) async fn insert(&self, ids: std::ops::Range<i32>) {
+        let documents = ids.map(|id| doc! { "_id": id, "sequence": 1 });
+        self.things().insert_many(documents).await.unwrap();
+    }
+
+    /// How many documents the copy has.
+    pub(super) async fn copied(&self) -> u64 {
+        let copy = self.client.database(&format!("{}_copy", self.database));
+        copy.collection::<Document>("things").count_documents(doc! {}).await.unwrap()
+    }
+
+    /// Waits until the copy has so many documents.
+    pub(super) async fn wait_for_copies(&self, count: u64) {
+        let reached = eventually(DEADLINE, async || self.copied().await >= count).await;
+        if reached.is_err() {
+            panic!("{} of {count} documents were copied", self.copied().await);
+        }
+    }
+}
+
+impl Running {
+    /// Asks for the end, and waits for it.
+    pub(super) async fn end(self) -> (Summary, Result<(), Error>) {
+        self.shutdown.cancel();
+        self.task.await.unwrap()
+    }
+
+    /// Waits for the end.
+    pub(super) async fn ended(self) -> (Summary, Result<(), Error>) {
+        self.task.await.unwrap()
+    }
+}

@@ -2,9 +2,6 @@
 
 use crate::{guest::GuestError, op::Op};
 
-/// How often an op is tried before the run stops, the first time included.
-pub const ATTEMPTS_MAX: u32 = 5;
-
 /// Why a module did not handle an op.
 #[derive(Debug)]
 pub(super) enum Failure {

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    OnError,
-    failure::{ATTEMPTS_MAX, Failure},
+    ModuleSpec, OnError,
+    failure::Failure,
     output::{Output, write_outputs},
     pipeline::Error,
     shared::Shared,
@@ -73,17 +73,21 @@ impl Instances {
             output.tally.failed += 1;
             self.revive(module)?;
             let shared = &self.shared;
-            let spec = &shared.modules[module].module;
+            let ModuleSpec {
+                module: spec,
+                policy,
+                ..
+            } = &shared.modules[module];
             let backoff = backoff.get_or_insert_default();
             let attempt = backoff.attempts() + 1;
             let log = |next: &str| failure.log(spec.name(), spec.digest(), op, attempt, next);
-            match shared.on_error {
+            match policy.on_error {
                 OnError::Skip => {
                     log("the op is skipped");
                     output.tally.skipped += 1;
                     return Ok(None);
                 }
-                OnError::Retry if attempt < ATTEMPTS_MAX && failure.can_be_retried() => {
+                OnError::Retry if attempt < policy.attempts_max && failure.can_be_retried() => {
                     log("the op is tried again");
                     if !self.pause(output, backoff.next_delay())? {
                         return Ok(None);
@@ -124,7 +128,7 @@ impl Instances {
         };
         output.tally.failed += 1;
         tracing::error!(module = spec.name(), error = %source, "a module failed at a batch border");
-        if self.shared.on_error == OnError::Skip {
+        if self.shared.modules[module].policy.on_error == OnError::Skip {
             return self.revive(module);
         }
         // What the module had gathered is gone with its instance; trying again cannot bring it back.

@@ -20,7 +20,6 @@ mod tail;
 mod worker;
 
 pub use bounds::{Bounds, End};
-pub use failure::ATTEMPTS_MAX;
 pub use handle::{CommandError, Handle, Reached};
 pub use pipeline::{Error, Options, run};
 pub use plan::{ModuleSpec, Plan, PlanError, StreamPlan, prepare};

@@ -9,7 +9,9 @@ use tokio::{runtime::Handle, sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Bounds, End, OnError, Plan, Stats, Summary, shared::Shared, worker::LaneWorker};
+use super::{
+    Bounds, End, OnPositionLost, Plan, Stats, Summary, shared::Shared, worker::LaneWorker,
+};
 use crate::{
     flow::{self, Gate, Lanes, Lookup, OrderingGuarantee, Panicked},
     guest::{GuestError, Limits},
@@ -22,10 +24,14 @@ use crate::{
 /// How a run reads and works.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// What the checkpoint and its lease are kept under; one process at a time works under a name.
+    pub name: String,
     /// Which reader.
     pub source: SourceKind,
-    /// Where to begin.
-    pub since: Since,
+    /// Where to begin; without it at the checkpoint, and where there is none, now.
+    pub since: Option<Since>,
+    /// What follows when the oplog no longer reaches back to the position.
+    pub on_position_lost: OnPositionLost,
     /// Where to end by itself.
     pub end: End,
     /// Entries or events per reply, at most.
@@ -36,30 +42,41 @@ pub struct Options {
     pub ordering: OrderingGuarantee,
     /// How many lanes work.
     pub workers: usize,
-    /// What becomes of an op that a module failed on.
-    pub on_error: OnError,
     /// How emitted documents are written.
     pub format: Format,
     /// How long the lanes may go on when an end was asked for.
     pub grace_period: Duration,
     /// How many bytes of ops may be in the lanes.
     pub queue_bytes: usize,
+    /// How many ops may be read and not done; then the source waits.
+    pub window_ops: u64,
+    /// The least time between two savings of the checkpoint while ops come.
+    pub save_every: Duration,
+    /// Wait while another process works under the name, to take over from it.
+    pub standby: bool,
+    /// How long the lease on the name lasts unless it is renewed.
+    pub lease: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
+            name: "oplet".into(),
             source: SourceKind::ChangeStream,
-            since: Since::Now,
+            since: None,
+            on_position_lost: OnPositionLost::default(),
             end: End::default(),
             batch_size: source::BATCH_SIZE,
             oplog_namespace: source::default_oplog_namespace(),
             ordering: OrderingGuarantee::default(),
             workers: std::thread::available_parallelism().map_or(1, usize::from),
-            on_error: OnError::default(),
             format: Format::default(),
             grace_period: Duration::from_secs(10),
             queue_bytes: 64 << 20,
+            window_ops: 100_000,
+            save_every: Duration::from_secs(1),
+            standby: false,
+            lease: Duration::from_secs(7),
         }
     }
 }
@@ -167,7 +184,8 @@ async fn run_counted(
     sources: &Arc<source::Stats>,
 ) -> Result<(), Error> {
     let found = async {
-        let (since, namespace) = (&options.since, &options.oplog_namespace);
+        let since = options.since.as_ref().unwrap_or(&Since::Now);
+        let namespace = &options.oplog_namespace;
         let start = source::resolve(since, options.source, server, namespace).await?;
         let bounds = Bounds::resolve(&options.end, options.source, server, namespace).await?;
         Ok::<_, Error>((start, bounds))
@@ -185,7 +203,6 @@ async fn run_counted(
             .map(|stream| stream.modules.clone())
             .collect(),
         modules: plan.modules,
-        on_error: options.on_error,
         format: options.format,
         stats: stats.clone(),
         gate: gate.clone(),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::{ModuleSpec, OnError, Stats, pipeline::Error};
+use super::{ModuleSpec, Stats, pipeline::Error};
 use crate::{
     flow::{Gate, Lookup, Stop},
     op::Format,
@@ -17,7 +17,6 @@ pub(super) struct Shared {
     pub(super) modules: Vec<ModuleSpec>,
     /// Which modules see the ops of each stream.
     pub(super) streams: Vec<Vec<usize>>,
-    pub(super) on_error: OnError,
     pub(super) format: Format,
     pub(super) stats: Arc<Stats>,
     pub(super) gate: Gate,

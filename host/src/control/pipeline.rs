@@ -5,19 +5,27 @@ use std::{
     time::Duration,
 };
 
-use tokio::{runtime::Handle, sync::mpsc, task::JoinSet};
+use futures_util::future::BoxFuture;
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, mpsc},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    Bounds, End, OnPositionLost, Plan, Stats, Summary, shared::Shared, worker::LaneWorker,
+    Bounds, End, OnPositionLost, Plan, Stats, Summary,
+    outlet::{Closed, Letter, Letters, Outlet},
+    shared::{Shared, Standing},
+    worker::LaneWorker,
 };
 use crate::{
-    flow::{self, Gate, Lanes, Lookup, OrderingGuarantee, Panicked},
+    flow::{self, Dispatcher, Gate, Lanes, Lookup, OrderingGuarantee, Panicked},
     guest::{GuestError, Limits},
     mongo::Server,
-    op::{Batch, Format, Since, SourceKind},
-    sink::Broken,
+    op::{Ack, Acknowledge, Batch, BatchTicket, Format, Since, SourceKind},
+    sink::{self, Broken, Chunk, Encoding, Stdout},
     source::{self, Source, Start},
 };
 
@@ -196,14 +204,29 @@ async fn run_counted(
     };
     let gate = Gate::default();
     let is_causal = options.oplog_namespace == source::default_oplog_namespace();
+    let outlet = Arc::new(StdoutOutlet {
+        format: options.format,
+        broken: Mutex::default(),
+    });
     let shared = Arc::new(Shared {
+        names: plan
+            .modules
+            .iter()
+            .map(|spec| spec.module.name().to_owned())
+            .collect(),
+        standings: plan.modules.iter().map(Standing::new).collect(),
+        ordering: options.ordering,
+        sinks: sink::NAMES.map(str::to_owned).to_vec().into(),
+        outlets: vec![outlet.clone()],
+        letters: Arc::new(LoggedLetters),
+        acks: Arc::new(Unheard),
+        breaker_opened: Notify::new(),
         streams: plan
             .streams
             .iter()
             .map(|stream| stream.modules.clone())
             .collect(),
         modules: plan.modules,
-        format: options.format,
         stats: stats.clone(),
         gate: gate.clone(),
         lookup: Lookup::new(server.client.clone(), is_causal),
@@ -213,7 +236,6 @@ async fn run_counted(
     });
     let lane_options = flow::Options {
         ordering: options.ordering,
-        bytes_max: options.queue_bytes,
         stack_bytes: limits.stack_bytes + STACK_MARGIN_BYTES,
     };
     let workers = (0..options.workers)
@@ -248,7 +270,7 @@ async fn run_counted(
         biased;
         () = shutdown.cancelled() => Ok(()),
         () = shared.failed.cancelled() => Ok(()),
-        ended = hand_over(&mut batches, &mut lanes, stats) => ended,
+        ended = hand_over(&mut batches, lanes.dispatcher(), stats) => ended,
     };
     streams.abort_all();
     while let Some(stream) = streams.join_next().await {
@@ -261,6 +283,9 @@ async fn run_counted(
         info!(grace_period = ?options.grace_period, "stopping: the lanes finish what they have");
     }
     let finished = finish(&mut lanes, &gate, options.grace_period, shutdown).await;
+    if let Some(broken) = outlet.take_broken() {
+        ended = Err(Error::Output(broken));
+    }
     // The first failure of a lane explains what followed.
     if let Some(failure) = shared.take_failure() {
         ended = Err(failure);
@@ -295,16 +320,20 @@ async fn read(
 /// Hands the batches of all streams to the lanes until the streams are at their ends.
 async fn hand_over(
     batches: &mut mpsc::Receiver<Result<(usize, Batch), source::Error>>,
-    lanes: &mut Lanes,
+    mut lanes: Dispatcher,
     stats: &Stats,
 ) -> Result<(), Error> {
-    while let Some(item) = batches.recv().await {
+    for sequence in 0.. {
+        let Some(item) = batches.recv().await else {
+            break;
+        };
         let (stream, batch) = item?;
         if batch.is_empty() {
             continue;
         }
         Stats::add(&stats.read, batch.len() as u64);
-        if lanes.dispatch(batch, stream).await.is_err() {
+        let ticket = BatchTicket { stream, sequence };
+        if lanes.dispatch(Arc::new(batch), ticket).await.is_err() {
             // A lane has ended, and noted why.
             return Ok(());
         }
@@ -332,4 +361,65 @@ async fn finish(
         drained = lanes.drain() => drained,
         () = grace_is_over => Ok(()),
     }
+}
+
+/// Writes chunks to the standard output.
+#[derive(Debug)]
+struct StdoutOutlet {
+    format: Format,
+    broken: Mutex<Option<Broken>>,
+}
+
+impl StdoutOutlet {
+    fn take_broken(&self) -> Option<Broken> {
+        let mut broken = self.broken.lock().expect("no holder of this lock panics");
+        broken.take()
+    }
+}
+
+impl Outlet for StdoutOutlet {
+    fn encoding(&self) -> Encoding {
+        Encoding::JsonLines(self.format)
+    }
+
+    fn workers(&self) -> usize {
+        1
+    }
+
+    fn send(&self, _worker: usize, chunk: Chunk) -> BoxFuture<'_, Result<(), Closed>> {
+        let lines = std::str::from_utf8(&chunk.bytes).unwrap_or_default();
+        let written = Stdout.write(lines);
+        let sent = match written {
+            Ok(()) => {
+                chunk.ack.done();
+                Ok(())
+            }
+            Err(broken) => {
+                let mut first = self.broken.lock().expect("no holder of this lock panics");
+                first.get_or_insert(broken);
+                Err(Closed)
+            }
+        };
+        Box::pin(std::future::ready(sent))
+    }
+}
+
+/// There are no dead letters yet: an op that would be one is logged.
+#[derive(Debug)]
+struct LoggedLetters;
+
+impl Letters for LoggedLetters {
+    fn put(&self, letter: Letter, ack: Ack) -> BoxFuture<'_, ()> {
+        tracing::error!(?letter, "an op is given up");
+        ack.done();
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// There are no checkpoints yet: nobody wants to know what is done.
+#[derive(Debug)]
+struct Unheard;
+
+impl Acknowledge for Unheard {
+    fn acknowledge(&self, _: BatchTicket, _: &[u32]) {}
 }

@@ -10,11 +10,12 @@ const DELAY_MIN: Duration = Duration::from_millis(100);
 /// The longest delay before jitter.
 const DELAY_MAX: Duration = Duration::from_secs(10);
 
-/// Delays that double from 100 ms to 10 s, each with a random part added, so that many clients of
-/// one server do not come back in step.
+/// Delays that double, from 100 ms to 10 s unless told otherwise, each with a random part added, so
+/// that many clients of one server do not come back in step.
 #[derive(Debug)]
 pub struct Backoff {
     delays: ExponentialBackoff,
+    bounds: (Duration, Duration),
     attempts: u32,
 }
 
@@ -22,14 +23,22 @@ impl Backoff {
     /// Starts at the shortest delay.
     #[must_use]
     pub fn new() -> Self {
+        Self::between(DELAY_MIN, DELAY_MAX)
+    }
+
+    /// Starts at the first of these delays, and grows up to the second; both before the random part.
+    #[must_use]
+    pub fn between(min: Duration, max: Duration) -> Self {
+        let max = max.max(min);
         let delays = ExponentialBuilder::new()
-            .with_min_delay(DELAY_MIN)
-            .with_max_delay(DELAY_MAX)
+            .with_min_delay(min)
+            .with_max_delay(max)
             .with_jitter()
             .without_max_times()
             .build();
         Self {
             delays,
+            bounds: (min, max),
             attempts: 0,
         }
     }
@@ -37,7 +46,7 @@ impl Backoff {
     /// How long to wait now.
     pub fn next_delay(&mut self) -> Duration {
         self.attempts += 1;
-        let delay = self.delays.next().unwrap_or(DELAY_MAX);
+        let delay = self.delays.next().unwrap_or(self.bounds.1);
         // As it is told in the log: nobody reads nanoseconds.
         Duration::from_millis(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX))
     }
@@ -51,7 +60,7 @@ impl Backoff {
     /// After a success: the next delay is the shortest again.
     pub fn reset(&mut self) {
         if self.attempts > 0 {
-            *self = Self::new();
+            *self = Self::between(self.bounds.0, self.bounds.1);
         }
     }
 }

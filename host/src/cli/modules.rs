@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy as _;
 use oplet::{
-    control::ModuleSpec,
+    control::{FailurePolicy, ModuleSpec},
     guest::{self, Engine, Limits, Module},
 };
 
@@ -47,6 +47,10 @@ pub(super) fn load(
         specs.push(ModuleSpec {
             module,
             config: config.clone(),
+            policy: FailurePolicy {
+                on_error: args.on_error,
+                ..FailurePolicy::default()
+            },
         });
     }
     let (hits, misses) = (engine.cache_hits(), engine.cache_misses());

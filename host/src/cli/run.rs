@@ -69,7 +69,7 @@ fn options(args: &RunArgs) -> control::Options {
     let default = control::Options::default();
     control::Options {
         source: args.source.kind,
-        since: args.source.since.clone(),
+        since: Some(args.source.since.clone()),
         end: End {
             until: args.source.until.clone(),
             max_ops: args.source.max_ops,
@@ -78,7 +78,6 @@ fn options(args: &RunArgs) -> control::Options {
         oplog_namespace: args.source.oplog_namespace.clone(),
         ordering: args.ordering,
         workers: args.workers.map_or(default.workers, usize::from),
-        on_error: args.on_error,
         format: match args.format {
             JsonFormat::Json => Format::Relaxed,
             JsonFormat::Canonical => Format::Canonical,

@@ -1,139 +1,126 @@
-//! A lane's instances, and what becomes of an op that one of them failed on.
+//! A lane's instances.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use super::{
     OnError,
-    failure::{ATTEMPTS_MAX, Failure},
-    output::{Output, write_outputs},
+    failure::Called,
+    order::OrderKeys,
     pipeline::Error,
-    shared::Shared,
+    segment::Segment,
+    shared::{Shared, Standing},
+    tally::Tally,
 };
 use crate::{
-    backoff::Backoff,
     flow::Stop,
-    guest::{GuestError, Instance},
-    op::Op,
-    sink,
+    guest::{GuestError, Instance, Outcome, Verdict},
+    sink::Cause,
 };
-
-/// How a call into a module ended.
-pub(super) enum Step<T> {
-    Done(T),
-    Failed(Failure),
-    Later(Duration),
-}
 
 /// One lane's instances, one per module.
 pub(super) struct Instances {
     shared: Arc<Shared>,
     instances: Vec<Instance>,
-    sinks: Arc<[String]>,
 }
 
 impl Instances {
     /// Makes one of each module.
     pub(super) fn new(shared: Arc<Shared>) -> Result<Self, GuestError> {
-        let sinks: Arc<[String]> = sink::NAMES.map(str::to_owned).to_vec().into();
         let instances = shared
             .modules
             .iter()
-            .map(|spec| spec.module.instantiate(&sinks, spec.config.as_deref()))
+            .map(|spec| {
+                let config = spec.config.as_deref();
+                spec.module.instantiate(&shared.sinks, config)
+            })
             .collect::<Result<_, _>>()?;
-        Ok(Self {
-            shared,
-            instances,
-            sinks,
-        })
+        Ok(Self { shared, instances })
     }
 
-    /// Calls into a module until that succeeds or the policy gives up: `None` when the op was given
-    /// up or left alone.
-    pub(super) fn attempt<T>(
+    /// The instance of a module.
+    pub(super) fn get(&mut self, module: usize) -> &mut Instance {
+        &mut self.instances[module]
+    }
+
+    /// Asks a filter about a pending update, whose document is not known yet.
+    pub(super) fn filter(&mut self, module: usize, op: &[u8]) -> Result<Verdict, GuestError> {
+        let instance = &mut self.instances[module];
+        instance.write_op(op)?;
+        instance.filter(true)
+    }
+
+    /// Lets a module filter, if it is to be asked, and handle an op. Its outputs wait in the
+    /// instance.
+    pub(super) fn call(
         &mut self,
         module: usize,
-        op: &Op<'_>,
-        output: &mut Output,
-        mut call: impl FnMut(&mut Instance, &mut String) -> Result<Step<T>, GuestError>,
-    ) -> Result<Option<T>, Stop> {
-        // Made at the first failure: most ops have none.
-        let mut backoff: Option<Backoff> = None;
-        loop {
-            let failure = match call(&mut self.instances[module], &mut output.lines) {
-                Ok(Step::Done(done)) => return Ok(Some(done)),
-                Ok(Step::Later(delay)) => {
-                    if !self.pause(output, delay)? {
-                        return Ok(None);
-                    }
-                    continue;
-                }
-                Ok(Step::Failed(failure)) => failure,
-                Err(error) => Failure::Guest(error),
-            };
-            output.tally.failed += 1;
-            self.revive(module)?;
-            let shared = &self.shared;
-            let spec = &shared.modules[module].module;
-            let backoff = backoff.get_or_insert_default();
-            let attempt = backoff.attempts() + 1;
-            let log = |next: &str| failure.log(spec.name(), spec.digest(), op, attempt, next);
-            match shared.on_error {
-                OnError::Skip => {
-                    log("the op is skipped");
-                    output.tally.skipped += 1;
-                    return Ok(None);
-                }
-                OnError::Retry if attempt < ATTEMPTS_MAX && failure.can_be_retried() => {
-                    log("the op is tried again");
-                    if !self.pause(output, backoff.next_delay())? {
-                        return Ok(None);
-                    }
-                }
-                OnError::Retry | OnError::DeadLetter | OnError::Stop => {
-                    log("the run stops");
-                    let module = spec.name().to_owned();
-                    return Err(shared.stop(Error::Module {
-                        module,
-                        op_id: op.id().to_string(),
-                    }));
-                }
+        op: &[u8],
+        ask: bool,
+        tally: &mut Tally,
+    ) -> Called {
+        let begun = tally.begin_call(module);
+        let called = filter_and_handle(&mut self.instances[module], op, ask);
+        tally.end_call(module, begun);
+        called.unwrap_or_else(|error| Called::Failed(error.into()))
+    }
+
+    /// Lets every module that has done with an op of the segment give what it gathered.
+    pub(super) fn flush(
+        &mut self,
+        segment: &mut Segment,
+        keys: &mut OrderKeys,
+        tally: &mut Tally,
+    ) -> Result<(), Stop> {
+        let mut flushed = Ok(());
+        for module in 0..self.instances.len() {
+            if let Some(place) = segment.take_last(module) {
+                flushed = flushed.and(self.flush_one(module, place, segment, keys, tally));
             }
         }
+        flushed
     }
 
-    /// Lets every module emit what it gathered.
-    pub(super) fn flush(&mut self, output: &mut Output) -> Result<(), Stop> {
-        (0..self.instances.len()).try_for_each(|module| self.flush_one(module, output))
-    }
-
-    fn flush_one(&mut self, module: usize, output: &mut Output) -> Result<(), Stop> {
+    fn flush_one(
+        &mut self,
+        module: usize,
+        place: u32,
+        segment: &mut Segment,
+        keys: &mut OrderKeys,
+        tally: &mut Tally,
+    ) -> Result<(), Stop> {
         let instance = &mut self.instances[module];
-        let spec = &self.shared.modules[module].module;
+        let spec = &self.shared.modules[module];
+        let name = spec.module.name();
         let flushed = instance.flush();
         for (counter, delta) in instance.take_counts() {
-            self.shared.stats.count(spec.name(), counter, delta);
+            self.shared.stats.count(name, counter, delta);
         }
         let Err(source) = flushed else {
-            match write_outputs(instance, self.shared.format, &mut output.lines) {
-                Ok(emitted) => output.tally.emitted += emitted,
+            let batch = segment.batch().cloned();
+            let order = || batch.map_or(0, |batch| keys.of(&batch.op(place as usize)));
+            match segment.take_outputs(instance, (place, module, Cause::Flush), order) {
+                Ok(emitted) => tally.flushed(module, emitted),
                 Err(error) => {
-                    tracing::error!(module = spec.name(), error, "an output cannot be written")
+                    instance.clear_outputs();
+                    tracing::error!(module = name, error, "an output cannot be written");
                 }
             }
             return Ok(());
         };
-        output.tally.failed += 1;
-        tracing::error!(module = spec.name(), error = %source, "a module failed at a batch border");
-        if self.shared.on_error == OnError::Skip {
+        tally.failed(module, source.class.as_str());
+        tracing::error!(module = name, error = %source, "a module failed at a batch border");
+        if spec.policy.on_error == OnError::Skip {
             return self.revive(module);
         }
-        // What the module had gathered is gone with its instance; trying again cannot bring it back.
-        let module = spec.name().to_owned();
+        // What the module had gathered is gone with its instance; trying again cannot bring it back,
+        // but a restart gives the ops again.
+        let module = name.to_owned();
         Err(self.shared.stop(Error::Flush { module, source }))
     }
 
-    /// Puts a fresh instance in the place of one that a failure has ended.
-    fn revive(&mut self, module: usize) -> Result<(), Stop> {
+    /// Forgets what a failed call has emitted, and puts a fresh instance in the place of one that the
+    /// failure has ended.
+    pub(super) fn revive(&mut self, module: usize) -> Result<(), Stop> {
         let instance = &mut self.instances[module];
         instance.clear_outputs();
         if !instance.is_dead() {
@@ -144,7 +131,8 @@ impl Instances {
         for (counter, delta) in instance.take_counts() {
             self.shared.stats.count(name, counter, delta);
         }
-        match spec.module.instantiate(&self.sinks, spec.config.as_deref()) {
+        let sinks = &self.shared.sinks;
+        match spec.module.instantiate(sinks, spec.config.as_deref()) {
             Ok(fresh) => {
                 *instance = fresh;
                 Ok(())
@@ -156,17 +144,24 @@ impl Instances {
         }
     }
 
-    /// Waits; `false` when the word came to leave alone what has not begun. What was handled before is
-    /// written first: its readers do not wait as well.
-    fn pause(&self, output: &mut Output, delay: Duration) -> Result<bool, Stop> {
-        output.write(&self.shared)?;
-        Ok(self.shared.runtime.block_on(async {
-            tokio::select! {
-                biased;
-                // First: a lane that was left behind has no timers any more.
-                () = self.shared.gate.thrown() => false,
-                () = tokio::time::sleep(delay) => true,
-            }
-        }))
+    /// How a module stands, over all lanes.
+    pub(super) fn standing(&self, module: usize) -> &Standing {
+        &self.shared.standings[module]
     }
+}
+
+#[inline]
+fn filter_and_handle(instance: &mut Instance, op: &[u8], ask: bool) -> Result<Called, GuestError> {
+    use super::failure::Failure::{Reject, Retry};
+
+    instance.write_op(op)?;
+    if ask && instance.filter(false)? != Verdict::Keep {
+        return Ok(Called::Dropped);
+    }
+    Ok(match instance.handle()? {
+        Outcome::Done => Called::Handled(instance.outputs().len() as u64),
+        Outcome::Retry { reason } => Called::Failed(Retry(reason)),
+        Outcome::Reject { reason } => Called::Failed(Reject(reason)),
+        Outcome::RetryAfter { delay, .. } => Called::Later(delay),
+    })
 }

@@ -6,21 +6,26 @@
 //! [`Tail`] is the same without modules, for programs and for `oplet tail`.
 
 mod bounds;
+mod breaker;
 mod failure;
 mod handle;
 mod instances;
-mod output;
+mod order;
+mod outlet;
+mod parked;
 mod pipeline;
 mod plan;
 mod policy;
+mod retries;
+mod segment;
 mod shared;
 mod state;
 mod stats;
 mod tail;
+mod tally;
 mod worker;
 
 pub use bounds::{Bounds, End};
-pub use failure::ATTEMPTS_MAX;
 pub use handle::{CommandError, Handle, Reached};
 pub use pipeline::{Error, Options, run};
 pub use plan::{ModuleSpec, Plan, PlanError, StreamPlan, prepare};

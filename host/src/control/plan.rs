@@ -2,6 +2,7 @@
 
 use bson::RawDocumentBuf;
 
+use super::FailurePolicy;
 use crate::{
     flow::OrderingGuarantee,
     guest::{GuestError, Module, PipelineError, PipelineRefused},
@@ -16,6 +17,8 @@ pub struct ModuleSpec {
     pub module: Module,
     /// Its configuration, a BSON document.
     pub config: Option<Vec<u8>>,
+    /// How its failures are met.
+    pub policy: FailurePolicy,
 }
 
 /// One stream of a run.

@@ -24,6 +24,10 @@ pub struct Stats {
     pub failed: AtomicU64,
     /// Ops that were given up after a failure, per module.
     pub skipped: AtomicU64,
+    /// Further tries of ops, per module.
+    pub retries: AtomicU64,
+    /// Ops that were put into the dead letters, per module.
+    pub dead_lettered: AtomicU64,
     /// Counters of the modules' own, by module and name. The lock is held to add one batch's counts.
     pub counts: Mutex<BTreeMap<(String, String), i64>>,
 }
@@ -60,6 +64,8 @@ impl Stats {
             emitted: self.emitted.load(Relaxed),
             failed: self.failed.load(Relaxed),
             skipped: self.skipped.load(Relaxed),
+            retries: self.retries.load(Relaxed),
+            dead_lettered: self.dead_lettered.load(Relaxed),
             undecodable: sources.undecodable.load(Relaxed),
             counts,
         }
@@ -81,6 +87,10 @@ pub struct Summary {
     pub failed: u64,
     /// Ops given up.
     pub skipped: u64,
+    /// Further tries of ops.
+    pub retries: u64,
+    /// Ops put into the dead letters.
+    pub dead_lettered: u64,
     /// Entries or events that could not be decoded.
     pub undecodable: u64,
     /// Counters of the modules' own, by module and name.
@@ -103,6 +113,9 @@ impl fmt::Display for Summary {
         )?;
         if self.skipped > 0 {
             write!(f, ", {} skipped", self.skipped)?;
+        }
+        if self.dead_lettered > 0 {
+            write!(f, ", {} dead-lettered", self.dead_lettered)?;
         }
         if self.undecodable > 0 {
             write!(f, ", {} undecodable", self.undecodable)?;

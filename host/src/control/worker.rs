@@ -1,18 +1,25 @@
-//! What a lane does with its ops: filter, look up, handle, deliver.
+//! What a lane does with its ops: filter, look up, handle, pass on.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use super::{
-    failure::Failure,
-    instances::{Instances, Step},
-    output::{Output, write_outputs},
+    breaker::Admission,
+    failure::{Called, Failure, Next},
+    instances::Instances,
+    order::OrderKeys,
+    outlet::{Closed, Letter},
+    parked::{Key, ParkedOps},
     pipeline::Error,
+    retries::{Parked, Tries, Wait},
+    segment::Segment,
     shared::Shared,
+    tally::Tally,
 };
 use crate::{
-    flow::{Documents, Stop, Work, Worker},
-    guest::{GuestError, Instance, Outcome, Verdict},
-    op::{Batch, DocumentState, Op},
+    flow::{Documents, Stop, Turn, Work, Worker},
+    guest::{GuestError, Verdict},
+    op::{Ack, Batch, BatchTicket, DocumentState, Op},
+    sink::Cause,
 };
 
 /// How many updates are looked ahead for documents to fetch in one go.
@@ -20,63 +27,144 @@ const LOOKUP_WINDOW: usize = 1_000;
 
 /// One lane's instances, and its room for work.
 pub(super) struct LaneWorker {
-    shared: Arc<Shared>,
-    instances: Instances,
+    pub(super) shared: Arc<Shared>,
+    pub(super) instances: Instances,
+    pub(super) turn: Turn,
+    pub(super) segment: Segment,
+    pub(super) parked: ParkedOps<Parked>,
+    pub(super) keys: OrderKeys,
+    pub(super) tally: Tally,
+    /// The op that modules are called for.
+    pub(super) op_bytes: Vec<u8>,
     documents: Documents,
     /// What filters said about pending updates of the window, by place and module.
     verdicts: HashMap<(u32, usize), Verdict>,
     /// Up to which of the batch's places verdicts are known.
     window_end: usize,
-    op_bytes: Vec<u8>,
-    output: Output,
+}
+
+/// An op whose turn it is.
+pub(super) struct Job<'a> {
+    pub(super) op: Op<'a>,
+    pub(super) place: u32,
+    pub(super) batch: &'a Arc<Batch>,
+    pub(super) ticket: BatchTicket,
+    /// Its duty, where it is not done together with the other ops of the segment.
+    own: Option<Ack>,
+    /// What goes into the dead letters when the modules have had their turn.
+    letters: Vec<(Letter, Ack)>,
+}
+
+impl<'a> Job<'a> {
+    fn new(work: &'a Work, place: u32) -> Self {
+        Self {
+            op: work.batch.op(place as usize),
+            place,
+            batch: &work.batch,
+            ticket: work.ticket,
+            own: None,
+            letters: Vec::new(),
+        }
+    }
+
+    /// A part of the op's own duty.
+    pub(super) fn part(&mut self, shared: &Shared) -> Ack {
+        let duty = || Ack::new(shared.acks.clone(), self.ticket, vec![self.place]);
+        self.own.get_or_insert_with(duty).split()
+    }
 }
 
 impl LaneWorker {
     /// Makes this lane's instances.
     pub(super) fn new(shared: Arc<Shared>) -> Result<Self, GuestError> {
-        let instances = Instances::new(shared.clone())?;
         Ok(Self {
-            shared,
-            instances,
+            instances: Instances::new(shared.clone())?,
+            turn: Turn::new(shared.gate.clone(), shared.runtime.clone()),
+            segment: Segment::new(shared.clone()),
+            parked: ParkedOps::default(),
+            keys: OrderKeys::new(shared.ordering),
+            tally: Tally::new(shared.modules.len()),
+            op_bytes: Vec::new(),
             documents: Documents::default(),
             verdicts: HashMap::new(),
             window_end: 0,
-            op_bytes: Vec::new(),
-            output: Output::new(),
+            shared,
         })
     }
 
-    /// An op whose document is in the batch: filter and handle in one go, on one copy.
-    fn complete_op(&mut self, op: &Op<'_>, modules: &[usize]) -> Result<(), Stop> {
-        self.op_bytes.clear();
-        op.encode(DocumentState::NotAsked, &mut self.op_bytes);
-        for &module in modules {
-            self.deliver(module, op, true)?;
+    fn work_on(&mut self, work: &Work) -> Result<(), Stop> {
+        let shared = self.shared.clone();
+        let modules = &shared.streams[work.ticket.stream];
+        self.window_end = 0;
+        for at in 0..work.places.len() {
+            if !self.turn.may_go_on() {
+                // Who pauses the run is to see as done what is done.
+                self.end_segment()?;
+                self.begin()?;
+            }
+            if !self.parked.is_empty() {
+                self.try_due_between(work)?;
+            }
+            let mut job = Job::new(work, work.places[at]);
+            match job.op.is_pending() {
+                true => self.pending_op(work, at, &mut job, modules)?,
+                false => self.complete_op(&mut job, modules)?,
+            }
+            self.end_op(job)?;
+            if self.segment.is_due() {
+                self.end_segment()?;
+            }
         }
         Ok(())
     }
 
+    /// Tries what is due in the middle of a batch, when it is.
+    fn try_due_between(&mut self, work: &Work) -> Result<(), Stop> {
+        if self.parked.due().is_none_or(|due| due > Instant::now()) {
+            return Ok(());
+        }
+        // What modules have gathered so far belongs to ops that are told as done now.
+        self.end_segment()?;
+        self.segment.end();
+        let tried = self.try_due();
+        self.segment.begin(&work.batch, work.ticket, 0);
+        tried.and_then(|()| self.begin())
+    }
+
+    /// An op whose document is in the batch: filter and handle in one go, on one copy.
+    fn complete_op(&mut self, job: &mut Job<'_>, modules: &[usize]) -> Result<(), Stop> {
+        self.op_bytes.clear();
+        job.op.encode(DocumentState::NotAsked, &mut self.op_bytes);
+        modules
+            .iter()
+            .try_for_each(|&module| self.serve(module, job, true))
+    }
+
     /// An update whose document has to be looked up, if any filter wants the op.
-    fn pending_op(&mut self, work: &Work, at: usize, modules: &[usize]) -> Result<(), Stop> {
+    fn pending_op(
+        &mut self,
+        work: &Work,
+        at: usize,
+        job: &mut Job<'_>,
+        modules: &[usize],
+    ) -> Result<(), Stop> {
         if at >= self.window_end {
             self.look_ahead(work, at, modules)?;
         }
-        let place = work.places[at];
-        let op = work.batch.op(place as usize);
-        if !self.is_wanted(place, modules) {
-            return Ok(());
+        let (op, place) = (job.op, job.place);
+        if self.is_wanted(place, modules) {
+            if self.documents.get(&op).is_none() {
+                self.fetch_window(work, at, modules)?;
+            }
+            self.op_bytes.clear();
+            let document = self.documents.get(&op).flatten();
+            op.encode(DocumentState::LookedUp(document), &mut self.op_bytes);
         }
-        if self.documents.get(&op).is_none() {
-            self.fetch(work, at, modules)?;
-        }
-        self.op_bytes.clear();
-        let document = self.documents.get(&op).flatten();
-        op.encode(DocumentState::LookedUp(document), &mut self.op_bytes);
         for &module in modules {
             match self.verdicts.get(&(place, module)) {
-                Some(Verdict::Keep) => self.deliver(module, &op, false)?,
-                Some(Verdict::AskAgain) => self.deliver(module, &op, true)?,
-                Some(Verdict::Drop) | None => {}
+                Some(Verdict::Keep) => self.serve(module, job, false)?,
+                Some(Verdict::AskAgain) => self.serve(module, job, true)?,
+                Some(Verdict::Drop) | None => self.segment.saw(module, place),
             }
         }
         Ok(())
@@ -88,28 +176,44 @@ impl LaneWorker {
         self.verdicts.clear();
         self.documents.clear();
         let end = (at + LOOKUP_WINDOW).min(work.places.len());
-        for &place in &work.places[at..end] {
+        self.window_end = end;
+        for (index, &place) in work.places[..end].iter().enumerate().skip(at) {
             let op = work.batch.op(place as usize);
             if !op.is_pending() {
                 continue;
             }
             self.op_bytes.clear();
             op.encode(DocumentState::NotAsked, &mut self.op_bytes);
+            let mut is_well = true;
             for &module in modules {
-                let bytes = &self.op_bytes;
-                let call = |instance: &mut Instance, _: &mut String| {
-                    instance.write_op(bytes)?;
-                    instance.filter(true).map(Step::Done)
-                };
-                let verdict = self
-                    .instances
-                    .attempt(module, &op, &mut self.output, call)?;
-                self.verdicts
-                    .insert((place, module), verdict.unwrap_or(Verdict::Drop));
+                let verdict = self.ask_ahead(module, &op)?;
+                is_well &= verdict.is_some();
+                let verdict = verdict.unwrap_or(Verdict::AskAgain);
+                self.verdicts.insert((place, module), verdict);
+            }
+            // Neither a pause nor the module's policy waits for a whole window of failures.
+            if !is_well || !self.turn.may_go_on() {
+                self.window_end = index + 1;
+                break;
             }
         }
-        self.window_end = end;
         Ok(())
+    }
+
+    /// A filter's verdict on a pending update; none where it failed. It is not judged for that: the
+    /// op counts as wanted, and is asked about again, with its document, in its turn.
+    fn ask_ahead(&mut self, module: usize, op: &Op<'_>) -> Result<Option<Verdict>, Stop> {
+        if self.instances.standing(module).breaker.is_shunting() {
+            return Ok(Some(Verdict::AskAgain));
+        }
+        match self.instances.filter(module, &self.op_bytes) {
+            Ok(verdict) => Ok(Some(verdict)),
+            Err(error) => {
+                tracing::debug!(op_id = %op.id(), %error, "a filter failed on an update without its document");
+                self.instances.revive(module)?;
+                Ok(None)
+            }
+        }
     }
 
     /// Whether a filter kept the pending update of that place, or wants to see its document.
@@ -122,111 +226,219 @@ impl LaneWorker {
     }
 
     /// Fetches the documents of the window's wanted updates, from this one on.
-    fn fetch(&mut self, work: &Work, at: usize, modules: &[usize]) -> Result<(), Stop> {
-        let batch: &Batch = &work.batch;
+    fn fetch_window(&mut self, work: &Work, at: usize, modules: &[usize]) -> Result<(), Stop> {
+        // What was handled before does not wait for the server.
+        self.end_segment()?;
         let wanted: Vec<Op<'_>> = work.places[at..self.window_end]
             .iter()
             .filter(|&&place| self.is_wanted(place, modules))
-            .map(|&place| batch.op(place as usize))
+            .map(|&place| work.batch.op(place as usize))
             .collect();
-        self.documents.clear();
-        let (lookup, gate) = (&self.shared.lookup, &self.shared.gate);
-        let documents = &mut self.documents;
-        let fetched = self.shared.runtime.block_on(async {
-            tokio::select! {
-                biased;
-                () = gate.thrown() => None,
-                fetched = lookup.fetch(&wanted, documents) => Some(fetched),
+        let mut documents = std::mem::take(&mut self.documents);
+        let fetched = self.fetch(&wanted, &mut documents);
+        self.documents = documents;
+        fetched
+    }
+
+    /// Fetches documents, the first of which is answered for certain. A lookup that is under way when
+    /// the gate is closed is given up, and made again afterwards.
+    pub(super) fn fetch(&mut self, ops: &[Op<'_>], documents: &mut Documents) -> Result<(), Stop> {
+        let lookup = &self.shared.lookup;
+        loop {
+            documents.clear();
+            let fetched = self.turn.wait_while_open(lookup.fetch(ops, documents));
+            if let Some(Err(source)) = fetched {
+                let namespace = ops.first().map_or("", |op| op.namespace()).to_owned();
+                return Err(self.shared.stop(Error::Lookup { namespace, source }));
             }
-        });
-        match fetched {
-            Some(Ok(())) => Ok(()),
-            Some(Err(source)) => {
-                let namespace = wanted.first().map_or("", |op| op.namespace()).to_owned();
-                Err(self.shared.stop(Error::Lookup { namespace, source }))
+            if !self.turn.begin() {
+                return Err(Stop);
             }
-            // The op has not begun: it is left alone, as all that follow.
+            if fetched.is_some() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Lets a module have the op that is encoded in `op_bytes`.
+    fn serve(&mut self, module: usize, job: &mut Job<'_>, ask: bool) -> Result<(), Stop> {
+        if !self.parked.is_empty() {
+            let order = self.keys.of_parked(&job.op);
+            let key = Key { module, order };
+            if self.parked.holds(key) {
+                self.queue(key, job);
+                return Ok(());
+            }
+        }
+        let breaker = &self.shared.standings[module].breaker;
+        if breaker.is_shunting()
+            && let Admission::DeadLetter(error) = breaker.admit(Instant::now())
+        {
+            let failure = Failure::Breaker(error);
+            self.write_letter(module, job, &failure, Tries::default());
+            return Ok(());
+        }
+        match self.call(module, &job.op, job.place, ask) {
+            Called::Dropped | Called::Handled(_) => Ok(()),
+            Called::Later(delay) => {
+                self.park(module, job, Wait::Asked(delay), Tries::default());
+                Ok(())
+            }
+            Called::Failed(failure) => self.failed(module, job, &failure),
+        }
+    }
+
+    #[cold]
+    fn failed(&mut self, module: usize, job: &mut Job<'_>, failure: &Failure) -> Result<(), Stop> {
+        let mut tries = Tries::default();
+        match self.judge(module, &job.op, failure, &mut tries)? {
+            Next::Retry => self.park(module, job, Wait::Backoff, tries),
+            Next::Hold => self.park(module, job, Wait::Pause, tries),
+            Next::DeadLetter => self.write_letter(module, job, failure, tries),
+            Next::Skip | Next::Stop => {}
+        }
+        Ok(())
+    }
+
+    fn write_letter(&mut self, module: usize, job: &mut Job<'_>, why: &Failure, tries: Tries) {
+        let letter = self.letter(module, &job.op, job.ticket, why, &tries);
+        let part = job.part(&self.shared);
+        job.letters.push((letter, part));
+    }
+
+    /// Calls a module for an op, and takes its outputs.
+    pub(super) fn call(&mut self, module: usize, op: &Op<'_>, place: u32, ask: bool) -> Called {
+        let mut called = self
+            .instances
+            .call(module, &self.op_bytes, ask, &mut self.tally);
+        if let Called::Handled(emitted @ 1..) = called {
+            let (instance, keys) = (self.instances.get(module), &mut self.keys);
+            let from = (place, module, Cause::Op);
+            match self.segment.take_outputs(instance, from, || keys.of(op)) {
+                Ok(taken) => debug_assert_eq!(taken, emitted),
+                Err(reason) => called = Called::Failed(Failure::Output(reason)),
+            }
+        }
+        let breaker = &self.shared.standings[module].breaker;
+        match called {
+            Called::Handled(emitted) => {
+                breaker.succeeded();
+                self.segment.saw(module, place);
+                self.tally.handled(module, emitted);
+            }
+            Called::Dropped => {
+                breaker.dropped();
+                self.segment.saw(module, place);
+            }
+            Called::Later(_) | Called::Failed(_) => {}
+        }
+        called
+    }
+
+    /// The modules have had their turn.
+    #[inline]
+    fn end_op(&mut self, job: Job<'_>) -> Result<(), Stop> {
+        match job.own {
+            None => self.segment.done(job.place),
+            Some(own) => self.segment.hold(own),
+        }
+        if job.letters.is_empty() {
+            return Ok(());
+        }
+        // What was handled before does not wait for the letters' store.
+        self.end_segment()?;
+        for (letter, ack) in job.letters {
+            self.put(letter, ack)?;
+        }
+        Ok(())
+    }
+
+    /// Gives a letter away.
+    pub(super) fn put(&mut self, letter: Letter, ack: Ack) -> Result<(), Stop> {
+        let put = self.turn.wait(self.shared.letters.put(letter, ack));
+        match put {
+            Some(()) => self.begin(),
             None => Err(Stop),
         }
     }
 
-    /// Lets a module filter and handle the op that is encoded in `op_bytes`.
-    fn deliver(&mut self, module: usize, op: &Op<'_>, ask: bool) -> Result<(), Stop> {
-        let (bytes, format) = (&self.op_bytes, self.shared.format);
-        let mut emitted = 0;
-        let mut kept = false;
-        let call = |instance: &mut Instance, lines: &mut String| {
-            instance.write_op(bytes)?;
-            kept = !ask || instance.filter(false)? == Verdict::Keep;
-            if !kept {
-                return Ok(Step::Done(()));
-            }
-            match instance.handle()? {
-                Outcome::Done => {}
-                Outcome::Retry { reason } => return Ok(Step::Failed(Failure::Retry(reason))),
-                Outcome::Reject { reason } => return Ok(Step::Failed(Failure::Reject(reason))),
-                Outcome::RetryAfter { delay, .. } => return Ok(Step::Later(delay)),
-            }
-            let before = lines.len();
-            match write_outputs(instance, format, lines) {
-                Ok(count) => emitted = count,
-                Err(reason) => {
-                    lines.truncate(before);
-                    return Ok(Step::Failed(Failure::Output(reason)));
-                }
-            }
-            Ok(Step::Done(()))
-        };
-        let done = self.instances.attempt(module, op, &mut self.output, call)?;
-        let tally = &mut self.output.tally;
-        tally.kept += u64::from(kept);
-        if done.is_some() && kept {
-            tally.handled += 1;
-            tally.emitted += emitted;
+    /// Lets the modules emit what they gathered, passes on what was emitted, and tells which ops are
+    /// done.
+    pub(super) fn end_segment(&mut self) -> Result<(), Stop> {
+        let flushed = self
+            .instances
+            .flush(&mut self.segment, &mut self.keys, &mut self.tally);
+        let ack = self.segment.take_ack();
+        // What was handled is passed on, also when a module failed just now; but then its ops are not
+        // told as done.
+        let sent = self.send(ack.as_ref());
+        self.tell();
+        if let Some(ack) = ack.filter(|_| flushed.is_ok() && sent.is_ok()) {
+            ack.done();
         }
-        Ok(())
+        flushed.and(sent)
     }
 
-    /// Lets the modules emit what they gathered, and writes what waits.
-    fn end_batch(&mut self) -> Result<(), Stop> {
-        let flushed = self.instances.flush(&mut self.output);
-        // What was handled is written, also when a module failed just now.
-        self.output.write(&self.shared)?;
-        self.output.tell(&self.shared.stats);
-        flushed
+    /// Hands the segment's chunks to the sinks.
+    pub(super) fn send(&mut self, ack: Option<&Ack>) -> Result<(), Stop> {
+        let chunks = self.segment.take_chunks(ack);
+        if chunks.is_empty() {
+            return Ok(());
+        }
+        let outlets = &self.shared.outlets;
+        let sent = self.turn.wait(async {
+            for to in chunks {
+                outlets[to.sink].send(to.worker, to.chunk).await?;
+            }
+            Ok(())
+        });
+        match sent {
+            Some(Ok(())) => Ok(()),
+            Some(Err(Closed)) => Err(self.shared.halt()),
+            None => Err(Stop),
+        }
     }
 
-    fn work_on(&mut self, work: &Work) -> Result<(), Stop> {
-        let shared = self.shared.clone();
-        let modules = &shared.streams[work.stream];
-        self.window_end = 0;
-        for at in 0..work.places.len() {
-            if self.shared.gate.is_thrown() {
-                break;
-            }
-            let op = work.batch.op(work.places[at] as usize);
-            match op.is_pending() {
-                true => self.pending_op(work, at, modules)?,
-                false => self.complete_op(&op, modules)?,
-            }
-            if self.output.is_due() {
-                self.output.write(&self.shared)?;
-            }
-        }
-        Ok(())
+    /// Now, since a lane that is left behind will not come to it later.
+    pub(super) fn tell(&mut self) {
+        let modules = self.shared.standings.iter().map(|module| &module.stats);
+        self.tally.tell(&self.shared.stats, modules);
+    }
+
+    /// Waits until the lane may work.
+    pub(super) fn begin(&mut self) -> Result<(), Stop> {
+        self.turn.begin().then_some(()).ok_or(Stop)
     }
 }
 
 impl Worker for LaneWorker {
     fn work(&mut self, work: &Work) -> Result<(), Stop> {
+        self.begin()?;
+        self.segment
+            .begin(&work.batch, work.ticket, work.places.len());
         let worked = self.work_on(work);
-        // What was handled is written, also when the lane ends here.
-        let ended = self.end_batch();
+        // What was handled is passed on, also when the lane ends here.
+        let ended = self.end_segment();
+        self.segment.end();
+        self.turn.rest();
         worked.and(ended)
     }
 
+    fn due(&self) -> Option<Instant> {
+        self.parked.due()
+    }
+
+    fn wake(&mut self) -> Result<(), Stop> {
+        self.begin()?;
+        let tried = self.try_due();
+        self.tell();
+        self.turn.rest();
+        tried
+    }
+
     fn finish(&mut self) {
-        // The lane ends either way, and the reason is noted.
-        let _ = self.end_batch();
+        // All that was handled was passed on at the end of its batch; what waits is not done.
+        self.turn.rest();
+        self.tell();
     }
 }

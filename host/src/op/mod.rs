@@ -22,6 +22,7 @@ pub use batch::{Batch, BatchBuilder, Record, Span, Value};
 pub use frontier::{Frontier, OpPoint};
 pub use id::{OpId, OpIdText, OpIndex};
 pub use json::{Format, write_json};
+pub(crate) use key::key_hash;
 pub use key::{DocumentKey, PARTITIONS, partition_of};
 pub use namespace::{Namespace, NamespaceError, OWN_DATABASE, Scope, split_namespace};
 pub use position::{OpTime, Position, Since, SinceError};

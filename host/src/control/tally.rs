@@ -1,0 +1,232 @@
+//! What lanes count.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use super::Stats;
+
+/// One of so many calls is timed: the clock costs as much as a small handler.
+const TIMED_EVERY: u64 = 64;
+
+/// Upper bounds of the buckets that call times are counted in; longer ones are in one more.
+pub(super) const TIME_BUCKETS: [Duration; 12] = [
+    Duration::from_nanos(500),
+    Duration::from_micros(1),
+    Duration::from_micros(2),
+    Duration::from_micros(5),
+    Duration::from_micros(10),
+    Duration::from_micros(50),
+    Duration::from_micros(200),
+    Duration::from_millis(1),
+    Duration::from_millis(5),
+    Duration::from_millis(25),
+    Duration::from_millis(100),
+    Duration::from_secs(1),
+];
+
+/// Counts of one module, over all lanes.
+#[derive(Debug, Default)]
+pub(super) struct ModuleStats {
+    /// Ops that it was called for; each further try counts.
+    pub(super) calls: AtomicU64,
+    /// Documents emitted.
+    pub(super) emitted: AtomicU64,
+    /// Further tries of ops.
+    pub(super) retries: AtomicU64,
+    /// Ops put into the dead letters.
+    pub(super) dead_lettered: AtomicU64,
+    /// Ops that wait at present: for another try, or behind one that does.
+    pub(super) parked: AtomicU64,
+    /// Failed calls by [`Failure::class`](super::failure::Failure::class). The lock is held to add
+    /// what a lane counted, where there was a failure.
+    pub(super) failures: Mutex<BTreeMap<&'static str, u64>>,
+    /// Timed calls, by [`TIME_BUCKETS`].
+    pub(super) times: [AtomicU64; TIME_BUCKETS.len() + 1],
+    /// What the timed calls took together, in nanoseconds.
+    pub(super) time_ns: AtomicU64,
+}
+
+/// What a lane counted of one module since it last told.
+#[derive(Debug, Default)]
+struct ModuleTally {
+    calls: u64,
+    emitted: u64,
+    retries: u64,
+    dead_lettered: u64,
+    failures: Vec<&'static str>,
+    times: Vec<Duration>,
+}
+
+/// What a lane counted since it last told.
+#[derive(Debug)]
+pub(super) struct Tally {
+    kept: u64,
+    handled: u64,
+    skipped: u64,
+    /// Calls since the start, to choose those that are timed.
+    calls: u64,
+    modules: Vec<ModuleTally>,
+    /// Whether there is anything to tell.
+    is_empty: bool,
+}
+
+impl Tally {
+    pub(super) fn new(modules: usize) -> Self {
+        Self {
+            kept: 0,
+            handled: 0,
+            skipped: 0,
+            calls: 0,
+            modules: (0..modules).map(|_| ModuleTally::default()).collect(),
+            is_empty: true,
+        }
+    }
+
+    /// A call begins; the answer goes to [`end_call`](Self::end_call).
+    #[inline]
+    pub(super) fn begin_call(&mut self, module: usize) -> Option<Instant> {
+        self.is_empty = false;
+        self.modules[module].calls += 1;
+        self.calls += 1;
+        (self.calls % TIMED_EVERY == 1).then(Instant::now)
+    }
+
+    #[inline]
+    pub(super) fn end_call(&mut self, module: usize, begun: Option<Instant>) {
+        if let Some(begun) = begun {
+            self.modules[module].times.push(begun.elapsed());
+        }
+    }
+
+    /// An op was kept by a filter, and given up by the handler.
+    pub(super) fn kept(&mut self) {
+        self.is_empty = false;
+        self.kept += 1;
+    }
+
+    /// An op was kept and handled.
+    #[inline]
+    pub(super) fn handled(&mut self, module: usize, emitted: u64) {
+        self.kept += 1;
+        self.handled += 1;
+        self.modules[module].emitted += emitted;
+    }
+
+    pub(super) fn flushed(&mut self, module: usize, emitted: u64) {
+        self.is_empty = false;
+        self.modules[module].emitted += emitted;
+    }
+
+    pub(super) fn failed(&mut self, module: usize, class: &'static str) {
+        self.is_empty = false;
+        self.modules[module].failures.push(class);
+    }
+
+    pub(super) fn retried(&mut self, module: usize) {
+        self.is_empty = false;
+        self.modules[module].retries += 1;
+    }
+
+    pub(super) fn skipped(&mut self) {
+        self.is_empty = false;
+        self.skipped += 1;
+    }
+
+    pub(super) fn dead_lettered(&mut self, module: usize) {
+        self.is_empty = false;
+        self.modules[module].dead_lettered += 1;
+    }
+
+    /// Adds what was counted to the run's counters.
+    pub(super) fn tell<'a>(
+        &mut self,
+        stats: &Stats,
+        modules: impl Iterator<Item = &'a ModuleStats>,
+    ) {
+        if std::mem::replace(&mut self.is_empty, true) {
+            return;
+        }
+        Stats::add(&stats.kept, std::mem::take(&mut self.kept));
+        Stats::add(&stats.handled, std::mem::take(&mut self.handled));
+        Stats::add(&stats.skipped, std::mem::take(&mut self.skipped));
+        for (tally, module) in self.modules.iter_mut().zip(modules) {
+            tally.tell(stats, module);
+        }
+    }
+}
+
+impl ModuleTally {
+    fn tell(&mut self, stats: &Stats, module: &ModuleStats) {
+        let Self {
+            calls,
+            emitted,
+            retries,
+            dead_lettered,
+            failures,
+            times,
+        } = self;
+        let add = |count: &mut u64, to: &[&AtomicU64]| {
+            let count = std::mem::take(count);
+            to.iter().for_each(|to| Stats::add(to, count));
+        };
+        add(calls, &[&module.calls]);
+        add(emitted, &[&module.emitted, &stats.emitted]);
+        add(retries, &[&module.retries, &stats.retries]);
+        add(
+            dead_lettered,
+            &[&module.dead_lettered, &stats.dead_lettered],
+        );
+        if !failures.is_empty() {
+            Stats::add(&stats.failed, failures.len() as u64);
+            let mut by_class = module
+                .failures
+                .lock()
+                .expect("no holder of this lock panics");
+            for class in failures.drain(..) {
+                *by_class.entry(class).or_default() += 1;
+            }
+        }
+        for time in times.drain(..) {
+            let bucket = TIME_BUCKETS.partition_point(|bound| *bound < time);
+            module.times[bucket].fetch_add(1, Relaxed);
+            let time_ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+            module.time_ns.fetch_add(time_ns, Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_is_told_once() {
+        let (stats, module) = (Stats::default(), ModuleStats::default());
+        let mut tally = Tally::new(1);
+        for _ in 0..130 {
+            let begun = tally.begin_call(0);
+            tally.handled(0, 2);
+            tally.end_call(0, begun);
+        }
+        tally.failed(0, "trap");
+        tally.retried(0);
+        tally.dead_lettered(0);
+        for _ in 0..2 {
+            tally.tell(&stats, [&module].into_iter());
+            assert_eq!(module.calls.load(Relaxed), 130);
+            assert_eq!(stats.kept.load(Relaxed), 130);
+            assert_eq!(stats.emitted.load(Relaxed), 260);
+            assert_eq!(stats.failed.load(Relaxed), 1);
+            assert_eq!(stats.dead_lettered.load(Relaxed), 1);
+            assert_eq!(module.failures.lock().unwrap()["trap"], 1);
+            let timed: u64 = module.times.iter().map(|count| count.load(Relaxed)).sum();
+            assert_eq!(timed, 3, "the 1st, the 65th and the 129th");
+        }
+    }
+}

@@ -1,18 +1,18 @@
 //! What can be written on the command line.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{
     Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser,
     builder::TypedValueParser as _,
 };
 use oplet::{
-    control::OnError,
+    control::{OnError, OnPositionLost, WhenOpen},
     flow::OrderingGuarantee,
     op::{Namespace, Since, SourceKind},
 };
 
-use super::values::{self, Setting, Uri};
+use crate::config::{self, Begin, Deferred, Secret, Setting, Uri};
 
 /// Runs WebAssembly handlers on every change in MongoDB.
 #[derive(Debug, Parser)]
@@ -22,7 +22,8 @@ use super::values::{self, Setting, Uri};
     max_term_width = 100,
     subcommand_required = true,
     arg_required_else_help = true,
-    after_help = "Exit codes: 0 done; 1 failed; 2 usage or module refused; 3 position lost.\n\
+    after_help = "Exit codes: 0 done; 1 failed; 2 usage, settings or module refused;\n\
+        3 position lost; 4 problems found.\n\
         Start with: oplet tail mydb.mycollection"
 )]
 pub(crate) struct Cli {
@@ -41,6 +42,9 @@ pub(crate) enum Command {
     /// Print changes as JSON lines; no module needed
     #[command(after_help = TAIL_EXAMPLES)]
     Tail(Box<TailArgs>),
+    /// Validate settings and modules, and print the plan; nothing is opened, nothing changes
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(Box<CheckArgs>),
     /// Show what a module exports and imports, and what would be refused
     Inspect(InspectArgs),
 }
@@ -50,8 +54,16 @@ const RUN_EXAMPLES: &str = "Examples:
       run one handler on one collection; what it emits is printed as JSON lines
   oplet run audit.wasm search.wasm --watch shop --since 90m
       two handlers on a whole database, beginning 90 minutes ago
-  oplet run audit.wasm --source oplog --on-error retry
-      read the oplog, which is several times faster than a change stream";
+  oplet run audit.wasm --source oplog --on-error skip
+      read the oplog, which is several times faster than a change stream
+  oplet run --config oplet.toml
+      all that a file says";
+
+const CHECK_EXAMPLES: &str = "Examples:
+  oplet check --config oplet.toml         is it right, and what would run?
+  oplet check --config oplet.toml -v      where does each value come from?
+
+Exit codes: 0 nothing found; 2 usage; 4 problems found.";
 
 const TAIL_EXAMPLES: &str = "Examples:
   oplet tail                              every change of the deployment, from now on
@@ -64,22 +76,49 @@ const TAIL_EXAMPLES: &str = "Examples:
 const SOURCE: &str = "Source";
 const MODULES: &str = "Modules";
 const WORK: &str = "Work";
+const CHECKPOINT: &str = "Checkpoint";
+const FAILURES: &str = "Failures of modules";
 const OUTPUT: &str = "Output";
+const ADMIN: &str = "Admin API";
 
-/// `oplet run`
+/// What a run is, apart from how it prints; `check` looks at the same.
 #[derive(Debug, Args)]
-pub(crate) struct RunArgs {
+pub(crate) struct SettingsArgs {
     /// WebAssembly modules to run; each sees every change, through its own filter
-    #[arg(required = true, value_name = "MODULE.wasm")]
+    #[arg(required_unless_present = "config", value_name = "MODULE.wasm")]
     pub(crate) modules: Vec<PathBuf>,
+    /// Configuration file in TOML; flags and the environment win over it
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "OPLET_CONFIG",
+        hide_env_values = true
+    )]
+    pub(crate) config: Option<PathBuf>,
+    /// Identity of the checkpoint [default: the modules' names, joined by `+`]
+    #[arg(long, value_name = "NAME", env = "OPLET_NAME", hide_env_values = true,
+        value_parser = config::name)]
+    pub(crate) name: Option<String>,
     /// Watch `db.coll`, `db` or `db.*`, or `*` for the deployment; may be repeated
-    #[arg(long, value_name = "NS", default_value = "*", value_parser = values::namespace,
+    #[arg(long, value_name = "NS", default_value = "*", value_parser = config::namespace,
         help_heading = SOURCE)]
     pub(crate) watch: Vec<Namespace>,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
+    /// Where to begin: `checkpoint`, `now`, `oldest`, `90m` ago, a time as `2026-01-02T10:00:00Z`, a
+    /// cluster time as `1700000001:7`, `token:JSON` [default: checkpoint, else now]
+    ///
+    /// A cluster time, in seconds and increment, means the first change after it. `oldest` is the
+    /// oldest entry that the oplog still has. `token` is a resume token of a change stream.
+    #[arg(long, value_name = "POSITION", value_parser = config::begin, help_heading = SOURCE)]
+    pub(crate) since: Option<Begin>,
+    /// What to do when the oplog no longer reaches back to the position: end with exit code 3, or go
+    /// on with the oldest change that is left [default: fail]
+    #[arg(long, value_name = "CHOICE", value_parser = config::on_position_lost,
+        help_heading = SOURCE)]
+    pub(crate) on_position_lost: Option<OnPositionLost>,
     /// Setting for the modules' configuration; VALUE is JSON, or else text; may be repeated
-    #[arg(long, value_name = "KEY=VALUE", value_parser = values::setting, help_heading = MODULES)]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = config::setting, help_heading = MODULES)]
     pub(crate) set: Vec<Setting>,
     /// Do not ask the modules for pipelines; they see every change through their filters
     #[arg(long, help_heading = MODULES)]
@@ -100,31 +139,87 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256),
         help_heading = WORK)]
     pub(crate) workers: Option<u16>,
-    /// What to do when a module fails on a change; `retry` tries up to 5 times, then stops
-    #[arg(long, value_name = "POLICY", default_value = "stop", value_parser = on_error(),
-        help_heading = WORK)]
-    pub(crate) on_error: OnError,
-    /// Where positions are kept; there is no store yet, so each start begins at --since
-    #[arg(long, value_name = "STORE", default_value = "none", value_parser = ["none"],
-        hide_possible_values = true, help_heading = WORK)]
-    pub(crate) checkpoint: String,
     /// How long handlers may go on when the run is asked to stop
-    #[arg(long, value_name = "SPAN", default_value = "10s", value_parser = values::span,
+    #[arg(long, value_name = "SPAN", default_value = "10s", value_parser = config::span,
         help_heading = WORK)]
     pub(crate) grace_period: Duration,
+    /// Where positions are kept: `mongodb:db.collection`, `file:PATH`, or `none`
+    #[arg(long, value_name = "STORE", default_value = "mongodb:oplet.checkpoints",
+        value_parser = config::checkpoint, help_heading = CHECKPOINT)]
+    pub(crate) checkpoint: Deferred,
+    /// Wait while another process works under the same name, and take over when it ends
+    #[arg(long, help_heading = CHECKPOINT)]
+    pub(crate) standby: bool,
+    /// What to do when a module fails on a change; `retry` ends in the dead letters
+    #[arg(long, value_name = "POLICY", default_value = "retry", value_parser = on_error(),
+        help_heading = FAILURES)]
+    pub(crate) on_error: OnError,
+    /// How often a change is tried, with `--on-error retry`
+    #[arg(long, value_name = "N", default_value = "5",
+        value_parser = clap::value_parser!(u32).range(1..=1_000), help_heading = FAILURES)]
+    pub(crate) attempts: u32,
+    /// Open a module's breaker after so many failed changes in a row; 0 for never
+    #[arg(long, value_name = "N", default_value = "20",
+        value_parser = clap::value_parser!(u32).range(..=1_000_000), help_heading = FAILURES)]
+    pub(crate) breaker_failures: u32,
+    /// What an open breaker does: pause the run, or send the module's changes to the dead letters
+    #[arg(long, value_name = "CHOICE", default_value = "pause", value_parser = breaker(),
+        help_heading = FAILURES)]
+    pub(crate) breaker: WhenOpen,
+    /// Where changes go that a module cannot handle: `mongodb:db.collection` or `file:PATH`
+    #[arg(long, value_name = "STORE", default_value = "mongodb:oplet.dead_letters",
+        value_parser = config::dead_letters, help_heading = FAILURES)]
+    pub(crate) dead_letters: Deferred,
+    /// Where emitted documents go: `stdout`, `null`, `file:PATH`, `mongodb:db.collection`,
+    /// `https://HOST/PATH`; may be repeated [default: stdout]
+    #[arg(long, value_name = "URL", help_heading = OUTPUT)]
+    pub(crate) sink: Vec<Secret>,
+    /// Serve the admin API on this address, as in `127.0.0.1:9090` [default: off]
+    #[arg(long, value_name = "ADDRESS", env = "OPLET_ADMIN", hide_env_values = true,
+        value_parser = config::address, help_heading = ADMIN)]
+    pub(crate) admin: Option<SocketAddr>,
+    /// Ask callers of the admin API for the token in this file; needed on other addresses than this
+    /// machine's own
+    #[arg(long, value_name = "FILE", help_heading = ADMIN)]
+    pub(crate) admin_token_file: Option<PathBuf>,
+}
+
+/// `oplet run`
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
     /// How emitted documents are printed: relaxed or canonical Extended JSON
     #[arg(long, value_name = "FORMAT", default_value = "json", help_heading = OUTPUT)]
     pub(crate) format: JsonFormat,
+}
+
+/// `oplet check`
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
+    /// How the plan is printed
+    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = OUTPUT)]
+    pub(crate) format: CheckFormat,
 }
 
 /// `oplet tail`
 #[derive(Debug, Args)]
 pub(crate) struct TailArgs {
     /// What to watch: `db.coll`, `db` or `db.*`, or `*` for the deployment
-    #[arg(value_name = "NS", default_value = "*", value_parser = values::namespace)]
+    #[arg(value_name = "NS", default_value = "*", value_parser = config::namespace)]
     pub(crate) watch: Vec<Namespace>,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
+    /// Where to begin: `now`, `oldest`, `90m` ago, a time as `2026-01-02T10:00:00Z`, a cluster time as
+    /// `1700000001:7`, `token:JSON`
+    ///
+    /// A cluster time, in seconds and increment, means the first change after it. `oldest` is the
+    /// oldest entry that the oplog still has. `token` is a resume token of a change stream.
+    #[arg(long, value_name = "POSITION", default_value = "now", value_parser = config::since,
+        help_heading = SOURCE)]
+    pub(crate) since: Since,
     /// How changes are printed: relaxed or canonical Extended JSON, or short and coloured for people
     #[arg(long, value_name = "FORMAT", default_value = "json", help_heading = OUTPUT)]
     pub(crate) format: TailFormat,
@@ -158,27 +253,20 @@ pub(crate) struct SourceArgs {
     #[arg(long = "source", value_name = "SOURCE", env = "OPLET_SOURCE", hide_env_values = true,
         default_value = "change-stream", value_parser = source())]
     pub(crate) kind: SourceKind,
-    /// Where to begin: `now`, `oldest`, `90m` ago, a time as `2026-01-02T10:00:00Z`, a cluster time as
-    /// `1700000001:7`, `token:JSON`
-    ///
-    /// A cluster time, in seconds and increment, means the first change after it. `oldest` is the
-    /// oldest entry that the oplog still has. `token` is a resume token of a change stream.
-    #[arg(long, value_name = "POSITION", default_value = "now", value_parser = values::since)]
-    pub(crate) since: Since,
     /// Stop behind this position, written as for --since
-    #[arg(long, value_name = "POSITION", value_parser = values::until)]
+    #[arg(long, value_name = "POSITION", value_parser = config::until)]
     pub(crate) until: Option<Since>,
     /// Stop after this many changes
-    #[arg(long, value_name = "N", value_parser = values::count)]
+    #[arg(long, value_name = "N", value_parser = config::count)]
     pub(crate) max_ops: Option<u64>,
     /// Stop when everything that had happened at the start has been read
     #[arg(long)]
     pub(crate) exit_when_idle: bool,
     /// Give up when no server answers for this long [default: never]
-    #[arg(long, value_name = "SPAN", value_parser = values::span)]
+    #[arg(long, value_name = "SPAN", value_parser = config::span)]
     pub(crate) connect_timeout: Option<Duration>,
     /// Read this collection as the oplog, with --source oplog
-    #[arg(long, value_name = "DB.COLL", default_value = "local.oplog.rs", value_parser = values::oplog_namespace)]
+    #[arg(long, value_name = "DB.COLL", default_value = "local.oplog.rs", value_parser = config::oplog_namespace)]
     pub(crate) oplog_namespace: (String, String),
 }
 
@@ -233,6 +321,13 @@ pub(crate) enum JsonFormat {
     Canonical,
 }
 
+/// How the plan is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CheckFormat {
+    Text,
+    Json,
+}
+
 /// How changes are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TailFormat {
@@ -251,9 +346,14 @@ fn on_error() -> impl clap::builder::TypedValueParser<Value = OnError> {
         .map(|word| word.parse().expect("clap has checked the word"))
 }
 
+fn breaker() -> impl clap::builder::TypedValueParser<Value = WhenOpen> {
+    PossibleValuesParser::new(WhenOpen::WORDS.map(|(word, _)| word))
+        .map(|word| word.parse().expect("clap has checked the word"))
+}
+
 fn source() -> impl clap::builder::TypedValueParser<Value = SourceKind> {
-    PossibleValuesParser::new(["change-stream", "oplog"]).map(|word| match word.as_str() {
-        "oplog" => SourceKind::Oplog,
-        _ => SourceKind::ChangeStream,
+    PossibleValuesParser::new(config::SOURCES.map(|(word, _)| word)).map(|word| {
+        let found = config::SOURCES.iter().find(|(known, _)| *known == word);
+        found.expect("clap has checked the word").1
     })
 }

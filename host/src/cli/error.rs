@@ -6,10 +6,14 @@ use anstream::eprintln;
 use anstyle::{AnsiColor, Style};
 use oplet::{control, guest, mongo, op::SourceKind, sink, source};
 
+use crate::config;
+
 /// Failed.
 const FAILED: u8 = 1;
 /// Usage, or a module refused.
 const REFUSED: u8 = 2;
+/// `check` found problems.
+const FOUND: u8 = 4;
 /// The position is lost.
 const POSITION_LOST: u8 = 3;
 
@@ -54,6 +58,37 @@ impl UserError {
         }
     }
 
+    /// As something that `check` found.
+    pub(crate) fn found(self) -> Self {
+        Self {
+            code: FOUND,
+            ..self
+        }
+    }
+
+    /// The end of a check that has found something, all of which is told.
+    pub(crate) fn all_found() -> Self {
+        Self {
+            is_quiet: true,
+            ..Self::failed("").found()
+        }
+    }
+
+    /// All that is said, as one text for programs.
+    pub(crate) fn text(&self) -> String {
+        let causes = self.causes.iter().map(String::as_str);
+        let points = self.points.iter().map(String::as_str);
+        let said = std::iter::once(self.message.as_str())
+            .chain(causes)
+            .chain(points);
+        said.collect::<Vec<_>>().join(": ")
+    }
+
+    /// What is to be done about it.
+    pub(crate) fn hints(&self) -> &[String] {
+        &self.hints
+    }
+
     /// Adds a cause, and what caused it.
     pub(crate) fn because(mut self, cause: &(dyn StdError + 'static)) -> Self {
         let mut cause = Some(cause);
@@ -92,7 +127,8 @@ impl UserError {
                 eprintln!("  caused by: {cause}");
             }
             for point in &self.points {
-                eprintln!("  - {point}");
+                // What has several lines shows a place in a file.
+                eprintln!("  - {}", point.replace('\n', "\n    "));
             }
             for hint in &self.hints {
                 eprintln!("{cyan}hint{cyan:#}: {hint}");
@@ -107,6 +143,18 @@ impl UserError {
         match error.source() {
             Some(source) => user_error.because(source),
             None => user_error,
+        }
+    }
+}
+
+impl From<Vec<config::Problem>> for UserError {
+    fn from(problems: Vec<config::Problem>) -> Self {
+        match problems.as_slice() {
+            [problem] => Self::refused(problem.to_string()),
+            _ => Self {
+                points: problems.iter().map(ToString::to_string).collect(),
+                ..Self::refused(format!("{} things are wrong", problems.len()))
+            },
         }
     }
 }

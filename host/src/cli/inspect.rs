@@ -6,6 +6,7 @@ use oplet::{
 };
 
 use super::{args::InspectArgs, error::UserError, modules};
+use crate::config::module_name;
 
 pub(super) fn inspect(args: &InspectArgs) -> Result<(), UserError> {
     let wasm = modules::read(&args.module)?;
@@ -13,7 +14,7 @@ pub(super) fn inspect(args: &InspectArgs) -> Result<(), UserError> {
     let mut text = match args.json {
         true => serde_json::to_string(&inspection)
             .map_err(|error| UserError::failed("cannot write the inspection").because(&error))?,
-        false => describe(&modules::module_name(&args.module), &inspection),
+        false => describe(&module_name(&args.module), &inspection),
     };
     text.push('\n');
     Stdout.write(&text)?;

@@ -1,27 +1,29 @@
 //! The command line: one verb a file. Standard output carries data only; talk goes to standard error.
 
 mod args;
+mod check;
 mod error;
 mod inspect;
 mod logging;
 mod modules;
+mod plan;
 mod pretty;
 mod run;
+mod settings;
 mod signals;
 mod tail;
-mod values;
 
 use std::{process::ExitCode, time::Duration};
 
-use clap::Parser as _;
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 
 use args::{Cli, Command};
 use error::UserError;
 
 /// Parses the command line, does what it says, and returns the exit code.
 pub(crate) fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let (cli, matches) = match parse() {
+        Ok(parsed) => parsed,
         Err(error) => {
             // The only failure is that nobody reads it.
             let _ = error.print();
@@ -31,7 +33,13 @@ pub(crate) fn main() -> ExitCode {
     cli.talk.color.write_global();
     logging::init(&cli.talk, &cli.command);
     let done = match cli.command {
-        Command::Run(args) => block_on(run::run(*args, &cli.talk)),
+        Command::Run(args) => {
+            let loaded = settings::load(&args.settings, &matches);
+            loaded
+                .map_err(UserError::from)
+                .and_then(|settings| block_on(run::run(*args, settings, &cli.talk)))
+        }
+        Command::Check(args) => check::check(&args, &matches, &cli.talk),
         Command::Tail(args) => block_on(tail::tail(*args)),
         Command::Inspect(args) => inspect::inspect(&args),
     };
@@ -39,6 +47,17 @@ pub(crate) fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => error.print(),
     }
+}
+
+/// Also gives what the verb was matched with, which tells what was given from what stands by default.
+fn parse() -> Result<(Cli, ArgMatches), clap::Error> {
+    let mut command = Cli::command();
+    let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+    let (_, verb) = matches
+        .remove_subcommand()
+        .expect("the parser asks for a verb");
+    Ok((cli, verb))
 }
 
 /// How long output that is being written may take when all else is at its end: nobody may read it.

@@ -4,58 +4,71 @@ use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy as _;
 use oplet::{
-    control::{FailurePolicy, ModuleSpec},
+    control::ModuleSpec,
     guest::{self, Engine, Limits, Module},
 };
 
-use super::{args::RunArgs, error::UserError, values::Setting};
+use super::{args::SettingsArgs, error::UserError};
+use crate::config::{ModuleSettings, Origin, Settings};
 
-/// Reads, checks and compiles the modules of a run, or loads what was compiled before.
+/// Reads, checks and compiles modules, or loads what was compiled before; each for itself. `lanes` is
+/// how many instances of each will be there.
+///
+/// # Errors
+/// When there is nothing to run modules with. What is wrong with a module stands in its place.
 pub(super) fn load(
-    args: &RunArgs,
+    settings: &Settings,
+    cache_directory: Option<PathBuf>,
     limits: &Limits,
     lanes: usize,
-) -> Result<Vec<ModuleSpec>, UserError> {
-    let cache_directory = cache_directory(args);
+) -> Result<Vec<Result<ModuleSpec, UserError>>, UserError> {
     // One instance per lane and module, one more while a module is asked for its pipeline.
-    let instances_max = u32::try_from((lanes + 1) * args.modules.len()).unwrap_or(u32::MAX);
+    let modules = &settings.modules;
+    let instances_max = u32::try_from((lanes + 1) * modules.len()).unwrap_or(u32::MAX);
     let engine = Engine::new(&guest::Options {
         cache_directory,
         limits: limits.clone(),
         instances_max,
     })?;
-    let config = configuration(&args.set)?;
-    let mut specs: Vec<ModuleSpec> = Vec::new();
-    for path in &args.modules {
-        let name = module_name(path);
-        if let Some(other) = specs.iter().position(|spec| spec.module.name() == name) {
-            let other = &args.modules[other];
-            if other == path {
-                let message = format!("the module {} is given twice", path.display());
-                return Err(UserError::refused(message));
-            }
-            let (other, path) = (other.display(), path.display());
-            let message = format!("two modules are named `{name}`: {other} and {path}");
-            return Err(UserError::refused(message)
-                .hint("a module is named by its file; rename one of them"));
-        }
-        let wasm = read(path)?;
-        let module = Module::load(&engine, &name, &wasm)?;
-        for warning in module.warnings() {
-            tracing::debug!(module = name, warning, "the module could be better");
-        }
-        specs.push(ModuleSpec {
-            module,
-            config: config.clone(),
-            policy: FailurePolicy {
-                on_error: args.on_error,
-                ..FailurePolicy::default()
-            },
-        });
-    }
+    let specs = modules
+        .iter()
+        .map(|module| {
+            load_one(&engine, module).map_err(|error| settings_place(settings, module, error))
+        })
+        .collect();
     let (hits, misses) = (engine.cache_hits(), engine.cache_misses());
     tracing::debug!(from_cache = hits, compiled = misses, "modules are ready");
     Ok(specs)
+}
+
+fn load_one(engine: &Engine, settings: &ModuleSettings) -> Result<ModuleSpec, UserError> {
+    let name = &settings.name.value;
+    let wasm = read(&settings.path.value)?;
+    let module = Module::load(engine, name, &wasm)?;
+    for warning in module.warnings() {
+        tracing::debug!(module = name, warning, "the module could be better");
+    }
+    let config = bson::RawDocumentBuf::try_from(&settings.config).map_err(|error| {
+        UserError::refused(format!(
+            "the configuration of the module `{name}` cannot be used"
+        ))
+        .because(&error)
+    })?;
+    Ok(ModuleSpec {
+        module,
+        config: (!settings.config.is_empty()).then(|| config.into_bytes()),
+        policy: settings.policy.policy(),
+    })
+}
+
+/// Adds where the module is named, if that is in a file.
+fn settings_place(settings: &Settings, module: &ModuleSettings, error: UserError) -> UserError {
+    match (settings.file(), &module.path.origin) {
+        (Some(file), Origin::File { line }) => {
+            error.hint(format!("it is named in {}:{line}", file.display()))
+        }
+        _ => error,
+    }
 }
 
 /// Reads a module's file.
@@ -74,14 +87,6 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, UserError> {
             _ => user_error,
         }
     })
-}
-
-/// A module is called as its file.
-pub(super) fn module_name(path: &Path) -> String {
-    path.file_stem().map_or_else(
-        || "module".into(),
-        |stem| stem.to_string_lossy().into_owned(),
-    )
 }
 
 /// A wasm file beside the one that is not there, with nearly its name.
@@ -112,7 +117,8 @@ fn nearest_file(path: &Path) -> Option<PathBuf> {
         })
 }
 
-fn cache_directory(args: &RunArgs) -> Option<PathBuf> {
+/// Where compiled modules are kept, if they are.
+pub(super) fn cache_directory(args: &SettingsArgs) -> Option<PathBuf> {
     if args.no_module_cache {
         return None;
     }
@@ -120,26 +126,4 @@ fn cache_directory(args: &RunArgs) -> Option<PathBuf> {
         let base = etcetera::choose_base_strategy().ok()?;
         Some(base.cache_dir().join("oplet").join("modules"))
     })
-}
-
-/// The modules' configuration as one document.
-fn configuration(settings: &[Setting]) -> Result<Option<Vec<u8>>, UserError> {
-    if settings.is_empty() {
-        return Ok(None);
-    }
-    let mut document = bson::Document::new();
-    for Setting { key, value } in settings {
-        let invalid = |error: bson::error::Error| {
-            UserError::refused(format!("the setting `{key}` cannot be used")).because(&error)
-        };
-        let value = bson::Bson::try_from(value.clone()).map_err(invalid)?;
-        if document.insert(key.clone(), value).is_some() {
-            return Err(UserError::refused(format!(
-                "the setting `{key}` is given twice"
-            )));
-        }
-    }
-    let document = bson::RawDocumentBuf::try_from(&document)
-        .map_err(|error| UserError::refused("the settings cannot be used").because(&error))?;
-    Ok(Some(document.into_bytes()))
 }

@@ -15,31 +15,31 @@ use oplet::{
 use super::{
     args::{JsonFormat, RunArgs, Talk},
     error::UserError,
-    modules, signals,
+    modules, settings, signals,
 };
+use crate::config::Settings;
 
-pub(super) async fn run(args: RunArgs, talk: &Talk) -> Result<(), UserError> {
+pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Result<(), UserError> {
     let shutdown = signals::shutdown_token();
     let limits = Limits::default();
-    let mut options = options(&args);
-    if options.ordering == OrderingGuarantee::Oplog {
-        // One order over all leaves work for one lane only.
-        options.workers = 1;
-    }
+    let options = options(&args, &settings);
+    let values = &settings.values;
     // Everything that can be refused is, before anything is opened.
-    let uri = args.source.uri.parse()?;
-    let specs = modules::load(&args, &limits, options.workers)?;
-    let scope = Scope::new(args.watch.clone());
+    let uri = settings::parse_uri(&values.uri.value)?;
+    let cache_directory = modules::cache_directory(&args.settings);
+    let specs = modules::load(&settings, cache_directory, &limits, options.workers)?;
+    let specs = specs.into_iter().collect::<Result<_, _>>()?;
+    let scope = Scope::new(values.watch.value.clone());
     let plan = control::prepare(
         specs,
         &scope,
         options.source,
         options.ordering,
-        args.ignore_pipeline,
+        values.ignore_pipeline.value,
     )?;
 
     let connect = mongo::Options {
-        connect_timeout: args.source.connect_timeout,
+        connect_timeout: values.connect_timeout.value,
     };
     let server = tokio::select! {
         server = Server::connect(&uri, &connect) => server?,
@@ -50,7 +50,7 @@ pub(super) async fn run(args: RunArgs, talk: &Talk) -> Result<(), UserError> {
     let on_start = |start: &Start| {
         let position = start.position();
         match banner {
-            Some(banner) => say_start(&banner, &format!("{position} ({})", args.source.since)),
+            Some(banner) => say_start(&banner, &format!("{position} ({})", values.since.value)),
             None => {
                 tracing::info!(%position, source = options.source.as_str(), scope = %scope, "running");
             }
@@ -65,25 +65,37 @@ pub(super) async fn run(args: RunArgs, talk: &Talk) -> Result<(), UserError> {
     Ok(ended?)
 }
 
-fn options(args: &RunArgs) -> control::Options {
-    let default = control::Options::default();
+fn options(args: &RunArgs, settings: &Settings) -> control::Options {
+    let values = &settings.values;
+    let source = &args.settings.source;
     control::Options {
-        source: args.source.kind,
-        since: Some(args.source.since.clone()),
+        name: values.name.value.clone(),
+        source: values.kind.value,
+        since: values.since.value.since(),
+        on_position_lost: values.on_position_lost.value,
         end: End {
-            until: args.source.until.clone(),
-            max_ops: args.source.max_ops,
-            when_idle: args.source.exit_when_idle,
+            until: source.until.clone(),
+            max_ops: source.max_ops,
+            when_idle: source.exit_when_idle,
         },
-        oplog_namespace: args.source.oplog_namespace.clone(),
-        ordering: args.ordering,
-        workers: args.workers.map_or(default.workers, usize::from),
+        batch_size: values.batch_size.value,
+        oplog_namespace: values.oplog_namespace.value.clone(),
+        ordering: values.ordering.value,
+        // One order over all leaves work for one lane only.
+        workers: match values.ordering.value {
+            OrderingGuarantee::Oplog => 1,
+            _ => values.workers.value,
+        },
         format: match args.format {
             JsonFormat::Json => Format::Relaxed,
             JsonFormat::Canonical => Format::Canonical,
         },
-        grace_period: args.grace_period,
-        ..default
+        grace_period: values.grace_period.value,
+        queue_bytes: values.queue_bytes.value,
+        window_ops: values.window_ops.value,
+        save_every: values.save_every.value,
+        standby: values.standby.value,
+        lease: values.lease.value,
     }
 }
 

@@ -14,7 +14,7 @@ use oplet::{
 use super::{
     args::{SourceArgs, TailArgs, TailFormat},
     error::UserError,
-    pretty, signals,
+    pretty, settings, signals,
 };
 
 /// How much is gathered before it is printed.
@@ -22,7 +22,7 @@ const OUTPUT_BYTES: usize = 64 << 10;
 
 pub(super) async fn tail(args: TailArgs) -> Result<(), UserError> {
     let shutdown = signals::shutdown_token();
-    let uri = args.source.uri.parse()?;
+    let uri = settings::parse_uri(&args.source.uri)?;
     let connect = mongo::Options {
         connect_timeout: args.source.connect_timeout,
     };
@@ -41,11 +41,10 @@ pub(super) async fn tail(args: TailArgs) -> Result<(), UserError> {
 async fn print(server: &Server, args: &TailArgs) -> Result<(), UserError> {
     let SourceArgs {
         kind,
-        since,
         oplog_namespace,
         ..
     } = &args.source;
-    let start = source::resolve(since, *kind, server, oplog_namespace).await?;
+    let start = source::resolve(&args.since, *kind, server, oplog_namespace).await?;
     let end = End {
         until: args.source.until.clone(),
         max_ops: args.source.max_ops,

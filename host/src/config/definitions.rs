@@ -1,0 +1,246 @@
+//! Every setting, defined once: its names in the file, on the command line and in the environment, its
+//! default, and how the file's value is read.
+
+use std::{net::SocketAddr, time::Duration};
+
+use oplet::{
+    control::{FailurePolicy, OnError, OnPositionLost, Options, WhenOpen},
+    flow::OrderingGuarantee,
+    op::{Namespace, SourceKind},
+};
+
+use super::{
+    deferred::{self, Deferred},
+    document::Sections,
+    origin::{Origin, Sourced},
+    readers::{milliseconds, seconds, switch, text, whole, word},
+    secret::Secret,
+    show::Show,
+    values::{self, Begin, Uri},
+};
+
+/// The names of a setting.
+#[cfg(test)]
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Definition {
+    /// The table of the file, empty for the keys before the first.
+    pub(crate) section: &'static str,
+    /// The key in that table.
+    pub(crate) key: &'static str,
+    /// The flag, without its dashes; empty where there is none.
+    pub(crate) flag: &'static str,
+    /// The environment variable; empty where there is none.
+    pub(crate) variable: &'static str,
+    /// The default, as it is shown.
+    pub(crate) default: serde_json::Value,
+}
+
+/// A setting as it is shown.
+#[derive(Debug, Clone)]
+pub(crate) struct Row {
+    /// Its name in the file, with that of its table.
+    pub(crate) key: String,
+    /// Its value, without secrets.
+    pub(crate) value: serde_json::Value,
+    /// Where that came from.
+    pub(crate) origin: Origin,
+}
+
+fn dotted(section: &str, key: &str) -> String {
+    match section {
+        "" => key.to_owned(),
+        _ => format!("{section}.{key}"),
+    }
+}
+
+macro_rules! settings {
+    ($layer:ident, $values:ident: $(
+        $(#[$doc:meta])*
+        $field:ident: $type:ty = [$section:literal, $key:literal, $flag:literal, $variable:literal],
+            $default:expr, $read:expr;
+    )*) => {
+        /// What one place says: the file, or the command line with the environment.
+        #[derive(Debug, Clone, Default)]
+        pub(crate) struct $layer {
+            $($(#[$doc])* pub(crate) $field: Option<Sourced<$type>>,)*
+        }
+
+        /// What holds.
+        #[derive(Debug, Clone)]
+        pub(crate) struct $values {
+            $($(#[$doc])* pub(crate) $field: Sourced<$type>,)*
+        }
+
+        impl $layer {
+            /// Takes what a file says.
+            pub(super) fn read(sections: &mut Sections<'_>) -> Self {
+                Self {
+                    $($field: sections.get_mut($section).and_then($read),)*
+                }
+            }
+
+            /// What this layer says, and for the rest another.
+            pub(super) fn or(self, other: Self) -> Self {
+                Self { $($field: self.$field.or(other.$field),)* }
+            }
+
+            /// What this layer says, and for the rest the defaults.
+            pub(super) fn or_default(self) -> $values {
+                $values {
+                    $($field: self.$field.unwrap_or_else(|| Sourced::by_default($default)),)*
+                }
+            }
+        }
+
+        impl $values {
+            /// All of them, to be shown.
+            pub(crate) fn rows(&self) -> Vec<Row> {
+                vec![$(Row {
+                    key: dotted($section, $key),
+                    value: self.$field.value.show(),
+                    origin: self.$field.origin.clone(),
+                },)*]
+            }
+
+            /// The names of all of them.
+            #[cfg(test)]
+            pub(crate) fn definitions() -> Vec<Definition> {
+                vec![$({
+                    let default: $type = $default;
+                    Definition {
+                        section: $section,
+                        key: $key,
+                        flag: $flag,
+                        variable: $variable,
+                        default: default.show(),
+                    }
+                },)*]
+            }
+        }
+    };
+}
+
+/// No bound but that of the type.
+const ANY: u64 = u64::MAX;
+
+settings! { Layer, Values:
+    /// Identity of the checkpoint; empty for the modules' names joined by `+`.
+    name: String = ["", "name", "name", "OPLET_NAME"], String::new(),
+        |s| s.take("name", |v, _| text(v, values::name));
+
+    /// The deployment.
+    uri: Uri = ["source", "uri", "uri", "OPLET_URI"],
+        Uri::from("mongodb://localhost:27017".to_owned()),
+        |s| {
+            let secret = s.take_secret(Some("uri"), "uri-file", "uri-env")?;
+            Some(Sourced::new(secret.value.expose().to_owned().into(), secret.origin))
+        };
+    /// Which way to read changes.
+    kind: SourceKind = ["source", "kind", "source", "OPLET_SOURCE"], SourceKind::ChangeStream,
+        |s| s.take("kind", |v, _| word(v, &values::SOURCES));
+    /// What to watch.
+    watch: Vec<Namespace> = ["source", "watch", "watch", ""], vec![Namespace::Deployment],
+        |s| s.take_list("watch", values::namespace);
+    /// Where to begin.
+    since: Begin = ["source", "since", "since", ""], Begin::Checkpoint,
+        |s| s.take("since", |v, _| text(v, values::begin));
+    /// The collection that is read as the oplog.
+    oplog_namespace: (String, String) = ["source", "oplog-namespace", "oplog-namespace", ""],
+        Options::default().oplog_namespace,
+        |s| s.take("oplog-namespace", |v, _| text(v, values::oplog_namespace));
+    /// Entries or events per reply, at most.
+    batch_size: u32 = ["source", "batch-size", "", ""], Options::default().batch_size,
+        |s| s.take("batch-size", |v, _| whole(v, 1..=100_000));
+    /// How long to look for a server.
+    connect_timeout: Option<Duration> = ["source", "connect-timeout-s", "connect-timeout", ""], None,
+        |s| s.take("connect-timeout-s", |v, _| seconds(v, 1..=86_400).map(Some));
+    /// What follows a lost position.
+    on_position_lost: OnPositionLost = ["source", "on-position-lost", "on-position-lost", ""],
+        OnPositionLost::default(),
+        |s| s.take("on-position-lost", |v, _| text(v, values::on_position_lost));
+    /// Do not ask the modules for pipelines.
+    ignore_pipeline: bool = ["source", "ignore-pipeline", "ignore-pipeline", ""], false,
+        |s| s.take("ignore-pipeline", |v, _| switch(v));
+
+    /// What stays in order.
+    ordering: OrderingGuarantee = ["flow", "ordering", "ordering", ""], OrderingGuarantee::default(),
+        |s| s.take("ordering", |v, _| word(v, &OrderingGuarantee::WORDS));
+    /// How many lanes work.
+    workers: usize = ["flow", "workers", "workers", ""], Options::default().workers,
+        |s| s.take("workers", |v, _| whole(v, 1..=256));
+    /// How many bytes of ops may be in the lanes.
+    queue_bytes: usize = ["flow", "queue-bytes", "", ""], Options::default().queue_bytes,
+        |s| s.take("queue-bytes", |v, _| whole(v, 1..=ANY));
+    /// How many ops may be read and not done.
+    window_ops: u64 = ["flow", "window-ops", "", ""], Options::default().window_ops,
+        |s| s.take("window-ops", |v, _| whole(v, 1..=ANY));
+    /// How long handlers may go on when the run is asked to stop.
+    grace_period: Duration = ["flow", "grace-period-s", "grace-period", ""],
+        Options::default().grace_period,
+        |s| s.take("grace-period-s", |v, _| seconds(v, 0..=86_400));
+
+    /// Where checkpoints are kept.
+    checkpoint: Deferred = ["checkpoint", "store", "checkpoint", ""],
+        Deferred { text: "mongodb:oplet.checkpoints".into() },
+        |s| s.take("store", |v, source| text(v, |t| deferred::checkpoint(&source.address(t))));
+    /// The least time between two savings.
+    save_every: Duration = ["checkpoint", "save-every-ms", "", ""], Options::default().save_every,
+        |s| s.take("save-every-ms", |v, _| milliseconds(v, 1..=3_600_000));
+    /// How long the lease lasts.
+    lease: Duration = ["checkpoint", "lease-s", "", ""], Options::default().lease,
+        |s| s.take("lease-s", |v, _| seconds(v, 1..=3_600));
+    /// Wait while another process works under the name.
+    standby: bool = ["checkpoint", "standby", "standby", ""], false,
+        |s| s.take("standby", |v, _| switch(v));
+
+    /// Where dead letters are kept.
+    dead_letters: Deferred = ["dead-letters", "store", "dead-letters", ""],
+        Deferred { text: "mongodb:oplet.dead_letters".into() },
+        |s| s.take("store", |v, source| text(v, |t| deferred::dead_letters(&source.address(t))));
+
+    /// Where the admin API listens.
+    admin: Option<SocketAddr> = ["admin", "address", "admin", "OPLET_ADMIN"], None,
+        |s| s.take("address", |v, _| text(v, values::address).map(Some));
+    /// What its callers have to show.
+    admin_token: Option<Secret> = ["admin", "token-file", "admin-token-file", ""], None,
+        |s| {
+            let secret = s.take_secret(None, "token-file", "token-env")?;
+            Some(Sourced::new(Some(secret.value), secret.origin))
+        };
+}
+
+settings! { PolicyLayer, PolicyValues:
+    /// What becomes of an op that the module failed on.
+    on_error: OnError = ["module", "on-error", "on-error", ""], OnError::default(),
+        |s| s.take("on-error", |v, _| word(v, &OnError::WORDS));
+    /// How often an op is tried.
+    attempts: u32 = ["module", "attempts", "attempts", ""], FailurePolicy::default().attempts_max,
+        |s| s.take("attempts", |v, _| whole(v, 1..=1_000));
+    /// The first delay before another try.
+    backoff_min: Duration = ["module", "backoff-min-ms", "", ""], FailurePolicy::default().backoff_min,
+        |s| s.take("backoff-min-ms", |v, _| milliseconds(v, 1..=3_600_000));
+    /// The longest.
+    backoff_max: Duration = ["module", "backoff-max-ms", "", ""], FailurePolicy::default().backoff_max,
+        |s| s.take("backoff-max-ms", |v, _| milliseconds(v, 1..=3_600_000));
+    /// After so many failed ops in a row the breaker opens.
+    breaker_failures: u32 = ["module", "breaker-failures", "breaker-failures", ""],
+        FailurePolicy::default().breaker_failures,
+        |s| s.take("breaker-failures", |v, _| whole(v, 0..=1_000_000));
+    /// What an open breaker does.
+    breaker: WhenOpen = ["module", "breaker", "breaker", ""], WhenOpen::default(),
+        |s| s.take("breaker", |v, _| word(v, &WhenOpen::WORDS));
+}
+
+impl PolicyValues {
+    /// As a run is told.
+    pub(crate) fn policy(&self) -> FailurePolicy {
+        FailurePolicy {
+            on_error: self.on_error.value,
+            attempts_max: self.attempts.value,
+            backoff_min: self.backoff_min.value,
+            backoff_max: self.backoff_max.value,
+            breaker_failures: self.breaker_failures.value,
+            breaker: self.breaker.value,
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! From what was written to what holds.
+
+use std::path::PathBuf;
+
+use bson::{Bson, Document};
+
+use super::{
+    definitions::{Layer, PolicyLayer},
+    document::{Environment, Section, Sections, Source, secret_file},
+    origin::{Origin, Sourced},
+    parts::{FileModule, ModuleSettings, SinkSettings, module_name, read_module, read_sink},
+    problem::Problem,
+    secret::Secret,
+    settings::{File, Settings},
+    values::Setting,
+};
+
+/// What the command line says, with the environment variables that stand for flags.
+#[derive(Default)]
+pub(crate) struct CommandLine {
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) layer: Layer,
+    /// For all modules, whatever the file says of each.
+    pub(crate) policy: PolicyLayer,
+    pub(crate) admin_token_file: Option<PathBuf>,
+    /// Instead of those of the file.
+    pub(crate) modules: Vec<PathBuf>,
+    /// Instead of those of the file.
+    pub(crate) sinks: Vec<Secret>,
+    /// For all modules, on top of what the file gives them.
+    pub(crate) set: Vec<Setting>,
+}
+
+/// What a file says.
+#[derive(Default)]
+struct Said {
+    layer: Layer,
+    modules: Vec<FileModule>,
+    sinks: Vec<SinkSettings>,
+}
+
+/// The process's own environment.
+pub(crate) fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Finds what holds.
+///
+/// # Errors
+/// Everything that is wrong, in the order of the file; at least one.
+pub(crate) fn load(
+    mut command_line: CommandLine,
+    environment: Environment<'_>,
+) -> Result<Settings, Vec<Problem>> {
+    let mut problems = Vec::new();
+    if let Some(path) = command_line.admin_token_file.take() {
+        match secret_file(&path) {
+            Ok(token) => {
+                command_line.layer.admin_token = Some(Sourced::new(Some(token), Origin::Flag));
+            }
+            Err(reason) => problems.push(Problem::new(format!("--admin-token-file: {reason}"))),
+        }
+    }
+    let mut file = File::default();
+    let mut said = Said::default();
+    if let Some(path) = command_line.file.take() {
+        match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                file = File { path, text };
+                said = read(&file, environment, &mut problems);
+            }
+            Err(error) => problems.push(Problem::new(format!(
+                "cannot read the configuration {}: {error}",
+                path.display()
+            ))),
+        }
+    }
+    let is_readable = problems.is_empty();
+    let modules = modules(&command_line, said.modules, &mut problems);
+    let sinks = match command_line.sinks.is_empty() {
+        true => said.sinks,
+        false => {
+            let sink = |url: &Secret| match super::sink(url.expose()) {
+                Ok(url) => Some(SinkSettings::new(Sourced::new(url, Origin::Flag))),
+                Err(reason) => {
+                    problems.push(Problem::new(format!("--sink: {reason}")));
+                    None
+                }
+            };
+            command_line.sinks.iter().filter_map(sink).collect()
+        }
+    };
+    let values = command_line.layer.or(said.layer).or_default();
+    let settings = Settings::new(values, modules, sinks, file);
+    problems.extend(settings.contradictions(is_readable));
+    match problems.is_empty() {
+        true => Ok(settings),
+        false => Err(problems),
+    }
+}
+
+fn read(file: &File, environment: Environment<'_>, problems: &mut Vec<Problem>) -> Said {
+    let source = Source {
+        file: &file.path,
+        text: &file.text,
+        environment,
+    };
+    let table = match source.parse() {
+        Ok(table) => table.into_inner(),
+        Err(found) => {
+            problems.extend(found);
+            return Said::default();
+        }
+    };
+    let mut root = Section::new(source, Some(&table));
+    let mut sections = Sections::new();
+    for name in ["source", "flow", "checkpoint", "dead-letters", "admin"] {
+        sections.insert(name, root.take_section(name));
+    }
+    let (modules, sinks) = (root.take_tables("module"), root.take_tables("sink"));
+    sections.insert("", root);
+    let layer = Layer::read(&mut sections);
+    let mut found: Vec<Problem> = sections.into_values().flat_map(Section::finish).collect();
+    let modules = modules
+        .into_iter()
+        .filter_map(|(span, section)| read_module(&span, section, &mut found))
+        .collect();
+    let sinks = sinks
+        .into_iter()
+        .filter_map(|(span, section)| read_sink(&span, section, &mut found))
+        .collect();
+    found.sort_by_key(|problem| {
+        problem
+            .place
+            .as_ref()
+            .map(|place| (place.line, place.column))
+    });
+    problems.extend(found);
+    Said {
+        layer,
+        modules,
+        sinks,
+    }
+}
+
+fn modules(
+    command_line: &CommandLine,
+    of_file: Vec<FileModule>,
+    problems: &mut Vec<Problem>,
+) -> Vec<ModuleSettings> {
+    let of_flags = command_line.modules.iter().map(|path| FileModule {
+        path: Sourced::new(path.clone(), Origin::Flag),
+        name: Sourced::new(module_name(path), Origin::Flag),
+        config: Document::new(),
+        policy: PolicyLayer::default(),
+    });
+    let modules: Vec<FileModule> = match command_line.modules.is_empty() {
+        true => of_file,
+        false => of_flags.collect(),
+    };
+    let mut set = Document::new();
+    for Setting { key, value } in &command_line.set {
+        match Bson::try_from(value.clone()) {
+            Ok(_) if set.contains_key(key) => {
+                problems.push(Problem::new(format!("the setting `{key}` is given twice")));
+            }
+            Ok(value) => {
+                set.insert(key, value);
+            }
+            Err(error) => problems.push(Problem::new(format!(
+                "the setting `{key}` cannot be used: {error}"
+            ))),
+        }
+    }
+    let complete = |module: FileModule| {
+        let mut config = module.config;
+        config.extend(set.clone());
+        ModuleSettings {
+            path: module.path,
+            name: module.name,
+            config,
+            policy: command_line.policy.clone().or(module.policy).or_default(),
+        }
+    };
+    modules.into_iter().map(complete).collect()
+}

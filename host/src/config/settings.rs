@@ -1,0 +1,158 @@
+//! What holds, and what contradicts itself in that.
+
+use std::path::{Path, PathBuf};
+
+use oplet::control::OnError;
+
+use super::{
+    definitions::Values,
+    origin::{Origin, Sourced},
+    parts::{ModuleSettings, SinkSettings},
+    problem::{Place, Problem},
+};
+
+/// What holds.
+pub(crate) struct Settings {
+    pub(crate) values: Values,
+    pub(crate) modules: Vec<ModuleSettings>,
+    pub(crate) sinks: Vec<SinkSettings>,
+    file: File,
+}
+
+/// A configuration file, to show places in it; without a text when there is none.
+#[derive(Default)]
+pub(super) struct File {
+    pub(super) path: PathBuf,
+    pub(super) text: String,
+}
+
+impl Settings {
+    pub(super) fn new(
+        values: Values,
+        modules: Vec<ModuleSettings>,
+        sinks: Vec<SinkSettings>,
+        file: File,
+    ) -> Self {
+        let mut settings = Self {
+            values,
+            modules,
+            sinks,
+            file,
+        };
+        settings.complete();
+        settings
+    }
+
+    /// Fills in what follows from other settings.
+    fn complete(&mut self) {
+        if self.values.name.origin == Origin::Default {
+            let names: Vec<&str> = self
+                .modules
+                .iter()
+                .map(|module| module.name.value.as_str())
+                .collect();
+            self.values.name.value = names.join("+");
+        }
+        if self.sinks.is_empty() {
+            let stdout = super::sink("stdout").expect("it is a kind of sink");
+            self.sinks = vec![SinkSettings::new(Sourced::by_default(stdout))];
+        }
+        // Of those that have no name of their own, the second `https` is `https-2`.
+        for index in 1..self.sinks.len() {
+            let name = &self.sinks[index].name;
+            let is_own = name.origin != self.sinks[index].url.origin;
+            let kind = name.value.clone();
+            let mut number = 1;
+            while !is_own && self.has_sink_before(index) {
+                number += 1;
+                self.sinks[index].name.value = format!("{kind}-{number}");
+            }
+        }
+    }
+
+    fn has_sink_before(&self, index: usize) -> bool {
+        let name = &self.sinks[index].name.value;
+        self.sinks[..index]
+            .iter()
+            .any(|sink| sink.name.value == *name)
+    }
+
+    /// What is wrong with values that are right each for itself.
+    pub(super) fn contradictions(&self, is_readable: bool) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut refuse = |message: String, origin: &Origin| {
+            problems.push(self.problem(message, origin));
+        };
+        for (index, module) in self.modules.iter().enumerate() {
+            let name = &module.name.value;
+            let same = |other: &&ModuleSettings| other.name.value == *name;
+            let Some(other) = self.modules[..index].iter().find(same) else {
+                continue;
+            };
+            let (path, other) = (&module.path.value, &other.path.value);
+            let message = match path == other {
+                true => format!("the module {} is given twice", path.display()),
+                false => format!(
+                    "two modules are named `{name}`: {} and {}",
+                    other.display(),
+                    path.display()
+                ),
+            };
+            refuse(message, &module.name.origin);
+        }
+        for (index, sink) in self.sinks.iter().enumerate() {
+            if self.has_sink_before(index) {
+                let message = format!("two sinks are named `{}`", sink.name.value);
+                refuse(message, &sink.name.origin);
+            }
+        }
+        if self.modules.is_empty() && is_readable {
+            problems.push(Problem::new(
+                "no module is given; name one as an argument, or as `[[module]]` in the configuration",
+            ));
+        }
+        let mut refuse = |message: String, origin: &Origin| {
+            problems.push(self.problem(message, origin));
+        };
+        for module in &self.modules {
+            let policy = &module.policy;
+            if policy.on_error.value == OnError::Retry
+                && policy.backoff_min.value > policy.backoff_max.value
+            {
+                let message = "`backoff-min-ms` is more than `backoff-max-ms`".to_owned();
+                let origin = (&policy.backoff_min.origin).max(&policy.backoff_max.origin);
+                refuse(message, origin);
+            }
+        }
+        if let Some(address) = self.values.admin.value
+            && !address.ip().is_loopback()
+            && self.values.admin_token.value.is_none()
+        {
+            let message = format!(
+                "the admin API on {address} can be reached from outside, and needs a token: give \
+                 `token-file`, or --admin-token-file"
+            );
+            refuse(message, &self.values.admin.origin);
+        }
+        problems
+    }
+
+    /// A problem with a value, shown where that came from.
+    pub(crate) fn problem(&self, message: impl Into<String>, origin: &Origin) -> Problem {
+        match origin {
+            Origin::File { line } => {
+                let File { path, text } = &self.file;
+                Problem::at(message, Place::of_line(path, text, *line))
+            }
+            Origin::Environment(variable) => {
+                Problem::new(format!("{} (from {variable})", message.into()))
+            }
+            Origin::Flag | Origin::Default => Problem::new(message),
+        }
+    }
+
+    /// The file that was read.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        (!self.file.path.as_os_str().is_empty()).then_some(self.file.path.as_path())
+    }
+}

@@ -1,0 +1,198 @@
+//! Values as they are written in flags, the environment and files, each refused with the nearest valid spelling.
+
+use std::{fmt, net::SocketAddr, time::Duration};
+
+use oplet::{
+    control::OnPositionLost,
+    op::{Namespace, Since, SourceKind},
+};
+
+use super::{problem::unknown, secret::without_secrets};
+
+/// One setting of the modules' configuration.
+#[derive(Debug, Clone)]
+pub(crate) struct Setting {
+    pub(crate) key: String,
+    pub(crate) value: serde_json::Value,
+}
+
+pub(crate) fn namespace(text: &str) -> Result<Namespace, String> {
+    text.parse::<Namespace>()
+        .map_err(|error| with_nearest(&error.reason, error.nearest.as_deref()))
+}
+
+pub(crate) fn since(text: &str) -> Result<Since, String> {
+    text.parse::<Since>().map_err(|error| match error.nearest {
+        Some(nearest) => with_nearest(&error.reason, Some(&nearest)),
+        None => format!(
+            "{}; positions are written `now`, `oldest`, `1700000001:7`, `2026-01-02T10:00:00Z`, `90m` or `token:JSON`",
+            error.reason
+        ),
+    })
+}
+
+pub(crate) fn until(text: &str) -> Result<Since, String> {
+    match since(text)? {
+        Since::Oldest => {
+            Err("everything lies behind the oldest entry; a run would end at once".into())
+        }
+        until => Ok(until),
+    }
+}
+
+pub(crate) fn span(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| {
+        let nearest = text.parse::<u64>().map(|seconds| format!("{seconds}s"));
+        with_nearest(&error.to_string(), nearest.ok().as_deref())
+    })
+}
+
+pub(crate) fn count(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| "a whole number is expected".to_owned())
+}
+
+/// A connection string as it was given. It is not read while settings are: what the parser of flags
+/// refuses it shows, and this may hold a password.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Uri(String);
+
+impl From<String> for Uri {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl Uri {
+    /// The text itself, for who reads it.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Uri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&without_secrets(&self.0))
+    }
+}
+
+impl fmt::Debug for Uri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Uri({self})")
+    }
+}
+
+/// Where a run begins.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Begin {
+    /// At the checkpoint, and where there is none, now.
+    Checkpoint,
+    /// There, whatever the checkpoint says.
+    At(Since),
+}
+
+impl Begin {
+    /// As a run is told.
+    pub(crate) fn since(&self) -> Option<Since> {
+        match self {
+            Self::Checkpoint => None,
+            Self::At(since) => Some(since.clone()),
+        }
+    }
+}
+
+impl fmt::Display for Begin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Checkpoint => f.write_str("checkpoint, else now"),
+            Self::At(since) => since.fmt(f),
+        }
+    }
+}
+
+/// Reads where to begin.
+pub(crate) fn begin(text: &str) -> Result<Begin, String> {
+    match text {
+        "checkpoint" => Ok(Begin::Checkpoint),
+        _ if strsim::damerau_levenshtein(text, "checkpoint") <= 3 => Err(with_nearest(
+            "it is none of the known forms",
+            Some("checkpoint"),
+        )),
+        _ => since(text).map(Begin::At),
+    }
+}
+
+/// What identifies a run to its checkpoint.
+pub(crate) fn name(text: &str) -> Result<String, String> {
+    match text {
+        "" => Err("a name has at least one character".into()),
+        _ if text.chars().any(char::is_control) => {
+            Err("a name has no line breaks or other control characters".into())
+        }
+        _ => Ok(text.to_owned()),
+    }
+}
+
+/// Reads the address of the admin API; a host name is not looked up, but for `localhost`.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
+    let numeric = text.replacen("localhost:", "127.0.0.1:", 1);
+    numeric.parse().map_err(|_| {
+        let port = text.rsplit(':').next().unwrap_or_default();
+        let nearest = port.parse::<u16>().map(|port| format!("127.0.0.1:{port}"));
+        with_nearest(
+            "an address is written `IP:PORT`",
+            Some(nearest.as_deref().unwrap_or("127.0.0.1:9090")),
+        )
+    })
+}
+
+/// Reads what follows a lost position.
+pub(crate) fn on_position_lost(text: &str) -> Result<OnPositionLost, String> {
+    let words = OnPositionLost::WORDS.map(|(word, _)| word);
+    match text.parse() {
+        Ok(OnPositionLost::Resnapshot) => Err(with_nearest(
+            "there are no direct reads yet to read collections again with",
+            Some("skip"),
+        )),
+        Ok(choice) => Ok(choice),
+        Err(()) => Err(unknown("unknown choice", text, &words[..2])),
+    }
+}
+
+pub(crate) fn oplog_namespace(text: &str) -> Result<(String, String), String> {
+    match text.split_once('.') {
+        Some((database, collection)) if !database.is_empty() && !collection.is_empty() => {
+            Ok((database.into(), collection.into()))
+        }
+        _ => Err("a collection is written `db.coll`, as in `local.oplog.rs`".into()),
+    }
+}
+
+pub(crate) fn setting(text: &str) -> Result<Setting, String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => {
+            let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+            Ok(Setting {
+                key: key.into(),
+                value,
+            })
+        }
+        _ => Err(with_nearest(
+            "a setting is written `KEY=VALUE`",
+            Some(&format!("{text}=true")),
+        )),
+    }
+}
+
+fn with_nearest(reason: &str, nearest: Option<&str>) -> String {
+    match nearest {
+        Some(nearest) => format!("{reason}; did you mean `{nearest}`?"),
+        None => reason.to_owned(),
+    }
+}
+
+/// Ways to read changes, with the words that users write.
+pub(crate) const SOURCES: [(&str, SourceKind); 2] = [
+    ("change-stream", SourceKind::ChangeStream),
+    ("oplog", SourceKind::Oplog),
+];

@@ -212,6 +212,7 @@ async fn run_counted(
         let source_options = source::Options {
             scope: stream.scope,
             start: start.clone(),
+            behind: None,
             pipeline: stream.pipeline,
             batch_size: options.batch_size,
             oplog_namespace: options.oplog_namespace.clone(),

@@ -177,7 +177,13 @@ async fn a_user_who_may_not_read_is_told_at_once() {
 #[tokio::test]
 async fn a_lost_position_has_an_exit_code_of_its_own() {
     let set = ReplicaSet::start(Default::default()).await.unwrap();
-    for (source, code) in [("oplog", 136), ("change-stream", 286)] {
+    for (source, code) in [
+        ("oplog", 136),
+        ("change-stream", 286),
+        ("change-stream", 280),
+        ("change-stream", 260),
+        ("change-stream", 50811),
+    ] {
         let (exit, said) = refused(&set, source, code).await;
         assert_eq!(exit, 3, "{said}");
         assert!(

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use bson::{Document, doc};
-use mongodb::options::WriteConcern;
+use mongodb::{Client, options::WriteConcern};
 use oplet_testkit::{ReplicaSet, eventually};
 use serde_json::Value;
 use tokio::task::JoinHandle;
@@ -31,7 +31,11 @@ pub(super) struct Write {
 impl Load {
     /// Starts writing to a collection.
     pub(super) async fn start(set: &ReplicaSet, database: &str, collection: &str) -> Self {
-        let client = set.client().await.unwrap();
+        Self::through(set.client().await.unwrap(), database, collection)
+    }
+
+    /// As [`start`](Self::start), with a client of the deployment.
+    pub(super) fn through(client: Client, database: &str, collection: &str) -> Self {
         let options = mongodb::options::CollectionOptions::builder()
             .write_concern(WriteConcern::majority())
             .build();

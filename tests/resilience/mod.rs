@@ -1,7 +1,8 @@
-//! What outlasts trouble: signals under load, a closed output, servers that die, stop, or refuse, and
-//! a backlog larger than memory should be.
+//! What outlasts trouble: signals under load, a closed output, servers that die, stop, or refuse,
+//! members that take over from each other, and a backlog larger than memory should be.
 
 mod drain;
+mod failover;
 mod faults;
 mod load;
 mod modules;
@@ -23,18 +24,21 @@ const SOURCES: [&str; 2] = ["oplog", "change-stream"];
 
 /// `oplet run` of one module.
 fn run(set: &ReplicaSet, source: &str, watch: &str, module: &Path) -> Oplet {
-    oplet()
-        .arg("run")
-        .arg(module)
-        .args(["--watch", watch, "--source", source])
-        .args(["--uri", &set.uri()])
+    run_at(&set.uri(), source, watch, module)
+}
+
+fn run_at(uri: &str, source: &str, watch: &str, module: &Path) -> Oplet {
+    let run = oplet().arg("run").arg(module);
+    run.args(["--watch", watch, "--source", source, "--uri", uri])
 }
 
 /// `oplet tail`, which says when it is connected, as a run does by itself.
 fn tail(set: &ReplicaSet, source: &str, watch: &str) -> Oplet {
-    oplet()
-        .args(["tail", watch, "--source", source, "-v"])
-        .args(["--uri", &set.uri()])
+    tail_at(&set.uri(), source, watch)
+}
+
+fn tail_at(uri: &str, source: &str, watch: &str) -> Oplet {
+    oplet().args(["tail", watch, "--source", source, "-v", "--uri", uri])
 }
 
 /// Inserts documents into the collection `c` of a database.

@@ -66,7 +66,7 @@ impl Watched {
 }
 
 /// Everything acknowledged is there, in order; what repeats is the same, by the same id.
-fn is_whole(oplet: &RunningOplet, acknowledged: &[Write]) {
+pub(super) fn is_whole(oplet: &RunningOplet, acknowledged: &[Write]) {
     let mut by_id = HashMap::new();
     let mut distinct = Vec::new();
     for op in ops(oplet) {
@@ -91,7 +91,7 @@ fn is_whole(oplet: &RunningOplet, acknowledged: &[Write]) {
 }
 
 /// A line for each step, and the steps become longer: far from one for each try of a busy loop.
-fn is_no_flood(oplet: &RunningOplet, time: Duration) {
+pub(super) fn is_no_flood(oplet: &RunningOplet, time: Duration) {
     let warnings = logged(oplet, " WARN ");
     let steps_max = 10 + time.as_secs() as usize;
     assert!(

@@ -2,6 +2,7 @@
 //!
 //! - `positions`: `--since`, and what a lost position looks like
 //! - `ends`: `--until`, `--max-ops`, `--exit-when-idle`
+//! - `restart`: reading on where another reader ended
 //! - `stand_in`: entries that this server would never write, from a collection in the oplog's stead
 //! - `lookup`: which document an update of the oplog comes with
 //! - `output`: formats, and what is never delivered
@@ -10,6 +11,7 @@ mod ends;
 mod lookup;
 mod output;
 mod positions;
+mod restart;
 mod stand_in;
 
 use anyhow::{Context, Result, ensure};

@@ -98,29 +98,11 @@ async fn since_a_token_goes_on_behind_its_event() -> Result<()> {
 
 #[tokio::test]
 async fn a_position_that_the_oplog_no_longer_reaches_ends_the_tail() -> Result<()> {
-    let server = ReplicaSet::start(Options {
-        oplog_megabytes: 1,
-        // What the last checkpoint needs is kept, so there have to be some.
-        arguments: vec!["--syncdelay=1".into()],
-        ..Options::default()
-    })
-    .await?;
+    let server = ReplicaSet::start(Options::tiny_oplog()).await?;
     let scene = Scene::on(&server, "lost").await?;
     scene.insert("c", [1]).await?;
     let lost = now(&scene.client).await?;
-    let oplog = scene.client.database("local").collection("oplog.rs");
-    let oldest = async || -> Result<bson::Timestamp> {
-        let entry = oplog.find_one(doc! {}).sort(doc! { "$natural": 1 }).await?;
-        let entry: Document = entry.expect("an oplog is never empty");
-        Ok(entry.get_timestamp("ts")?)
-    };
-    let text = "x".repeat(200_000);
-    let fill = scene.collection("fill");
-    eventually(DEADLINE, async || {
-        let written = fill.insert_one(doc! { "text": &text }).await;
-        written.is_ok() && oldest().await.is_ok_and(|oldest| oldest > lost)
-    })
-    .await?;
+    server.roll_oplog().await?;
     for source in SOURCES {
         let tail = scene.tail(source).args(["--since", &position(lost)]);
         let tail = tail.start()?;
@@ -135,7 +117,10 @@ async fn a_position_that_the_oplog_no_longer_reaches_ends_the_tail() -> Result<(
             time: seconds.parse()?,
             increment: increment.parse()?,
         };
-        let now = oldest().await?;
+        let oplog = scene.client.database("local").collection("oplog.rs");
+        let entry = oplog.find_one(doc! {}).sort(doc! { "$natural": 1 }).await?;
+        let entry: Document = entry.expect("an oplog is never empty");
+        let now = entry.get_timestamp("ts")?;
         assert!(lost < begins && begins <= now, "{now}: {said}");
         assert!(tail.stdout().all().is_empty());
     }

@@ -2,14 +2,16 @@
 
 use anyhow::Result;
 use bson::{Bson, DateTime, Document, Timestamp, doc};
+use oplet_testkit::eventually;
 
 use super::*;
 
 /// A collection that is read as the oplog, of entries at seconds 1, 2, 3 and so on.
-struct StandIn {
+pub(super) struct StandIn {
     scene: Scene,
     entries: Collection<Document>,
     seconds: u32,
+    term: i64,
 }
 
 /// The cluster time of the entry that was written as the `seconds`th.
@@ -36,30 +38,86 @@ fn with(mut fields: Document, more: Document) -> Document {
 }
 
 impl StandIn {
-    async fn new(hint: &str) -> Result<Self> {
+    pub(super) async fn new(hint: &str) -> Result<Self> {
         let scene = Scene::shared(hint).await?;
-        let create = doc! { "create": "entries", "capped": true, "size": 1 << 20 };
-        scene.database.run_command(create).await?;
-        Ok(Self {
+        let mut stand_in = Self {
             entries: scene.collection("entries"),
             scene,
             seconds: 0,
-        })
+            term: 1,
+        };
+        stand_in.begin_again(1).await?;
+        Ok(stand_in)
+    }
+
+    /// Empties it: what is added then is a history of its own.
+    pub(super) async fn begin_again(&mut self, term: i64) -> Result<()> {
+        self.entries.drop().await?;
+        let create = doc! { "create": "entries", "capped": true, "size": 1 << 20 };
+        self.scene.database.run_command(create).await?;
+        self.seconds = 0;
+        self.term = term;
+        Ok(())
+    }
+
+    /// What is added from now on was written by another primary.
+    pub(super) fn begin_term(&mut self, term: i64) {
+        self.term = term;
+    }
+
+    /// Waits until a tail of it waits for more.
+    pub(super) async fn is_read_by(&self, tail: &RunningOplet) -> Result<()> {
+        let admin = self.scene.client.database("admin");
+        let cursors = doc! { "$currentOp": { "allUsers": true, "idleCursors": true } };
+        let namespace = self.scene.namespace("entries");
+        let ours = doc! { "$match": { "ns": namespace, "cursor.tailable": true } };
+        let read = eventually(DEADLINE, async || {
+            let found = admin.aggregate([cursors.clone(), ours.clone()]).await;
+            match found {
+                Ok(mut found) => found.advance().await.unwrap_or(false),
+                Err(_) => false,
+            }
+        });
+        read.await.with_context(|| said(tail))
     }
 
     /// Adds an entry of these fields.
     async fn add(&mut self, fields: Document) -> Result<()> {
         self.seconds += 1;
         let wall = DateTime::from_millis(i64::from(self.seconds) * 1000);
-        let entry = doc! { "ts": time(self.seconds), "t": 1_i64, "v": 2, "wall": wall };
+        let entry = doc! { "ts": time(self.seconds), "t": self.term, "v": 2, "wall": wall };
         self.entries.insert_one(with(entry, fields)).await?;
         Ok(())
     }
 
     /// Adds the insert of a document `{_id: id}` into `c`.
-    async fn add_insert(&mut self, id: i32) -> Result<()> {
+    pub(super) async fn add_insert(&mut self, id: i32) -> Result<()> {
         let insert = self.insert(id);
         self.add(insert).await
+    }
+
+    /// Adds a transaction of these inserts that is yet to be committed.
+    pub(super) async fn add_prepared(&mut self, ids: [i32; 2]) -> Result<()> {
+        let prepared = self.apply_ops(ids, doc! { "prepare": true });
+        self.add(with(prepared, session(None))).await
+    }
+
+    /// Adds the commit of the transaction that was prepared at that second.
+    pub(super) async fn add_commit(&mut self, prepared: u32) -> Result<()> {
+        let commit = doc! { "commitTransaction": 1, "commitTimestamp": time(prepared) };
+        let commit = doc! { "op": "c", "ns": "admin.$cmd", "o": commit };
+        self.add(with(commit, session(Some(prepared)))).await
+    }
+
+    /// Adds inserts of 100 kB each; ten of them push everything else out.
+    pub(super) async fn add_large_inserts(&mut self, count: i32) -> Result<()> {
+        let text = "x".repeat(100_000);
+        for id in 1..=count {
+            let whole = doc! { "_id": id, "text": &text };
+            let insert = with(self.insert(id), doc! { "o": whole });
+            self.add(insert).await?;
+        }
+        Ok(())
     }
 
     /// The fields that say that `{_id: id}` was inserted into `c`.
@@ -74,7 +132,7 @@ impl StandIn {
         doc! { "op": "c", "ns": "admin.$cmd", "o": with(doc! { "applyOps": inner }, more) }
     }
 
-    fn tail(&self) -> Oplet {
+    pub(super) fn tail(&self) -> Oplet {
         let tail = self.scene.tail("oplog").arg(self.scene.name());
         tail.args(["--oplog-namespace", &self.scene.namespace("entries")])
     }
@@ -135,12 +193,9 @@ async fn grouped_inserts_are_no_transaction() -> Result<()> {
 #[tokio::test]
 async fn a_prepared_transaction_comes_when_it_is_committed() -> Result<()> {
     let mut oplog = StandIn::new("prepared").await?;
-    let prepared = oplog.apply_ops(1..=2, doc! { "prepare": true });
-    oplog.add(with(prepared, session(None))).await?;
+    oplog.add_prepared([1, 2]).await?;
     oplog.add_insert(10).await?;
-    let commit = doc! { "commitTransaction": 1, "commitTimestamp": time(1) };
-    let commit = doc! { "op": "c", "ns": "admin.$cmd", "o": commit };
-    oplog.add(with(commit, session(Some(1)))).await?;
+    oplog.add_commit(1).await?;
     oplog.add_insert(11).await?;
     let (ops, _) = oplog.read().await?;
     assert_eq!(ops.ids(), [10, 1, 2, 11]);
@@ -153,8 +208,7 @@ async fn a_prepared_transaction_comes_when_it_is_committed() -> Result<()> {
 #[tokio::test]
 async fn a_prepared_transaction_that_is_aborted_never_comes() -> Result<()> {
     let mut oplog = StandIn::new("aborted").await?;
-    let prepared = oplog.apply_ops(1..=2, doc! { "prepare": true });
-    oplog.add(with(prepared, session(None))).await?;
+    oplog.add_prepared([1, 2]).await?;
     let abort = doc! { "op": "c", "ns": "admin.$cmd", "o": { "abortTransaction": 1 } };
     oplog.add(with(abort, session(Some(1)))).await?;
     oplog.add_insert(10).await?;
@@ -269,12 +323,7 @@ async fn a_retryable_write_is_no_transaction() -> Result<()> {
 #[tokio::test]
 async fn a_position_that_it_no_longer_reaches_is_lost() -> Result<()> {
     let mut oplog = StandIn::new("rolled").await?;
-    let text = "x".repeat(100_000);
-    for id in 1..=20 {
-        let whole = doc! { "_id": id, "text": &text };
-        let insert = with(oplog.insert(id), doc! { "o": whole });
-        oplog.add(insert).await?;
-    }
+    oplog.add_large_inserts(20).await?;
     let tail = oplog.tail().args(["--since", "2:1"]).start()?;
     assert_eq!(tail.wait_exit(DEADLINE).await?, 3);
     let said = said(&tail);

@@ -94,6 +94,7 @@ pub fn tail(server: &Server, options: TailOptions) -> Tail {
     let source_options = source::Options {
         scope: options.scope,
         start: options.start,
+        behind: None,
         pipeline: Vec::new(),
         batch_size: options.batch_size,
         oplog_namespace: options.oplog_namespace,

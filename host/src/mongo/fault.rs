@@ -107,6 +107,12 @@ impl Fault {
     }
 }
 
+/// Whether the server answered with one of these codes.
+#[must_use]
+pub fn has_code(error: &Error, codes: &[i32]) -> bool {
+    matches!(&*error.kind, ErrorKind::Command(command) if codes.contains(&command.code))
+}
+
 /// An error of the driver as one clause for people: its own text adds labels, the server's whole
 /// response, and the state of each connection.
 #[must_use]

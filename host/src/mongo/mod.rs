@@ -9,5 +9,5 @@ mod fault;
 mod reader;
 
 pub use connect::{Error, Options, Server, Topology, parse_uri};
-pub use fault::{Fault, code, describe};
+pub use fault::{Fault, code, describe, has_code};
 pub use reader::{Reader, ReaderOptions, Reply, answer_in_time};

@@ -8,6 +8,7 @@
 //! reading goes on behind it. An [`Error`] is the end of the source: the position is lost, or the
 //! server refuses in a way that waiting does not mend.
 
+mod behind;
 pub mod change_stream;
 pub mod oplog;
 mod resume;
@@ -24,7 +25,7 @@ pub use stats::Stats;
 
 use crate::{
     mongo::Server,
-    op::{Batch, Scope, SourceKind},
+    op::{Batch, OpPoint, Scope, SourceKind},
 };
 
 /// What a source reads, and how.
@@ -34,6 +35,9 @@ pub struct Options {
     pub scope: Scope,
     /// Where to begin.
     pub start: Start,
+    /// Ops at or before this point are done already, and are passed over: a position lies between
+    /// batches, and before a whole transaction. Ops that have no point are given all the same.
+    pub behind: Option<OpPoint>,
     /// Stages that the server applies to the events of a change stream; the oplog has none.
     pub pipeline: Vec<RawDocumentBuf>,
     /// Entries or events per reply, at most.

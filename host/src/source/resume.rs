@@ -5,7 +5,7 @@ use mongodb::Client;
 use super::oldest_entry;
 use crate::{
     backoff::Backoff,
-    mongo::{Fault, code},
+    mongo::{Fault, code, describe, has_code},
     op::{Position, SourceKind, Timestamp},
 };
 
@@ -17,7 +17,8 @@ pub enum Error {
     PositionLost {
         /// Where the source stood.
         position: Position,
-        /// The oldest cluster time that the oplog still has, when it could be read.
+        /// The oldest cluster time from which on all is left, when it could be read: where the oplog
+        /// begins, or behind the transaction that is no longer there whole.
         oldest: Option<Timestamp>,
         /// How that showed.
         reason: String,
@@ -88,6 +89,13 @@ impl Error {
     }
 }
 
+/// The server will not take the resume token: the position cannot be gone on from.
+const TOKEN_REFUSED: [i32; 3] = [
+    code::INVALID_RESUME_TOKEN,
+    code::KEY_STRING_FORMAT,
+    code::CHANGE_STREAM_FATAL_ERROR,
+];
+
 /// Decides about an error: after a passing fault it waits for the next attempt's turn and returns;
 /// everything else is the source's end.
 ///
@@ -104,30 +112,20 @@ pub(super) async fn wait_or_fail(
         Fault::Passing => {
             let delay = backoff.next_delay();
             tracing::warn!(what, %position, attempt = backoff.attempts(), retry_in = ?delay,
-                error = crate::mongo::describe(&source), "the stream broke; it is opened again");
+                error = describe(&source), "the stream broke; it is opened again");
             tokio::time::sleep(delay).await;
             Ok(())
         }
         Fault::Authentication | Fault::Unauthorized => {
             Err(Error::Unauthorized { what, kind, source })
         }
-        fault if fault == Fault::PositionLost || token_refused(&source) => {
+        fault if fault == Fault::PositionLost || has_code(&source, &TOKEN_REFUSED) => {
             Err(Error::PositionLost {
                 position: position.clone(),
                 oldest: None,
-                reason: source.kind.to_string(),
+                reason: describe(&source),
             })
         }
         _ => Err(Error::Refused { what, source }),
     }
-}
-
-/// Whether the server will not take the resume token: the position cannot be gone on from.
-fn token_refused(error: &mongodb::error::Error) -> bool {
-    const CODES: [i32; 3] = [
-        code::INVALID_RESUME_TOKEN,
-        code::KEY_STRING_FORMAT,
-        code::CHANGE_STREAM_FATAL_ERROR,
-    ];
-    matches!(&*error.kind, mongodb::error::ErrorKind::Command(command) if CODES.contains(&command.code))
 }

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::op::{Position, Timestamp};
+
 /// Counters of the sources of one run; any thread may add and read.
 #[derive(Debug, Default)]
 pub struct Stats {
@@ -9,9 +11,23 @@ pub struct Stats {
     pub undecodable: AtomicU64,
     /// Times that a cursor was opened again after a fault.
     pub reopened: AtomicU64,
+    /// Replies of cursors, also those that held nothing.
+    pub replies: AtomicU64,
+    /// Bytes of these replies.
+    pub bytes: AtomicU64,
+    /// The newest cluster time that was read up to, as seconds and increment in one number.
+    newest: AtomicU64,
 }
 
 impl Stats {
+    /// The newest cluster time up to which a source of the run has read; none before the first
+    /// position that tells it. An idle source's moves, too.
+    #[must_use]
+    pub fn newest_time(&self) -> Option<Timestamp> {
+        let packed = self.newest.load(Relaxed);
+        (packed > 0).then(|| Timestamp::new((packed >> 32) as u32, packed as u32))
+    }
+
     /// Counts an entry or event that could not be decoded.
     pub fn count_undecodable(&self) {
         self.undecodable.fetch_add(1, Relaxed);
@@ -20,5 +36,34 @@ impl Stats {
     /// Counts a cursor that was opened again.
     pub fn count_reopened(&self) {
         self.reopened.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a reply of that many bytes.
+    pub fn count_reply(&self, bytes: usize) {
+        self.replies.fetch_add(1, Relaxed);
+        self.bytes.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// Notes up to where was read.
+    pub fn note_position(&self, position: &Position) {
+        if let Some(Timestamp { seconds, increment }) = position.timestamp() {
+            let packed = u64::from(seconds) << 32 | u64::from(increment);
+            self.newest.fetch_max(packed, Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_time_never_goes_back() {
+        let stats = Stats::default();
+        assert_eq!(stats.newest_time(), None);
+        for (noted, newest) in [((5, 7), (5, 7)), ((4, u32::MAX), (5, 7)), ((6, 1), (6, 1))] {
+            stats.note_position(&Position::Time(noted.into()));
+            assert_eq!(stats.newest_time(), Some(newest.into()));
+        }
     }
 }

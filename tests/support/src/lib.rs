@@ -4,6 +4,7 @@
 //!
 //! - [`replica_set`]: [`ReplicaSet`], a real mongod on a free port in a
 //!   temporary folder, gone with its owner however that one ends
+//! - [`cluster`]: [`Cluster`], several of them as one replica set, for fail-overs
 //! - [`process`]: [`Oplet`], the built binary with its output captured by line
 //! - [`lines`]: [`Lines`](lines::Lines), its output
 //! - [`guests`]: [`guest`], modules compiled by `scripts/build-guests`, and
@@ -16,6 +17,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cluster;
 mod guarded;
 pub mod guests;
 pub mod history;
@@ -30,6 +32,7 @@ pub mod signal;
 pub mod wait;
 pub mod workspace;
 
+pub use cluster::Cluster;
 pub use guests::{guest, wat};
 pub use history::History;
 pub use names::database_name;

@@ -100,6 +100,11 @@ impl ReplicaSet {
         self.port
     }
 
+    /// Host and port, as the member of a set is named.
+    pub fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
     /// The process id of mongod, while it runs.
     pub fn pid(&self) -> Option<u32> {
         self.keeper.pid()
@@ -193,7 +198,7 @@ impl ReplicaSet {
             return Ok(());
         }
         if first_start {
-            let member = doc! { "_id": 0, "host": format!("127.0.0.1:{}", self.port) };
+            let member = doc! { "_id": 0, "host": self.host() };
             let config = doc! { "_id": REPLICA_SET_NAME, "members": [member] };
             let initiate = admin.run_command(doc! { "replSetInitiate": config });
             initiate.await.context("cannot initiate the replica set")?;
@@ -242,7 +247,7 @@ fn is_ready_primary(hello: &Document) -> bool {
             .is_ok_and(|term| term > 0)
 }
 
-async fn connect(uri: &str) -> Result<Client> {
+pub(crate) async fn connect(uri: &str) -> Result<Client> {
     let mut options = ClientOptions::parse(uri).await?;
     options.app_name = Some("oplet-testkit".into());
     // Local servers answer at once or are down; the default is half a minute.
@@ -256,5 +261,6 @@ fn free_port() -> Result<u16> {
     Ok(listener.local_addr()?.port())
 }
 
+mod roll;
 #[cfg(test)]
 mod tests;

@@ -5,18 +5,18 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use bson::RawDocumentBuf;
 use mongodb::Client;
 use oplet_sdk::raw::{Malformed, Walk};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::{
     command::{self, Resume},
     event::{Decoded, Decoder},
-    token::token_time,
+    token::{token_point, token_time},
 };
 use crate::{
     backoff::Backoff,
-    mongo::{Reader, ReaderOptions, Reply, Server, Topology},
+    mongo::{Reader, ReaderOptions, Reply, Server, Topology, code, describe, has_code},
     op::{Batch, BatchBuilder, Position, SourceKind},
-    source::{Error, Options, Stats, resume::wait_or_fail},
+    source::{Error, Options, Stats, behind::Behind, resume::wait_or_fail},
 };
 
 /// How long the server waits for an event before it answers with an empty reply. Also how long a
@@ -41,6 +41,10 @@ pub struct Tail {
     resume: Resume,
     /// Where the last batch ended.
     position: Position,
+    /// The position at which the stream was last opened by time, since its token was not found.
+    by_time: Option<Position>,
+    /// What is read again although it is done.
+    behind: Behind,
     backoff: Backoff,
     ready: VecDeque<Batch>,
 }
@@ -58,6 +62,8 @@ impl Tail {
             answered: false,
             resume: Resume::from(&options.start),
             position: options.start.position(),
+            by_time: None,
+            behind: Behind::new(options.behind),
             backoff: Backoff::new(),
             ready: VecDeque::new(),
             options,
@@ -69,6 +75,14 @@ impl Tail {
     /// # Errors
     /// [`Error`]: the stream is at its end.
     pub async fn next(&mut self) -> Result<Batch, Error> {
+        let mut batch = self.next_read().await?;
+        self.behind.pass_over(&mut batch);
+        self.stats.note_position(batch.position());
+        Ok(batch)
+    }
+
+    /// The next batch, also with ops that are done.
+    async fn next_read(&mut self) -> Result<Batch, Error> {
         loop {
             if let Some(batch) = self.ready.pop_front() {
                 return Ok(batch);
@@ -94,23 +108,54 @@ impl Tail {
                 Some(Err(error)) => {
                     self.reader = None;
                     self.stats.count_reopened();
-                    let what = format!("read the change stream on {}", self.options.scope);
-                    if let Err(error) = wait_or_fail(
-                        error,
-                        &what,
-                        SourceKind::ChangeStream,
-                        &self.position,
-                        &mut self.backoff,
-                    )
-                    .await
-                    {
-                        let namespace = &self.options.oplog_namespace;
-                        return Err(error.with_oldest(&self.client, namespace).await);
+                    if !self.opens_by_time(&error) {
+                        self.reopen_after(error).await?;
                     }
                 }
                 None => self.reopen_behind_invalidation().await,
             }
         }
+    }
+
+    async fn reopen_after(&mut self, error: mongodb::error::Error) -> Result<(), Error> {
+        let what = format!("read the change stream on {}", self.options.scope);
+        let kind = SourceKind::ChangeStream;
+        match wait_or_fail(error, &what, kind, &self.position, &mut self.backoff).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let namespace = &self.options.oplog_namespace;
+                Err(error.with_oldest(&self.client, namespace).await)
+            }
+        }
+    }
+
+    /// Decides about a token that the server does not find in this stream, once per position: it is
+    /// of a stream with other options, whose events are not those of this one. The time in it is as
+    /// good, since what it and all before it stand for is passed over.
+    ///
+    /// Not so a token that cannot be read at all (codes 260 and 50811): whatever spoilt it may have
+    /// spoilt the time in it, too.
+    fn opens_by_time(&mut self, error: &mongodb::error::Error) -> bool {
+        let Position::ChangeStream {
+            token,
+            cluster_time: Some(time),
+        } = &self.position
+        else {
+            return false;
+        };
+        let is_new = self.by_time.as_ref() != Some(&self.position);
+        if !has_code(error, &[code::CHANGE_STREAM_FATAL_ERROR]) || !is_new {
+            return false;
+        }
+        warn!(position = %self.position, scope = %self.options.scope, error = describe(error),
+            "the server does not find the resume token; the stream is opened by the time in it");
+        // Also the ops of that very time: they are passed over as far as they are done.
+        self.resume = Resume::AtTime(*time);
+        // Two shards may write at one time, so there a token tells nothing of the others' events.
+        let at = (!self.sharded).then(|| token_point(token.as_bytes()));
+        self.behind.read_again(at.flatten());
+        self.by_time = Some(self.position.clone());
+        true
     }
 
     /// The server closed the cursor without an error: after an invalidation whose event a stage took
@@ -125,6 +170,7 @@ impl Tail {
 
     /// Turns a reply into a batch, and notes where the stream goes on.
     fn take(&mut self, reply: &Reply, is_first: bool) -> Result<(), Error> {
+        self.stats.count_reply(reply.bytes().len());
         let mut builder = BatchBuilder::new(reply.bytes().clone());
         let mut invalidated = None;
         let decoded = self.decode_all(reply, &mut builder, &mut invalidated);

@@ -9,10 +9,12 @@
 
 use oplet_sdk::raw::Walk;
 
-use crate::op::Timestamp;
+use crate::op::{OpPoint, Timestamp};
 
 /// KeyString type byte of a timestamp.
 const TIMESTAMP: u8 = 0x82;
+/// The kind of token that an event has.
+const EVENT: u64 = 128;
 /// KeyString type byte of the number zero.
 const ZERO: u8 = 0x29;
 /// KeyString type bytes of positive whole numbers of 1 to 8 bytes.
@@ -26,15 +28,14 @@ pub fn token_time(token: &[u8]) -> Option<Timestamp> {
 
 /// The index of a token's event in its transaction; `None` when the token's format is not known.
 pub(super) fn token_index(token: &[u8]) -> Option<u32> {
-    let head = token_head(token)?;
-    let (_, rest) = decode_time(&head)?;
-    let (format, rest) = decode_number(rest)?;
-    if !matches!(format, 1 | 2) {
-        return None;
-    }
-    let (_kind, rest) = decode_number(rest)?;
-    let (index, _) = decode_number(rest)?;
-    u32::try_from(index).ok()
+    decode_event(&token_head(token)?).map(|(_, _, index)| index)
+}
+
+/// Where the event of a token stands in the stream's order; `None` for a point between events, and
+/// when the token's format is not known.
+pub(super) fn token_point(token: &[u8]) -> Option<OpPoint> {
+    let (timestamp, kind, index) = decode_event(&token_head(token)?)?;
+    (kind == EVENT).then_some(OpPoint { timestamp, index })
 }
 
 /// Type byte and value of a timestamp.
@@ -56,6 +57,18 @@ fn token_head(token: &[u8]) -> Option<[u8; HEAD_BYTES]> {
         *byte = (digit(0)? << 4 | digit(1)?) as u8;
     }
     Some(head)
+}
+
+/// Cluster time, kind of the token, and index.
+fn decode_event(head: &[u8]) -> Option<(Timestamp, u64, u32)> {
+    let (timestamp, rest) = decode_time(head)?;
+    let (format, rest) = decode_number(rest)?;
+    if !matches!(format, 1 | 2) {
+        return None;
+    }
+    let (kind, rest) = decode_number(rest)?;
+    let (index, _) = decode_number(rest)?;
+    Some((timestamp, kind, u32::try_from(index).ok()?))
 }
 
 fn decode_time(bytes: &[u8]) -> Option<(Timestamp, &[u8])> {
@@ -133,6 +146,12 @@ mod tests {
             let token = rawdoc! { "_data": data };
             assert_eq!(token_time(token.as_bytes()), time, "{data}");
             assert_eq!(token_index(token.as_bytes()), index, "{data}");
+            let is_event = data.contains("2C0100");
+            let point = time
+                .zip(index)
+                .map(|(timestamp, index)| OpPoint { timestamp, index });
+            let point = point.filter(|_| is_event);
+            assert_eq!(token_point(token.as_bytes()), point, "{data}");
         }
         assert_eq!(token_time(rawdoc! {}.as_bytes()), None);
     }

@@ -166,3 +166,11 @@ async fn a_killed_owner_leaves_nothing_behind() {
     .await
     .unwrap();
 }
+
+#[tokio::test]
+async fn a_tiny_oplog_rolls_over_again_and_again() {
+    let set = ReplicaSet::start(Options::tiny_oplog()).await.unwrap();
+    let first = set.roll_oplog().await.unwrap();
+    let second = set.roll_oplog().await.unwrap();
+    assert!(first < second);
+}

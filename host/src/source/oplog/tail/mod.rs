@@ -1,19 +1,29 @@
 //! The reading loop of the oplog.
 
+mod first;
+mod transaction;
+
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use bson::{RawDocumentBuf, rawdoc};
+use bson::{Document, RawDocumentBuf, rawdoc};
 use bytes::Bytes;
-use mongodb::Client;
+use mongodb::{
+    Client,
+    options::{FindOneOptions, ReadConcern},
+};
 use oplet_sdk::raw::Walk;
-use tracing::{debug, error};
+use tracing::error;
 
+use self::{
+    first::{First, Seen},
+    transaction::Transaction,
+};
 use super::{Chain, Decoded, Decoder, EntryError, Link};
 use crate::{
     backoff::Backoff,
     mongo::{Reader, ReaderOptions, Reply, Server, answer_in_time},
-    op::{Batch, BatchBuilder, OpTime, Position, SourceKind, Timestamp},
-    source::{Error, Options, Start, Stats, oldest_entry, resume::wait_or_fail},
+    op::{Batch, BatchBuilder, Position, SourceKind},
+    source::{Error, Options, Start, Stats, behind::Behind, resume::wait_or_fail},
 };
 
 /// How long the server waits for an entry before it answers with an empty reply.
@@ -38,6 +48,10 @@ pub struct Tail {
     /// Where the last batch ended.
     position: Position,
     backoff: Backoff,
+    /// Whether it was told that the server has yet to come to the position.
+    waits: bool,
+    /// What is read again although it is done.
+    behind: Behind,
     ready: VecDeque<Ready>,
     /// Why the tail is at its end, once `ready` is given.
     failed: Option<Error>,
@@ -48,33 +62,6 @@ pub struct Tail {
 enum Ready {
     Batch(Batch),
     Transaction(Transaction),
-}
-
-/// A transaction of several entries that is given entry by entry, so that memory holds one of them.
-#[derive(Debug)]
-struct Transaction {
-    chain: Chain,
-    /// Where the earlier parts are that were not given yet, the next one last.
-    parts: Vec<OpTime>,
-    /// The entry that ends the transaction, if that is a part itself.
-    last: Option<Bytes>,
-    /// Index of the next op in the transaction.
-    index: u32,
-    /// Where the tail stands until all is given.
-    position: Position,
-}
-
-/// What the first entry of a cursor shows. A cursor is opened *at* the position, not behind it: a
-/// server whose oplog no longer reaches back to it would else begin at its oldest entry, and say
-/// nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum First {
-    /// It was seen to be right, or anything is.
-    Any,
-    /// It is this entry, and is behind us.
-    Entry(OpTime),
-    /// It is at this time, and behind us; or later, and then the oplog must reach back to this time.
-    At(Timestamp),
 }
 
 impl Tail {
@@ -90,6 +77,8 @@ impl Tail {
             first: First::Any,
             position: options.start.position(),
             backoff: Backoff::new(),
+            waits: false,
+            behind: Behind::new(options.behind),
             ready: VecDeque::new(),
             failed: None,
             options,
@@ -101,6 +90,14 @@ impl Tail {
     /// # Errors
     /// [`Error`]: the oplog cannot be read on.
     pub async fn next(&mut self) -> Result<Batch, Error> {
+        let mut batch = self.next_read().await?;
+        self.behind.pass_over(&mut batch);
+        self.stats.note_position(batch.position());
+        Ok(batch)
+    }
+
+    /// The next batch, also with ops that are done.
+    async fn next_read(&mut self) -> Result<Batch, Error> {
         loop {
             match self.ready.pop_front() {
                 Some(Ready::Batch(batch)) => return Ok(batch),
@@ -128,6 +125,7 @@ impl Tail {
                 Some(Err(error)) => self.reopen_after(error).await?,
                 None => {
                     self.reader = None;
+                    self.wait_for_first();
                     // Let the caller see that nothing is there.
                     self.push(BatchBuilder::new(Bytes::new()), true);
                     tokio::time::sleep(EMPTY_DELAY).await;
@@ -193,6 +191,7 @@ impl Tail {
 
     /// Turns a reply into batches: one, or more where it has transactions of several entries.
     async fn take(&mut self, reply: &Reply) -> Result<(), Error> {
+        self.stats.count_reply(reply.bytes().len());
         let mut builder = BatchBuilder::new(reply.bytes().clone());
         let documents = match reply.documents().and_then(Walk::new) {
             Ok(documents) => documents,
@@ -204,9 +203,18 @@ impl Tail {
                 Ok(element) => element.value,
                 Err(malformed) => return Err(Error::broken_reply(malformed)),
             };
-            if self.first != First::Any && self.is_behind(entry).await? {
-                last = Some(entry);
-                continue;
+            if self.first != First::Any {
+                match self.look_at_first(entry).await? {
+                    Seen::New => {}
+                    Seen::Behind => {
+                        last = Some(entry);
+                        continue;
+                    }
+                    Seen::Diverged => {
+                        self.reader = None;
+                        return Ok(());
+                    }
+                }
             }
             match self.decoder.entry(entry, &mut builder) {
                 Ok(Decoded::Ops(_) | Decoded::NoOp) => {}
@@ -225,6 +233,9 @@ impl Tail {
             }
             last = Some(entry);
         }
+        if last.is_none() {
+            self.wait_for_first();
+        }
         self.move_to(last);
         self.push(builder, last.is_none());
         Ok(())
@@ -242,132 +253,33 @@ impl Tail {
         self.ready.push_back(Ready::Batch(batch));
     }
 
-    /// Looks at the first entry of a cursor: `true` when it is the one that is behind us already.
-    async fn is_behind(&mut self, entry: &[u8]) -> Result<bool, Error> {
-        let found = match Link::read(entry) {
-            Ok(link) => link.op_time,
-            // It cannot be decoded later either, and is counted then.
-            Err(_) => return Ok(false),
-        };
-        let (expected, exact) = match std::mem::replace(&mut self.first, First::Any) {
-            First::Any => return Ok(false),
-            First::Entry(op_time) if op_time == found => return Ok(true),
-            First::At(timestamp) if timestamp == found.timestamp => return Ok(true),
-            First::Entry(op_time) => (op_time.timestamp, true),
-            First::At(timestamp) => (timestamp, false),
-        };
-        let oldest = oldest_entry(&self.client, &self.options.oplog_namespace).await?;
-        let lost = |reason: &str| Error::PositionLost {
-            position: self.position.clone(),
-            oldest: oldest.map(|oldest| oldest.timestamp),
-            reason: reason.to_owned(),
-        };
-        match oldest {
-            Some(oldest) if oldest.timestamp > expected && (exact || !oldest.is_beginning) => {
-                Err(lost("the oplog no longer reaches back to it"))
-            }
-            _ if exact => Err(lost("the entry there is another one: it was rolled back")),
-            _ => Ok(false),
-        }
-    }
-
-    /// Finds the parts of a transaction of several entries, to be given one after another. The
-    /// position stays before the transaction until its last part is given.
-    async fn take_chain(&mut self, chain: &Chain, last: Bytes) -> Result<(), Error> {
-        let mut parts = Vec::new();
-        let mut next = Some(chain.prev_op_time);
-        while let Some(op_time) = next {
-            let entry = self.fetch(op_time).await?;
-            next = match Link::read(entry.as_bytes()) {
-                Ok(link) => link.prev_op_time,
-                Err(error) => {
-                    self.give_up_chain(chain, &error);
-                    return Ok(());
-                }
-            };
-            parts.push(op_time);
-        }
-        debug!(timestamp = %chain.timestamp, parts = parts.len(), "a transaction of several entries");
-        self.ready.push_back(Ready::Transaction(Transaction {
-            chain: *chain,
-            parts,
-            last: (!chain.commit).then_some(last),
-            index: 0,
-            position: self.position.clone(),
-        }));
-        Ok(())
-    }
-
-    /// The ops of the next part of a transaction; `None` when there is no more.
-    async fn next_part(&mut self, mut transaction: Transaction) -> Result<Option<Batch>, Error> {
-        let entry = match (transaction.parts.pop(), transaction.last.take()) {
-            (Some(op_time), last) => {
-                transaction.last = last;
-                Bytes::from(self.fetch(op_time).await?.into_bytes())
-            }
-            (None, Some(last)) => last,
-            (None, None) => return Ok(None),
-        };
-        let mut builder = BatchBuilder::new(entry);
-        let entry = builder.body();
-        let Transaction { chain, index, .. } = &transaction;
-        match self.decoder.part(&entry, chain, *index, &mut builder) {
-            Ok(index) => {
-                let batch = builder.finish(SourceKind::Oplog, transaction.position.clone(), false);
-                transaction.index = index;
-                self.ready.push_front(Ready::Transaction(transaction));
-                Ok(Some(batch))
-            }
-            Err(error) => {
-                self.give_up_chain(chain, &error);
-                Ok(None)
-            }
-        }
-    }
-
-    /// A transaction with a part that cannot be decoded is passed over as far as it was not given.
-    fn give_up_chain(&self, chain: &Chain, error: &EntryError) {
-        error!(timestamp = %chain.timestamp, "a transaction is passed over from its undecodable part on");
-        self.undecodable_entry(error);
-    }
-
-    /// Reads one entry by its time; passing faults are waited out.
-    async fn fetch(&mut self, op_time: OpTime) -> Result<RawDocumentBuf, Error> {
+    /// Reads the first entry of those that are looked for, in the order of `sort` if there is one;
+    /// passing faults are waited out.
+    async fn find_entry(
+        &mut self,
+        filter: Document,
+        sort: Option<Document>,
+    ) -> Result<Option<RawDocumentBuf>, Error> {
         let (database, collection) = self.options.oplog_namespace.clone();
         let oplog = self
             .client
             .database(&database)
             .collection::<RawDocumentBuf>(&collection);
-        let timestamp = bson::Timestamp::from(op_time.timestamp);
         loop {
-            let found = oplog
-                .find_one(bson::doc! { "ts": timestamp })
-                .read_concern(mongodb::options::ReadConcern::majority());
-            match answer_in_time(found).await {
-                Ok(Some(entry)) => return Ok(entry),
-                Ok(None) => {
-                    let oldest = oldest_entry(&self.client, &self.options.oplog_namespace).await?;
-                    return Err(Error::PositionLost {
-                        position: self.position.clone(),
-                        oldest: oldest.map(|oldest| oldest.timestamp),
-                        reason: format!(
-                            "a transaction that follows has its beginning at {}, which is no longer there",
-                            op_time.timestamp
-                        ),
-                    });
-                }
-                Err(error) => {
-                    let what = format!("read {database}.{collection}");
-                    wait_or_fail(
-                        error,
-                        &what,
-                        SourceKind::Oplog,
-                        &self.position,
-                        &mut self.backoff,
-                    )
-                    .await?;
-                }
-            }
+            let found = oplog.find_one(filter.clone());
+            let found = found.with_options(
+                FindOneOptions::builder()
+                    .sort(sort.clone())
+                    .read_concern(ReadConcern::majority())
+                    .build(),
+            );
+            let error = match answer_in_time(found).await {
+                Ok(entry) => return Ok(entry),
+                Err(error) => error,
+            };
+            let what = format!("read {database}.{collection}");
+            let (position, backoff) = (&self.position, &mut self.backoff);
+            wait_or_fail(error, &what, SourceKind::Oplog, position, backoff).await?;
         }
     }
 

@@ -7,10 +7,14 @@
 
 mod chunk;
 mod deliver;
+pub mod http;
+pub mod mongodb;
+mod option;
 mod stdout;
 
 pub use chunk::{Cause, Chunk, Encoding, Output};
 pub use deliver::{DeliverError, OutputBatch, Rejection, Sink};
+pub use option::OptionError;
 pub use stdout::{Broken, Stdout};
 
 /// Names of the sinks that a module can ask for, by their number; 0 is the default.

@@ -15,6 +15,8 @@ const DELAY_MAX: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Backoff {
     delays: ExponentialBackoff,
+    delay_min: Duration,
+    delay_max: Duration,
     attempts: u32,
 }
 
@@ -22,14 +24,22 @@ impl Backoff {
     /// Starts at the shortest delay.
     #[must_use]
     pub fn new() -> Self {
+        Self::between(DELAY_MIN, DELAY_MAX)
+    }
+
+    /// The same between other bounds.
+    #[must_use]
+    pub fn between(delay_min: Duration, delay_max: Duration) -> Self {
         let delays = ExponentialBuilder::new()
-            .with_min_delay(DELAY_MIN)
-            .with_max_delay(DELAY_MAX)
+            .with_min_delay(delay_min)
+            .with_max_delay(delay_max)
             .with_jitter()
             .without_max_times()
             .build();
         Self {
             delays,
+            delay_min,
+            delay_max,
             attempts: 0,
         }
     }
@@ -37,7 +47,7 @@ impl Backoff {
     /// How long to wait now.
     pub fn next_delay(&mut self) -> Duration {
         self.attempts += 1;
-        let delay = self.delays.next().unwrap_or(DELAY_MAX);
+        let delay = self.delays.next().unwrap_or(self.delay_max);
         // As it is told in the log: nobody reads nanoseconds.
         Duration::from_millis(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX))
     }
@@ -51,7 +61,7 @@ impl Backoff {
     /// After a success: the next delay is the shortest again.
     pub fn reset(&mut self) {
         if self.attempts > 0 {
-            *self = Self::new();
+            *self = Self::between(self.delay_min, self.delay_max);
         }
     }
 }

@@ -52,6 +52,16 @@ impl Ack {
         }))
     }
 
+    /// A duty towards nobody, for the place of one that was taken out.
+    #[must_use]
+    pub fn to_nobody() -> Self {
+        let ticket = BatchTicket {
+            stream: 0,
+            sequence: 0,
+        };
+        Self::new(Arc::new(Nobody), ticket, Vec::new())
+    }
+
     /// Lets a part of another duty be done when this duty is: an op that also waits for something
     /// else is not in this duty's places, but its outputs may be delivered with it.
     pub fn then(&self, other: Self) {
@@ -78,6 +88,13 @@ impl Ack {
             then.into_iter().for_each(Self::done);
         }
     }
+}
+
+#[derive(Debug)]
+struct Nobody;
+
+impl Acknowledge for Nobody {
+    fn acknowledge(&self, _: BatchTicket, _: &[u32]) {}
 }
 
 #[cfg(test)]

@@ -12,7 +12,10 @@ use oplet::{
     op::{Namespace, Since, SourceKind},
 };
 
-use super::values::{self, Setting, Uri};
+use super::{
+    dead_letters::DeadLettersArgs,
+    values::{self, Setting, Uri},
+};
 
 /// Runs WebAssembly handlers on every change in MongoDB.
 #[derive(Debug, Parser)]
@@ -41,6 +44,9 @@ pub(crate) enum Command {
     /// Print changes as JSON lines; no module needed
     #[command(after_help = TAIL_EXAMPLES)]
     Tail(Box<TailArgs>),
+    /// Look at ops that modules failed on, run them again, or drop them
+    #[command(after_help = DEAD_LETTERS_EXAMPLES)]
+    DeadLetters(Box<DeadLettersArgs>),
     /// Show what a module exports and imports, and what would be refused
     Inspect(InspectArgs),
 }
@@ -58,6 +64,13 @@ const TAIL_EXAMPLES: &str = "Examples:
   oplet tail shop.orders --format pretty  one collection, for people
   oplet tail shop --since oldest --exit-when-idle > changes.json
       all that the oplog still has of a database";
+
+const DEAD_LETTERS_EXAMPLES: &str = "Examples:
+  oplet dead-letters list --module audit --since 1h
+  oplet dead-letters show audit/audit/1700000001:7:0
+  oplet dead-letters redrive audit.wasm
+      run them through the mended module, and remove those that succeed
+  oplet dead-letters drop --kind reject --until 30d --yes";
 
 // Headings of the help texts. A flag names its own, since a heading that is set for those that follow
 // also catches the flags behind a flattened group.

@@ -1,6 +1,7 @@
 //! The command line: one verb a file. Standard output carries data only; talk goes to standard error.
 
 mod args;
+mod dead_letters;
 mod error;
 mod inspect;
 mod logging;
@@ -33,6 +34,7 @@ pub(crate) fn main() -> ExitCode {
     let done = match cli.command {
         Command::Run(args) => block_on(run::run(*args, &cli.talk)),
         Command::Tail(args) => block_on(tail::tail(*args)),
+        Command::DeadLetters(args) => block_on(dead_letters::dead_letters(*args, &cli.talk)),
         Command::Inspect(args) => inspect::inspect(&args),
     };
     match done {

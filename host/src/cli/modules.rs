@@ -16,7 +16,10 @@ pub(super) fn load(
     limits: &Limits,
     lanes: usize,
 ) -> Result<Vec<ModuleSpec>, UserError> {
-    let cache_directory = cache_directory(args);
+    let cache_directory = match args.no_module_cache {
+        true => None,
+        false => cache_directory(args.module_cache.clone()),
+    };
     // One instance per lane and module, one more while a module is asked for its pipeline.
     let instances_max = u32::try_from((lanes + 1) * args.modules.len()).unwrap_or(u32::MAX);
     let engine = Engine::new(&guest::Options {
@@ -108,18 +111,16 @@ fn nearest_file(path: &Path) -> Option<PathBuf> {
         })
 }
 
-fn cache_directory(args: &RunArgs) -> Option<PathBuf> {
-    if args.no_module_cache {
-        return None;
-    }
-    args.module_cache.clone().or_else(|| {
+/// Where compiled modules are kept: where it was said, or in the user's cache directory.
+pub(super) fn cache_directory(given: Option<PathBuf>) -> Option<PathBuf> {
+    given.or_else(|| {
         let base = etcetera::choose_base_strategy().ok()?;
         Some(base.cache_dir().join("oplet").join("modules"))
     })
 }
 
 /// The modules' configuration as one document.
-fn configuration(settings: &[Setting]) -> Result<Option<Vec<u8>>, UserError> {
+pub(super) fn configuration(settings: &[Setting]) -> Result<Option<Vec<u8>>, UserError> {
     if settings.is_empty() {
         return Ok(None);
     }

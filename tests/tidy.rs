@@ -16,9 +16,19 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("source", &["backoff", "mongo", "op"]),
     ("flow", &["backoff", "mongo", "op"]),
     ("sink", &["backoff", "mongo", "op"]),
+    ("dead_letters", &["backoff", "mongo", "op"]),
     (
         "control",
-        &["backoff", "flow", "guest", "mongo", "op", "sink", "source"],
+        &[
+            "backoff",
+            "dead_letters",
+            "flow",
+            "guest",
+            "mongo",
+            "op",
+            "sink",
+            "source",
+        ],
     ),
 ];
 

@@ -7,6 +7,7 @@
 //! - [`flow`]: stage 2, from batches to lanes, and the documents of updates
 //! - [`guest`]: stage 3, WebAssembly modules
 //! - [`sink`]: stage 4, where emitted documents go
+//! - [`dead_letters`]: ops that could not be handled, kept until somebody mends what was wrong
 //! - [`control`]: wires the stages into a run
 //! - [`mongo`], [`backoff`]: leaves that any room may use
 //!
@@ -15,6 +16,7 @@
 
 pub mod backoff;
 pub mod control;
+pub mod dead_letters;
 pub mod flow;
 pub mod guest;
 pub mod mongo;

@@ -12,6 +12,7 @@ use oplet::{
     op::{Namespace, Since, SourceKind},
 };
 
+use super::dead_letters::DeadLettersArgs;
 use crate::config::{self, Begin, Deferred, Secret, Setting, Uri};
 
 /// Runs WebAssembly handlers on every change in MongoDB.
@@ -45,6 +46,9 @@ pub(crate) enum Command {
     /// Validate settings and modules, and print the plan; nothing is opened, nothing changes
     #[command(after_help = CHECK_EXAMPLES)]
     Check(Box<CheckArgs>),
+    /// Look at ops that modules failed on, run them again, or drop them
+    #[command(after_help = DEAD_LETTERS_EXAMPLES)]
+    DeadLetters(Box<DeadLettersArgs>),
     /// Show what a module exports and imports, and what would be refused
     Inspect(InspectArgs),
 }
@@ -70,6 +74,13 @@ const TAIL_EXAMPLES: &str = "Examples:
   oplet tail shop.orders --format pretty  one collection, for people
   oplet tail shop --since oldest --exit-when-idle > changes.json
       all that the oplog still has of a database";
+
+const DEAD_LETTERS_EXAMPLES: &str = "Examples:
+  oplet dead-letters list --module audit --since 1h
+  oplet dead-letters show audit/audit/1700000001:7:0
+  oplet dead-letters redrive audit.wasm
+      run them through the mended module, and remove those that succeed
+  oplet dead-letters drop --kind reject --until 30d --yes";
 
 // Headings of the help texts. A flag names its own, since a heading that is set for those that follow
 // also catches the flags behind a flattened group.

@@ -4,7 +4,7 @@ use std::{error::Error as StdError, process::ExitCode};
 
 use anstream::eprintln;
 use anstyle::{AnsiColor, Style};
-use oplet::{control, guest, mongo, op::SourceKind, sink, source};
+use oplet::{control, dead_letters, guest, mongo, op::SourceKind, sink, source};
 
 use crate::config;
 
@@ -138,7 +138,7 @@ impl UserError {
     }
 
     /// What an error says, and what caused it.
-    fn of(error: &(dyn StdError + 'static)) -> Self {
+    pub(crate) fn of(error: &(dyn StdError + 'static)) -> Self {
         let user_error = Self::failed(error.to_string());
         match error.source() {
             Some(source) => user_error.because(source),
@@ -274,6 +274,22 @@ impl From<sink::Broken> for UserError {
         match broken.is_closed() {
             true => Self::quiet(),
             false => Self::of(&broken),
+        }
+    }
+}
+
+impl From<dead_letters::Error> for UserError {
+    fn from(error: dead_letters::Error) -> Self {
+        let user_error = Self::of(&error);
+        match &error {
+            dead_letters::Error::Mongodb { source, .. }
+                if mongo::Fault::of(source) == mongo::Fault::Unauthorized =>
+            {
+                user_error.hint("grant the user the role `readWrite` on that database")
+            }
+            dead_letters::Error::Invalid { .. } => user_error
+                .hint("something else is stored there; does --dead-letters name the right place?"),
+            _ => user_error,
         }
     }
 }

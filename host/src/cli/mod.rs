@@ -2,6 +2,7 @@
 
 mod args;
 mod check;
+mod dead_letters;
 mod error;
 mod inspect;
 mod logging;
@@ -41,6 +42,7 @@ pub(crate) fn main() -> ExitCode {
         }
         Command::Check(args) => check::check(&args, &matches, &cli.talk),
         Command::Tail(args) => block_on(tail::tail(*args)),
+        Command::DeadLetters(args) => block_on(dead_letters::dead_letters(*args, &cli.talk)),
         Command::Inspect(args) => inspect::inspect(&args),
     };
     match done {

@@ -117,12 +117,9 @@ fn nearest_file(path: &Path) -> Option<PathBuf> {
         })
 }
 
-/// Where compiled modules are kept, if they are.
-pub(super) fn cache_directory(args: &SettingsArgs) -> Option<PathBuf> {
-    if args.no_module_cache {
-        return None;
-    }
-    args.module_cache.clone().or_else(|| {
+/// Where compiled modules are kept: where it was said, or in the user's cache directory.
+pub(super) fn cache_directory(given: Option<PathBuf>) -> Option<PathBuf> {
+    given.or_else(|| {
         let base = etcetera::choose_base_strategy().ok()?;
         Some(base.cache_dir().join("oplet").join("modules"))
     })

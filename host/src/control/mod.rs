@@ -16,6 +16,7 @@ mod parked;
 mod pipeline;
 mod plan;
 mod policy;
+mod redrive;
 mod retries;
 mod segment;
 mod shared;
@@ -30,6 +31,10 @@ pub use handle::{CommandError, Handle, Reached};
 pub use pipeline::{Error, Options, run};
 pub use plan::{ModuleSpec, Plan, PlanError, StreamPlan, prepare};
 pub use policy::{FailurePolicy, OnError, OnPositionLost, WhenOpen};
+pub use redrive::{
+    Deliver, DeliverFailure, Redrive, RedriveError, RedriveSummary, RedrivenOutput, StdoutDelivery,
+    output_key,
+};
 pub use state::{
     CheckpointStatus, ModuleStatus, RunState, ShownGap, ShownOps, ShownPosition, SinkStatus,
     Status, rfc3339,

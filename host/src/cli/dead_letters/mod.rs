@@ -1,0 +1,180 @@
+//! `oplet dead-letters`
+
+mod args;
+mod list;
+mod redrive;
+
+use std::io::IsTerminal as _;
+
+use anstream::eprintln;
+use oplet::{
+    dead_letters::{DeadLetter, Filter, Store, StoreSpec},
+    mongo::{self, Server},
+    sink::Stdout,
+};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use args::DeadLettersArgs;
+use args::{DropArgs, Verb};
+
+use super::{args::Talk, error::UserError, signals, values::Uri};
+
+/// How many ids are removed with one command.
+const REMOVED_TOGETHER: usize = 1_000;
+
+/// How many letters a beginning of an id may name until the rest is not listed.
+const NAMED_MAX: u64 = 5;
+
+pub(super) async fn dead_letters(args: DeadLettersArgs, talk: &Talk) -> Result<(), UserError> {
+    let shutdown = signals::shutdown_token();
+    // Everything that can be refused is, before anything is opened.
+    let module = match &args.verb {
+        Verb::Redrive(redrive) => Some(redrive::load(redrive)?),
+        _ => None,
+    };
+    let server = tokio::select! {
+        server = connect(&args) => server?,
+        () = shutdown.cancelled() => return Ok(()),
+    };
+    let store = match (&args.dead_letters, &server) {
+        (spec, Some(server)) => Store::open(spec, &server.client),
+        (StoreSpec::File(path), None) => Store::file(path.clone()),
+        (StoreSpec::Mongodb { .. }, None) => unreachable!("a collection is opened on a server"),
+    };
+    let client = server.as_ref().map(|server| &server.client);
+    let done = match (&args.verb, module) {
+        (Verb::Redrive(redrive), Some(module)) => {
+            redrive::redrive(redrive, module, &store, client, &shutdown, talk).await
+        }
+        (verb, _) => until(&shutdown, verb_of(verb, &store, talk)).await,
+    };
+    if let Some(server) = server {
+        server.shutdown().await;
+    }
+    done
+}
+
+async fn until(
+    shutdown: &CancellationToken,
+    verb: impl Future<Output = Result<(), UserError>>,
+) -> Result<(), UserError> {
+    tokio::select! {
+        done = verb => done,
+        () = shutdown.cancelled() => Ok(()),
+    }
+}
+
+async fn verb_of(verb: &Verb, store: &Store, talk: &Talk) -> Result<(), UserError> {
+    match verb {
+        Verb::List(args) => list::list(args, store).await,
+        Verb::Show(args) => show(&args.id, store).await,
+        Verb::Drop(args) => drop_letters(args, store, talk).await,
+        Verb::Redrive(_) => unreachable!("a redrive brings its module"),
+    }
+}
+
+/// The deployment, unless the store is a file and none was named.
+async fn connect(args: &DeadLettersArgs) -> Result<Option<Server>, UserError> {
+    let uri = match (&args.uri, &args.dead_letters) {
+        (Some(uri), _) => uri.clone(),
+        (None, StoreSpec::File(_)) => return Ok(None),
+        (None, StoreSpec::Mongodb { .. }) => Uri::from("mongodb://localhost:27017".to_owned()),
+    };
+    // A file needs a server for nothing but the documents of a redrive's updates.
+    let is_needed =
+        !matches!(args.dead_letters, StoreSpec::File(_)) || matches!(args.verb, Verb::Redrive(_));
+    let uri = uri.parse()?;
+    if !is_needed {
+        return Ok(None);
+    }
+    let options = mongo::Options {
+        connect_timeout: Some(args.connect_timeout),
+    };
+    Ok(Some(Server::connect(&uri, &options).await?))
+}
+
+/// The one letter that an id, or the beginning of one, names.
+async fn find(id: &str, store: &Store) -> Result<DeadLetter, UserError> {
+    if let Some(letter) = store.get(id).await? {
+        return Ok(letter);
+    }
+    let mut letters = store.list(Filter {
+        id_prefix: Some(id.to_owned()),
+        limit: Some(NAMED_MAX),
+        ..Filter::default()
+    });
+    let mut found = Vec::new();
+    while let Some(letter) = letters.next().await? {
+        found.push(letter);
+    }
+    match found.len() {
+        0 => Err(UserError::failed(format!("there is no dead letter `{id}`"))
+            .hint("`oplet dead-letters list` prints the ids")),
+        1 => Ok(found.remove(0)),
+        _ => {
+            let ids: Vec<_> = found
+                .iter()
+                .map(|letter| format!("`{}`", letter.id))
+                .collect();
+            let error = UserError::failed(format!("several dead letters begin with `{id}`"));
+            Err(error.hint(format!("give a whole id, such as {}", ids.join(", "))))
+        }
+    }
+}
+
+async fn show(id: &str, store: &Store) -> Result<(), UserError> {
+    let letter = find(id, store).await?;
+    let document = bson::Document::try_from(&*letter.to_document())
+        .map_err(|error| UserError::failed("the dead letter cannot be printed").because(&error))?;
+    let json = bson::Bson::Document(document).into_relaxed_extjson();
+    Ok(Stdout.write(&format!("{json:#}\n"))?)
+}
+
+async fn drop_letters(args: &DropArgs, store: &Store, talk: &Talk) -> Result<(), UserError> {
+    let mut dropped = 0;
+    if args.ids.is_empty() {
+        let filter = args.filter.filter();
+        if !args.yes {
+            let count = letters(store.count(&filter).await?);
+            let error = UserError::refused(format!("{count} would be dropped for good"));
+            return Err(error.hint("give --yes to drop them, or the ids of some"));
+        }
+        let mut list = store.list(filter);
+        let mut ids = Vec::new();
+        while let Some(letter) = list.next().await? {
+            ids.push(letter.id);
+            if ids.len() == REMOVED_TOGETHER {
+                dropped += store.remove(&std::mem::take(&mut ids)).await?;
+            }
+        }
+        dropped += store.remove(&ids).await?;
+    } else {
+        // All of them are looked for before the first is dropped: a misspelt one changes nothing.
+        for id in &args.ids {
+            if store.get(id).await?.is_none() {
+                let error = UserError::failed(format!("there is no dead letter `{id}`"));
+                return Err(
+                    error.hint("`oplet dead-letters list` prints the ids; nothing was dropped")
+                );
+            }
+        }
+        dropped = store.remove(&args.ids).await?;
+    }
+    if !talk.quiet {
+        eprintln!("dropped {}", letters(dropped));
+    }
+    Ok(())
+}
+
+/// A number of letters, for people.
+fn letters(count: u64) -> String {
+    match count {
+        1 => "1 dead letter".to_owned(),
+        count => format!("{count} dead letters"),
+    }
+}
+
+/// Whether progress can be shown on standard error.
+fn shows_progress(talk: &Talk) -> bool {
+    std::io::stderr().is_terminal() && !talk.quiet
+}

@@ -1,0 +1,340 @@
+//! Runs dead letters through a module again.
+//!
+//! Letters are taken in the order of their ops, and one that succeeds is removed: when its outputs
+//! were accepted, or when the module's filter does not want its op any more. One that fails stays, with
+//! its latest failure and one attempt more, and so do the later letters of the same document, since
+//! their order must not change. What happened after these ops has been handled long ago: a handler
+//! sees the op as it was then.
+
+mod caller;
+mod deliver;
+mod pending;
+
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
+
+use bson::DateTime;
+use mongodb::Client;
+use oplet_sdk::{abi::field, raw::Walk};
+use tokio_util::sync::CancellationToken;
+
+use self::caller::{Answer, Caller, Failed};
+use super::ModuleSpec;
+use crate::{
+    dead_letters::{self, DeadLetter, Filter, Store, kind},
+    guest::GuestError,
+    op::DocumentKey,
+    sink::Broken,
+};
+
+pub use deliver::{Deliver, DeliverFailure, RedrivenOutput, StdoutDelivery, output_key};
+
+/// How many letters are settled together, and how long the first of them waits for the others: after
+/// a crash, those are delivered once more.
+const SETTLE_LETTERS: usize = 100;
+const SETTLE_AGE: Duration = Duration::from_secs(1);
+
+/// How long a delivery may go on when the redrive is asked to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Why a redrive ended early. What was done until then is settled, unless the store is the reason.
+#[derive(Debug, thiserror::Error)]
+pub enum RedriveError {
+    /// The store cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] dead_letters::Error),
+    /// The module cannot be started.
+    #[error("the module `{module}` cannot be started")]
+    Module {
+        /// The module's name.
+        module: String,
+        /// How it failed.
+        source: GuestError,
+    },
+    /// The thread that calls the module cannot be started.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
+    /// The document of an update cannot be looked up.
+    #[error("cannot look up a document in {namespace}")]
+    Lookup {
+        /// Where it was looked for.
+        namespace: String,
+        /// What the driver says.
+        source: mongodb::error::Error,
+    },
+    /// Outputs are not taken any more.
+    #[error(transparent)]
+    Output(#[from] Broken),
+}
+
+/// What became of the letters so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RedriveSummary {
+    /// Letters that succeeded, and were removed.
+    pub succeeded: u64,
+    /// Of those, letters whose ops the module's filter does not want any more.
+    pub unwanted: u64,
+    /// Letters that failed again.
+    pub failed: u64,
+    /// Letters that were left alone, since an earlier one of their document failed.
+    pub held_back: u64,
+    /// Documents that were delivered.
+    pub delivered: u64,
+}
+
+impl RedriveSummary {
+    /// How many letters were seen.
+    #[must_use]
+    pub fn seen(&self) -> u64 {
+        self.succeeded + self.failed + self.held_back
+    }
+}
+
+/// What a redrive works with.
+#[derive(Debug)]
+pub struct Redrive<'a> {
+    /// Where the letters are.
+    pub store: &'a Store,
+    /// Which of them are meant. Its module is the one that is given here, whatever it says.
+    pub filter: Filter,
+    /// The module as it is now, loaded under the name that the letters have.
+    pub module: ModuleSpec,
+    /// Where documents of updates are looked up that had not been yet; without one, such letters fail.
+    pub client: Option<&'a Client>,
+    /// Asks for an end, between two letters.
+    pub shutdown: &'a CancellationToken,
+}
+
+/// What one letter came to.
+enum End {
+    Delivered(u64),
+    Unwanted,
+    Failed(Failed),
+    /// The redrive was asked to stop meanwhile.
+    LeftAlone,
+}
+
+impl Redrive<'_> {
+    /// Runs the letters through the module, and tells of each step.
+    ///
+    /// The summary is also good when the redrive ended early.
+    pub async fn run(
+        mut self,
+        deliver: &mut dyn Deliver,
+        mut on_step: impl FnMut(&RedriveSummary),
+    ) -> (RedriveSummary, Result<(), RedriveError>) {
+        self.filter.module = Some(self.module.module.name().to_owned());
+        let mut state = State::new(self.store);
+        let done = self.run_all(deliver, &mut state, &mut on_step).await;
+        let settled = state.settle().await;
+        (state.summary, done.and(settled))
+    }
+
+    async fn run_all(
+        &self,
+        deliver: &mut dyn Deliver,
+        state: &mut State<'_>,
+        on_step: &mut impl FnMut(&RedriveSummary),
+    ) -> Result<(), RedriveError> {
+        let mut caller = Caller::start(self.module.clone(), deliver.sinks()).await?;
+        let mut letters = self.store.list(self.filter.clone());
+        let mut next = letters.next().await?;
+        while let Some(first) = next.take() {
+            // An op of which a sink refused several documents has a letter for each.
+            let mut group = vec![first];
+            next = loop {
+                match letters.next().await? {
+                    Some(letter) if is_same_call(&group[0], &letter) => group.push(letter),
+                    other => break other,
+                }
+            };
+            if self.shutdown.is_cancelled() {
+                return Ok(());
+            }
+            if state.is_held_back(&group[0]) {
+                state.summary.held_back += group.len() as u64;
+            } else {
+                match self.run_one(&mut caller, deliver, &group[0]).await? {
+                    End::LeftAlone => return Ok(()),
+                    end => state.note(group, end, self.module.module.digest()),
+                }
+            }
+            on_step(&state.summary);
+            if state.is_due() {
+                state.settle().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn run_one(
+        &self,
+        caller: &mut Caller,
+        deliver: &mut dyn Deliver,
+        letter: &DeadLetter,
+    ) -> Result<End, RedriveError> {
+        // What was gathered from several ops cannot be gathered again from one: it is delivered as
+        // it was.
+        let gathered = letter
+            .rejected
+            .as_ref()
+            .filter(|rejected| rejected.is_flush);
+        if let Some(rejected) = gathered {
+            return match deliver::as_it_was(rejected, &deliver.sinks()) {
+                Ok(output) => self.deliver(deliver, letter, &[output]).await,
+                Err(message) => Ok(End::Failed(Failed::new(kind::SINK, &message))),
+            };
+        }
+        if letter.truncated {
+            let message = "the op was too large to be kept whole";
+            return Ok(End::Failed(Failed::new(&letter.kind, message)));
+        }
+        let mut op = letter.op.as_bytes().to_vec();
+        let mut is_pending = pending::is_pending(&op);
+        let mut ask_filter = true;
+        loop {
+            match caller.call(op.clone(), is_pending, ask_filter).await? {
+                Answer::Unwanted => return Ok(End::Unwanted),
+                Answer::Emitted(outputs) => return self.deliver(deliver, letter, &outputs).await,
+                Answer::Failed(failed) => return Ok(End::Failed(failed)),
+                Answer::NeedsDocument { ask_again } => {
+                    let Some(client) = self.client else {
+                        let message = "the document was not looked up yet, which takes a server: give its --uri";
+                        return Ok(End::Failed(Failed::new(&letter.kind, message)));
+                    };
+                    op = pending::with_document(client, &letter.namespace, &op).await?;
+                    (is_pending, ask_filter) = (false, ask_again);
+                }
+                Answer::Later(delay) => tokio::select! {
+                    biased;
+                    () = self.shutdown.cancelled() => return Ok(End::LeftAlone),
+                    () = tokio::time::sleep(delay) => {}
+                },
+            }
+        }
+    }
+
+    async fn deliver(
+        &self,
+        deliver: &mut dyn Deliver,
+        letter: &DeadLetter,
+        outputs: &[RedrivenOutput],
+    ) -> Result<End, RedriveError> {
+        if outputs.is_empty() {
+            return Ok(End::Delivered(0));
+        }
+        let too_long = async {
+            self.shutdown.cancelled().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        let delivered = tokio::select! {
+            biased;
+            delivered = deliver.deliver(letter, outputs) => delivered,
+            () = too_long => return Ok(End::LeftAlone),
+        };
+        match delivered {
+            Ok(()) => Ok(End::Delivered(outputs.len() as u64)),
+            Err(DeliverFailure::Refused { message }) => {
+                Ok(End::Failed(Failed::new(kind::SINK, &message)))
+            }
+            Err(DeliverFailure::Ended(broken)) => Err(broken.into()),
+        }
+    }
+}
+
+/// Whether two letters stand for one call of `handle`.
+fn is_same_call(first: &DeadLetter, letter: &DeadLetter) -> bool {
+    let is_flush = |letter: &DeadLetter| {
+        letter
+            .rejected
+            .as_ref()
+            .is_some_and(|rejected| rejected.is_flush)
+    };
+    first.name == letter.name
+        && first.op_id == letter.op_id
+        && !is_flush(first)
+        && !is_flush(letter)
+}
+
+/// Whose order must not change: the changes of one document, as one run saw them.
+type OrderKey = (String, String, Option<DocumentKey>);
+
+fn order_key(letter: &DeadLetter) -> OrderKey {
+    let id = Walk::find(letter.op.as_bytes(), field::ID).ok().flatten();
+    let key = id.map(|id| DocumentKey::new(id.kind, id.value));
+    (letter.name.clone(), letter.namespace.clone(), key)
+}
+
+/// What is known so far, and what the store is still to be told.
+struct State<'a> {
+    store: &'a Store,
+    summary: RedriveSummary,
+    held_back: HashSet<OrderKey>,
+    removed: Vec<String>,
+    updated: Vec<DeadLetter>,
+    settled_at: Instant,
+}
+
+impl<'a> State<'a> {
+    fn new(store: &'a Store) -> Self {
+        Self {
+            store,
+            summary: RedriveSummary::default(),
+            held_back: HashSet::new(),
+            removed: Vec::new(),
+            updated: Vec::new(),
+            settled_at: Instant::now(),
+        }
+    }
+
+    fn is_held_back(&self, letter: &DeadLetter) -> bool {
+        !self.held_back.is_empty() && self.held_back.contains(&order_key(letter))
+    }
+
+    fn note(&mut self, group: Vec<DeadLetter>, end: End, digest: &str) {
+        let count = group.len() as u64;
+        match end {
+            End::Failed(failed) => {
+                self.summary.failed += count;
+                self.held_back.insert(order_key(&group[0]));
+                let updated = group
+                    .into_iter()
+                    .map(|letter| failed_again(letter, &failed, digest));
+                self.updated.extend(updated);
+                return;
+            }
+            End::Unwanted => self.summary.unwanted += count,
+            End::Delivered(documents) => self.summary.delivered += documents,
+            End::LeftAlone => return,
+        }
+        self.summary.succeeded += count;
+        self.removed
+            .extend(group.into_iter().map(|letter| letter.id));
+    }
+
+    fn is_due(&self) -> bool {
+        let waiting = self.removed.len() + self.updated.len();
+        waiting >= SETTLE_LETTERS || (waiting > 0 && self.settled_at.elapsed() >= SETTLE_AGE)
+    }
+
+    async fn settle(&mut self) -> Result<(), RedriveError> {
+        self.store.settle(&self.removed, &self.updated).await?;
+        self.removed.clear();
+        self.updated.clear();
+        self.settled_at = Instant::now();
+        Ok(())
+    }
+}
+
+fn failed_again(letter: DeadLetter, failed: &Failed, digest: &str) -> DeadLetter {
+    DeadLetter {
+        digest: digest.to_owned(),
+        attempts: letter.attempts.saturating_add(1),
+        last_failed_ms: DateTime::now().timestamp_millis(),
+        ..letter
+    }
+    .failed(&failed.kind, failed.export, &failed.message)
+    .with_traces(&failed.stderr, &failed.backtrace)
+}

@@ -12,14 +12,25 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("backoff", &[]),
     ("op", &[]),
     ("guest", &[]),
+    ("telemetry", &["op"]),
     ("mongo", &["backoff", "op"]),
     ("source", &["backoff", "mongo", "op"]),
     ("flow", &["backoff", "mongo", "op"]),
     ("sink", &["backoff", "op"]),
     (
         "control",
-        &["backoff", "flow", "guest", "mongo", "op", "sink", "source"],
+        &[
+            "backoff",
+            "flow",
+            "guest",
+            "mongo",
+            "op",
+            "sink",
+            "source",
+            "telemetry",
+        ],
     ),
+    ("admin", &["control", "op", "telemetry"]),
 ];
 
 /// How long a file may be before it has to be two.

@@ -8,11 +8,13 @@
 //! - [`guest`]: stage 3, WebAssembly modules
 //! - [`sink`]: stage 4, where emitted documents go
 //! - [`control`]: wires the stages into a run
-//! - [`mongo`], [`backoff`]: leaves that any room may use
+//! - [`admin`]: the HTTP face of a run
+//! - [`mongo`], [`telemetry`], [`backoff`]: leaves that any room may use
 //!
 //! Programs that want changes without WebAssembly use [`tail`].
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod backoff;
 pub mod control;
 pub mod flow;
@@ -21,5 +23,6 @@ pub mod mongo;
 pub mod op;
 pub mod sink;
 pub mod source;
+pub mod telemetry;
 
 pub use control::{Tail, TailBatch, TailOptions, tail};

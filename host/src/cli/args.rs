@@ -12,7 +12,10 @@ use oplet::{
     op::{Namespace, Since, SourceKind},
 };
 
-use super::values::{self, Setting, Uri};
+use super::{
+    remote_args::{RemoteArgs, SeekArgs},
+    values::{self, Setting, Uri},
+};
 
 /// Runs WebAssembly handlers on every change in MongoDB.
 #[derive(Debug, Parser)]
@@ -43,6 +46,16 @@ pub(crate) enum Command {
     Tail(Box<TailArgs>),
     /// Show what a module exports and imports, and what would be refused
     Inspect(InspectArgs),
+    /// Show how a run stands
+    Status(Box<RemoteArgs>),
+    /// Stop a run between two changes, until `resume`
+    Pause(Box<RemoteArgs>),
+    /// Let a run go on
+    Resume(Box<RemoteArgs>),
+    /// Let a run go on from another position
+    Seek(Box<SeekArgs>),
+    /// Let a run finish what it has read, save, and end
+    Drain(Box<RemoteArgs>),
 }
 
 const RUN_EXAMPLES: &str = "Examples:

@@ -4,7 +4,7 @@ use std::{error::Error as StdError, process::ExitCode};
 
 use anstream::eprintln;
 use anstyle::{AnsiColor, Style};
-use oplet::{control, guest, mongo, op::SourceKind, sink, source};
+use oplet::{admin, control, guest, mongo, op::SourceKind, sink, source};
 
 /// Failed.
 const FAILED: u8 = 1;
@@ -226,6 +226,32 @@ impl From<sink::Broken> for UserError {
         match broken.is_closed() {
             true => Self::quiet(),
             false => Self::of(&broken),
+        }
+    }
+}
+
+impl From<admin::Error> for UserError {
+    fn from(error: admin::Error) -> Self {
+        let user_error = Self::of(&error);
+        match &error {
+            admin::Error::NoToken { address } => Self {
+                code: REFUSED,
+                ..user_error
+            }
+            .hint(format!(
+                "give a token, by --admin-token-file or OPLET_ADMIN_TOKEN, or serve this machine alone: \
+                 `--admin 127.0.0.1:{}`",
+                address.port()
+            )),
+            admin::Error::BadToken => Self {
+                code: REFUSED,
+                ..user_error
+            }
+            .hint("a token is made of printable characters without spaces, as `openssl rand -hex 32` gives"),
+            admin::Error::Bind { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
+                user_error.hint("another process listens there; port 0 takes a free one, which the log names")
+            }
+            admin::Error::Bind { .. } => user_error,
         }
     }
 }

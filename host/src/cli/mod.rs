@@ -6,8 +6,11 @@ mod inspect;
 mod logging;
 mod modules;
 mod pretty;
+mod remote;
+mod remote_args;
 mod run;
 mod signals;
+mod status;
 mod tail;
 mod values;
 
@@ -17,6 +20,7 @@ use clap::Parser as _;
 
 use args::{Cli, Command};
 use error::UserError;
+use remote::Verb;
 
 /// Parses the command line, does what it says, and returns the exit code.
 pub(crate) fn main() -> ExitCode {
@@ -34,6 +38,11 @@ pub(crate) fn main() -> ExitCode {
         Command::Run(args) => block_on(run::run(*args, &cli.talk)),
         Command::Tail(args) => block_on(tail::tail(*args)),
         Command::Inspect(args) => inspect::inspect(&args),
+        Command::Status(args) => block_on(remote::status(&args)),
+        Command::Pause(args) => block_on(remote::command(&args, &Verb::Pause)),
+        Command::Resume(args) => block_on(remote::command(&args, &Verb::Resume)),
+        Command::Seek(args) => block_on(remote::command(&args.remote, &Verb::Seek(args.since))),
+        Command::Drain(args) => block_on(remote::command(&args, &Verb::Drain)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

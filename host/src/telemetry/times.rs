@@ -131,7 +131,7 @@ impl EncodeMetric for Times {
         let seconds = |nanoseconds: u64| nanoseconds as f64 / 1e9;
         let counts = self.0.buckets.each_ref().map(|count| count.load(Relaxed));
         let bounds = BOUNDS.iter().map(|bound| seconds(*bound));
-        let bounds = bounds.chain([f64::MAX]);
+        let bounds = bounds.chain([f64::INFINITY]);
         let buckets: Vec<_> = bounds.zip(counts).collect();
         let sum = seconds(self.0.sum_nanoseconds.load(Relaxed));
         // Counted from the buckets, so that the whole is never less than its parts.

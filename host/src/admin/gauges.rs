@@ -8,11 +8,8 @@ use crate::{
 
 /// The numbers of a status.
 pub(super) fn gauges(status: &Status) -> Gauges {
-    let states = RunState::ALL.iter();
     Gauges {
-        states: states
-            .map(|state| (state.as_str(), *state == status.state))
-            .collect(),
+        states: states(Some(status.state)),
         ready: Some(status.ready),
         lag_seconds: status.lag_seconds,
         position_seconds: seconds(&status.position),
@@ -45,6 +42,23 @@ pub(super) fn gauges(status: &Status) -> Gauges {
             })
             .collect(),
     }
+}
+
+/// The numbers of a run that does not answer: what was true before is not shown any more. In no state
+/// when that is not known.
+pub(super) fn gauges_of_none(state: Option<RunState>) -> Gauges {
+    Gauges {
+        states: states(state),
+        ready: Some(false),
+        ..Gauges::default()
+    }
+}
+
+fn states(present: Option<RunState>) -> Vec<(&'static str, bool)> {
+    let states = RunState::ALL.iter();
+    states
+        .map(|state| (state.as_str(), Some(*state) == present))
+        .collect()
 }
 
 fn seconds(position: &ShownPosition) -> Option<f64> {

@@ -12,6 +12,7 @@
 
 mod access;
 mod answer;
+mod connections;
 mod gauges;
 mod routes;
 mod server;

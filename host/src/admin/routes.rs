@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::{
     Router,
     body::Bytes,
-    extract::{Request, State},
+    extract::{ConnectInfo, Request, State},
     http::{Method, StatusCode, Uri, header::CONTENT_TYPE},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
@@ -17,10 +17,11 @@ use serde_json::json;
 use super::{
     access::Access,
     answer::{Refusal, document, fresh},
-    gauges::gauges,
+    connections::Busy,
+    gauges::{gauges, gauges_of_none},
 };
 use crate::{
-    control::{CommandError, Handle, Reached, Status},
+    control::{CommandError, Handle, Reached, RunState, Status},
     op::Since,
     telemetry::{self, Metrics},
 };
@@ -81,7 +82,13 @@ pub(super) fn router(face: Face) -> Router {
 }
 
 /// Lets in who may use it, once the whole body is there.
-async fn admit(State(face): State<Face>, request: Request, next: Next) -> Answer {
+async fn admit(
+    State(face): State<Face>,
+    ConnectInfo(busy): ConnectInfo<Busy>,
+    request: Request,
+    next: Next,
+) -> Answer {
+    let _busy = busy.begin();
     let path = request.uri().path();
     face.access.check(request.headers(), OPEN.contains(&path))?;
     let (head, body) = request.into_parts();
@@ -128,9 +135,12 @@ async fn modules(State(face): State<Face>) -> Answer {
 
 async fn metrics(State(face): State<Face>) -> Answer {
     // What was counted is told also when the run does not answer, or has ended.
-    if let Ok(status) = ask_status(&face.handle).await {
-        face.metrics.set_gauges(&gauges(&status));
-    }
+    let status = tokio::time::timeout(STATUS_TIME_MAX, face.handle.status()).await;
+    face.metrics.set_gauges(&match status {
+        Ok(Ok(status)) => gauges(&status),
+        Ok(Err(_)) => gauges_of_none(Some(RunState::Stopped)),
+        Err(_) => gauges_of_none(None),
+    });
     let content_type = [(CONTENT_TYPE, telemetry::CONTENT_TYPE)];
     let response = (content_type, face.metrics.encode()).into_response();
     Ok(fresh(response))

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Error, Options,
     access::Access,
+    connections::{Bounded, Busy},
     routes::{Face, router},
 };
 use crate::{control::Handle, telemetry::Metrics};
@@ -15,6 +16,10 @@ use crate::{control::Handle, telemetry::Metrics};
 /// How long answers that are under way may take once the server closes. What they wait for has
 /// happened by then; a client that does not read is left.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// How long a connection may be without a request: scrapers come every 10 to 60 seconds, and keep
+/// theirs.
+const IDLE_TIME_MAX: Duration = Duration::from_secs(90);
 
 /// A server at work. Dropping it does not stop it: the token that it was given does.
 #[derive(Debug)]
@@ -70,7 +75,9 @@ pub async fn serve(
         metrics,
     });
     let closes = shutdown.clone();
-    let serving = axum::serve(listener, routes).with_graceful_shutdown(closes.cancelled_owned());
+    let service = routes.into_make_service_with_connect_info::<Busy>();
+    let serving = axum::serve(Bounded::new(listener, IDLE_TIME_MAX), service)
+        .with_graceful_shutdown(closes.cancelled_owned());
     let task = tokio::spawn(async move {
         // It never fails: a connection that cannot be accepted is tried again.
         let _ = serving.await;

@@ -339,8 +339,12 @@ async fn a_drain_is_answered_although_the_server_closes() {
 #[tokio::test]
 async fn a_client_that_does_not_read_is_left() {
     let (server, _run) = served(None).await;
-    // A request that never ends.
+    // A connection that is served, and then a request that never ends.
     let mut idle = TcpStream::connect(server.local_addr()).await.unwrap();
+    idle.write_all(b"GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await
+        .unwrap();
+    assert!(idle.read(&mut [0; 1024]).await.unwrap() > 0);
     idle.write_all(b"POST /pause HTTP/1.1\r\nHost: loc")
         .await
         .unwrap();
@@ -362,7 +366,13 @@ async fn a_run_that_has_ended_is_told_so() {
     assert_eq!((status, code.as_str()), (409, "ended"));
     let (status, _, text) = ask(to, "GET /metrics", "", "").await;
     assert_eq!(status, 200);
-    assert!(text.contains("oplet_source_batches_total 0"), "{text}");
+    for line in [
+        "oplet_source_batches_total 0",
+        r#"oplet_control_state{state="stopped"} 1.0"#,
+        "oplet_control_ready 0.0",
+    ] {
+        assert!(text.contains(line), "{line}\nin\n{text}");
+    }
     server.close().await;
 }
 

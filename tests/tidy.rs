@@ -12,6 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("backoff", &[]),
     ("op", &[]),
     ("guest", &[]),
+    ("telemetry", &["op"]),
     ("mongo", &["backoff", "op"]),
     ("source", &["backoff", "mongo", "op"]),
     ("flow", &["backoff", "mongo", "op"]),
@@ -28,8 +29,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "op",
             "sink",
             "source",
+            "telemetry",
         ],
     ),
+    ("admin", &["control", "op", "telemetry"]),
 ];
 
 /// How long a file may be before it has to be two.

@@ -9,11 +9,13 @@
 //! - [`sink`]: stage 4, where emitted documents go
 //! - [`dead_letters`]: ops that could not be handled, kept until somebody mends what was wrong
 //! - [`control`]: wires the stages into a run
-//! - [`mongo`], [`backoff`]: leaves that any room may use
+//! - [`admin`]: the HTTP face of a run
+//! - [`mongo`], [`telemetry`], [`backoff`]: leaves that any room may use
 //!
 //! Programs that want changes without WebAssembly use [`tail`].
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod backoff;
 pub mod control;
 pub mod dead_letters;
@@ -23,5 +25,6 @@ pub mod mongo;
 pub mod op;
 pub mod sink;
 pub mod source;
+pub mod telemetry;
 
 pub use control::{Tail, TailBatch, TailOptions, tail};

@@ -14,6 +14,8 @@ async fn help_teaches() {
         ("help_run_short", vec!["run", "-h"]),
         ("help_tail", vec!["tail", "--help"]),
         ("help_inspect", vec!["inspect", "--help"]),
+        ("help_status", vec!["status", "--help"]),
+        ("help_seek", vec!["seek", "--help"]),
     ] {
         let mut seen = Transcript::new(Path::new("."));
         assert_eq!(seen.run(&arguments).await.code, 0);

@@ -3,6 +3,7 @@
 mod help;
 mod output;
 mod refusals;
+mod remote;
 mod servers;
 mod transcript;
 

@@ -12,7 +12,10 @@ use oplet::{
     op::{Namespace, Since, SourceKind},
 };
 
-use super::dead_letters::DeadLettersArgs;
+use super::{
+    dead_letters::DeadLettersArgs,
+    remote_args::{RemoteArgs, SeekArgs},
+};
 use crate::config::{self, Begin, Deferred, Secret, Setting, Uri};
 
 /// Runs WebAssembly handlers on every change in MongoDB.
@@ -51,6 +54,16 @@ pub(crate) enum Command {
     DeadLetters(Box<DeadLettersArgs>),
     /// Show what a module exports and imports, and what would be refused
     Inspect(InspectArgs),
+    /// Show how a run stands
+    Status(Box<RemoteArgs>),
+    /// Stop a run between two changes, until `resume`
+    Pause(Box<RemoteArgs>),
+    /// Let a run go on
+    Resume(Box<RemoteArgs>),
+    /// Let a run go on from another position
+    Seek(Box<SeekArgs>),
+    /// Let a run finish what it has read, save, and end
+    Drain(Box<RemoteArgs>),
 }
 
 const RUN_EXAMPLES: &str = "Examples:

@@ -4,7 +4,7 @@ use std::{error::Error as StdError, process::ExitCode};
 
 use anstream::eprintln;
 use anstyle::{AnsiColor, Style};
-use oplet::{control, dead_letters, guest, mongo, op::SourceKind, sink, source};
+use oplet::{admin, control, dead_letters, guest, mongo, op::SourceKind, sink, source};
 
 use crate::config;
 
@@ -290,6 +290,32 @@ impl From<dead_letters::Error> for UserError {
             dead_letters::Error::Invalid { .. } => user_error
                 .hint("something else is stored there; does --dead-letters name the right place?"),
             _ => user_error,
+        }
+    }
+}
+
+impl From<admin::Error> for UserError {
+    fn from(error: admin::Error) -> Self {
+        let user_error = Self::of(&error);
+        match &error {
+            admin::Error::NoToken { address } => Self {
+                code: REFUSED,
+                ..user_error
+            }
+            .hint(format!(
+                "give a token, by --admin-token-file or OPLET_ADMIN_TOKEN, or serve this machine alone: \
+                 `--admin 127.0.0.1:{}`",
+                address.port()
+            )),
+            admin::Error::BadToken => Self {
+                code: REFUSED,
+                ..user_error
+            }
+            .hint("a token is made of printable characters without spaces, as `openssl rand -hex 32` gives"),
+            admin::Error::Bind { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
+                user_error.hint("another process listens there; port 0 takes a free one, which the log names")
+            }
+            admin::Error::Bind { .. } => user_error,
         }
     }
 }

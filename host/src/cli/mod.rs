@@ -9,9 +9,12 @@ mod logging;
 mod modules;
 mod plan;
 mod pretty;
+mod remote;
+mod remote_args;
 mod run;
 mod settings;
 mod signals;
+mod status;
 mod tail;
 
 use std::{process::ExitCode, time::Duration};
@@ -20,6 +23,7 @@ use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 
 use args::{Cli, Command};
 use error::UserError;
+use remote::Verb;
 
 /// Parses the command line, does what it says, and returns the exit code.
 pub(crate) fn main() -> ExitCode {
@@ -44,6 +48,11 @@ pub(crate) fn main() -> ExitCode {
         Command::Tail(args) => block_on(tail::tail(*args)),
         Command::DeadLetters(args) => block_on(dead_letters::dead_letters(*args, &cli.talk)),
         Command::Inspect(args) => inspect::inspect(&args),
+        Command::Status(args) => block_on(remote::status(&args)),
+        Command::Pause(args) => block_on(remote::command(&args, &Verb::Pause)),
+        Command::Resume(args) => block_on(remote::command(&args, &Verb::Resume)),
+        Command::Seek(args) => block_on(remote::command(&args.remote, &Verb::Seek(args.since))),
+        Command::Drain(args) => block_on(remote::command(&args, &Verb::Drain)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,18 +1,19 @@
 //! Where commands arrive.
 
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     CommandError,
     board::Board,
-    handle::{Answer, Command, Inbox},
+    handle::{Answer, Command},
 };
 
 /// Where commands arrive, and those wait that are answered at the end.
 #[derive(Debug)]
 pub(super) struct Desk {
     pub(super) board: Board,
-    inbox: Inbox,
+    inbox: mpsc::Receiver<Command>,
     /// Who asked for a drain.
     drainers: Vec<Answer>,
     /// Cancelled when somebody has asked for a drain.
@@ -20,7 +21,7 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    pub(super) fn new(board: Board, inbox: Inbox) -> Self {
+    pub(super) fn new(board: Board, inbox: mpsc::Receiver<Command>) -> Self {
         Self {
             board,
             inbox,
@@ -33,7 +34,7 @@ impl Desk {
     /// safe.
     pub(super) async fn next(&mut self) -> Command {
         loop {
-            match self.inbox.0.recv().await {
+            match self.inbox.recv().await {
                 Some(Command::Status(answer)) => {
                     // Who asked may have stopped waiting.
                     let _ = answer.send(Box::new(self.board.status()));

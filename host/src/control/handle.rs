@@ -8,7 +8,7 @@ use crate::op::Since;
 
 /// What a run is asked to do.
 #[derive(Debug)]
-pub(super) enum Command {
+pub enum Command {
     /// Stop between two ops, and save.
     Pause(Answer),
     /// Go on.
@@ -22,7 +22,7 @@ pub(super) enum Command {
 }
 
 /// Where a command's answer goes.
-pub(super) type Answer = oneshot::Sender<Result<Reached, CommandError>>;
+pub type Answer = oneshot::Sender<Result<Reached, CommandError>>;
 
 /// What a command led to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -79,19 +79,15 @@ pub struct Handle {
     commands: mpsc::Sender<Command>,
 }
 
-/// Where a run receives what it is asked.
-#[derive(Debug)]
-pub struct Inbox(pub(super) mpsc::Receiver<Command>);
-
 /// Commands that may wait for the run; who asks waits beyond that.
 const COMMANDS_MAX: usize = 16;
 
 impl Handle {
-    /// A handle, and where the run receives what it is asked through it.
+    /// A handle, and what the run receives its commands from. Whoever receives them answers each.
     #[must_use]
-    pub fn new() -> (Self, Inbox) {
+    pub fn new() -> (Self, mpsc::Receiver<Command>) {
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
-        (Self { commands }, Inbox(receiver))
+        (Self { commands }, receiver)
     }
 
     /// Stops between two ops; answers when no op is under way and the checkpoint is saved.

@@ -27,7 +27,7 @@ mod tally;
 mod worker;
 
 pub use bounds::{Bounds, End};
-pub use handle::{CommandError, Handle, Reached};
+pub use handle::{Answer, Command, CommandError, Handle, Reached};
 pub use pipeline::{Error, Options, run};
 pub use plan::{ModuleSpec, Plan, PlanError, StreamPlan, prepare};
 pub use policy::{FailurePolicy, OnError, OnPositionLost, WhenOpen};

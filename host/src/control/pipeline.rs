@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -13,7 +14,7 @@ use super::{
     breaker::Breaker,
     delivery::Delivery,
     desk::Desk,
-    handle::Inbox,
+    handle::Command,
     saver::{Saved, Saver, Task},
     supervisor::{Supervisor, last_word},
     vitals::VitalsWatch,
@@ -41,7 +42,7 @@ pub async fn run(
     plan: Plan,
     options: &Options,
     limits: &Limits,
-    inbox: Inbox,
+    inbox: mpsc::Receiver<Command>,
     shutdown: &CancellationToken,
     on_start: impl FnOnce(&Start),
 ) -> (Summary, Result<(), Error>) {

@@ -1,0 +1,232 @@
+//! What can be asked for, and by which path.
+
+use std::time::Duration;
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{ConnectInfo, Request, State},
+    http::{Method, StatusCode, Uri, header::CONTENT_TYPE},
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{
+    access::Access,
+    answer::{Refusal, document, fresh},
+    connections::Busy,
+    gauges::{gauges, gauges_of_none},
+};
+use crate::{
+    control::{CommandError, Handle, Reached, RunState, Status},
+    op::Since,
+    telemetry::{self, Metrics},
+};
+
+/// The largest body: a resume token with room to spare.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+/// How long a body may take to arrive.
+const BODY_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long the run may take to tell how it stands. It tells between two steps of its own, so more
+/// means that it hangs.
+const STATUS_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long a command may take: it waits for the ops under way, and for the checkpoint. A drain waits
+/// as long as the run's grace period lets it.
+const COMMAND_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Every route, with what it is asked by.
+const ROUTES: [(&str, &str); 9] = [
+    ("/live", "GET"),
+    ("/ready", "GET"),
+    ("/status", "GET"),
+    ("/metrics", "GET"),
+    ("/modules", "GET"),
+    ("/pause", "POST"),
+    ("/resume", "POST"),
+    ("/seek", "POST"),
+    ("/drain", "POST"),
+];
+
+/// What may be asked without the token: a supervisor of processes has none.
+const OPEN: [&str; 2] = ["/live", "/ready"];
+
+/// What the routes answer from.
+#[derive(Debug, Clone)]
+pub(super) struct Face {
+    pub(super) access: Access,
+    pub(super) handle: Handle,
+    pub(super) metrics: Metrics,
+}
+
+type Answer = Result<Response, Refusal>;
+
+/// All routes.
+pub(super) fn router(face: Face) -> Router {
+    Router::new()
+        .route("/live", get(live))
+        .route("/ready", get(ready))
+        .route("/status", get(status))
+        .route("/metrics", get(metrics))
+        .route("/modules", get(modules))
+        .route("/pause", post(pause))
+        .route("/resume", post(resume))
+        .route("/seek", post(seek))
+        .route("/drain", post(drain))
+        .fallback(no_route)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(face.clone(), admit))
+        .with_state(face)
+}
+
+/// Lets in who may use it, once the whole body is there.
+async fn admit(
+    State(face): State<Face>,
+    ConnectInfo(busy): ConnectInfo<Busy>,
+    request: Request,
+    next: Next,
+) -> Answer {
+    let _busy = busy.begin();
+    let path = request.uri().path();
+    face.access.check(request.headers(), OPEN.contains(&path))?;
+    let (head, body) = request.into_parts();
+    let read = axum::body::to_bytes(body, BODY_BYTES_MAX);
+    let body = match tokio::time::timeout(BODY_TIME_MAX, read).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => {
+            let message = format!("a body of at most {BODY_BYTES_MAX} bytes is expected");
+            let status = StatusCode::PAYLOAD_TOO_LARGE;
+            return Err(Refusal::new(status, "tooLarge", message));
+        }
+        Err(_) => {
+            let message = "the body took too long to arrive";
+            let status = StatusCode::REQUEST_TIMEOUT;
+            return Err(Refusal::new(status, "timeout", message));
+        }
+    };
+    Ok(next.run(Request::from_parts(head, body.into())).await)
+}
+
+async fn live() -> Response {
+    document(&json!({"live": true}))
+}
+
+async fn ready(State(face): State<Face>) -> Answer {
+    let status = ask_status(&face.handle).await.map_err(|_| {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Refusal::new(status, "notReady", "the run does not answer")
+    })?;
+    match status.ready {
+        true => Ok(document(&json!({"ready": true}))),
+        false => Err(Refusal::not_ready(status.state)),
+    }
+}
+
+async fn status(State(face): State<Face>) -> Answer {
+    Ok(document(&ask_status(&face.handle).await?))
+}
+
+async fn modules(State(face): State<Face>) -> Answer {
+    let status = ask_status(&face.handle).await?;
+    Ok(document(&json!({"modules": status.modules})))
+}
+
+async fn metrics(State(face): State<Face>) -> Answer {
+    // What was counted is told also when the run does not answer, or has ended.
+    let status = tokio::time::timeout(STATUS_TIME_MAX, face.handle.status()).await;
+    face.metrics.set_gauges(&match status {
+        Ok(Ok(status)) => gauges(&status),
+        Ok(Err(_)) => gauges_of_none(Some(RunState::Stopped)),
+        Err(_) => gauges_of_none(None),
+    });
+    let content_type = [(CONTENT_TYPE, telemetry::CONTENT_TYPE)];
+    let response = (content_type, face.metrics.encode()).into_response();
+    Ok(fresh(response))
+}
+
+async fn pause(State(face): State<Face>) -> Answer {
+    command("pause", face.handle.pause()).await
+}
+
+async fn resume(State(face): State<Face>) -> Answer {
+    command("resume", face.handle.resume()).await
+}
+
+/// The body of `POST /seek`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Seek {
+    since: String,
+}
+
+async fn seek(State(face): State<Face>, body: Bytes) -> Answer {
+    let seek: Seek = serde_json::from_slice(&body).map_err(|error| {
+        Refusal::bad_request(format!("the body cannot be read: {error}"))
+            .hint(r#"it is written `{"since": "1700000001:7"}`"#)
+    })?;
+    let to: Since = seek.since.parse()?;
+    command("seek", face.handle.seek(to)).await
+}
+
+async fn drain(State(face): State<Face>) -> Answer {
+    tracing::info!(command = "drain", "a command came by the admin API");
+    Ok(document(&face.handle.drain().await?))
+}
+
+async fn command(
+    verb: &'static str,
+    done: impl Future<Output = Result<Reached, CommandError>>,
+) -> Answer {
+    tracing::info!(command = verb, "a command came by the admin API");
+    match tokio::time::timeout(COMMAND_TIME_MAX, done).await {
+        Ok(reached) => Ok(document(&reached?)),
+        Err(_) => Err(Refusal::too_slow(format!(
+            "the run is still on the way to `{verb}` after {} seconds",
+            COMMAND_TIME_MAX.as_secs()
+        ))
+        .hint("it goes on with it; `GET /status` tells when it is done")),
+    }
+}
+
+async fn ask_status(handle: &Handle) -> Result<Status, Refusal> {
+    match tokio::time::timeout(STATUS_TIME_MAX, handle.status()).await {
+        Ok(status) => Ok(status?),
+        Err(_) => Err(Refusal::too_slow(format!(
+            "the run has not answered for {} seconds",
+            STATUS_TIME_MAX.as_secs()
+        ))),
+    }
+}
+
+async fn no_route(uri: Uri) -> Refusal {
+    let path = uri.path();
+    let message = format!("there is no `{path}` here");
+    let refusal = Refusal::new(StatusCode::NOT_FOUND, "notFound", message);
+    let near = ROUTES
+        .iter()
+        .find(|(route, _)| strsim::damerau_levenshtein(route, path) <= 2);
+    match near {
+        Some((route, method)) => refusal.hint(format!("did you mean `{method} {route}`?")),
+        None => refusal.hint(format!("there are {}", list(&ROUTES))),
+    }
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Refusal {
+    let path = uri.path();
+    let message = format!("`{path}` does not answer {method}");
+    let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "methodNotAllowed", message);
+    let route = ROUTES.iter().find(|(route, _)| *route == path);
+    route.into_iter().fold(refusal, |refusal, (route, method)| {
+        refusal.hint(format!("ask for `{method} {route}`"))
+    })
+}
+
+fn list(routes: &[(&str, &str)]) -> String {
+    let routes: Vec<_> = routes
+        .iter()
+        .map(|(route, method)| format!("`{method} {route}`"))
+        .collect();
+    routes.join(", ")
+}

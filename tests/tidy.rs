@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("source", &["backoff", "mongo", "op"]),
     ("flow", &["backoff", "mongo", "op"]),
     ("sink", &["backoff", "op"]),
+    ("checkpoint", &["backoff", "mongo", "op"]),
     (
         "control",
         &["backoff", "flow", "guest", "mongo", "op", "sink", "source"],

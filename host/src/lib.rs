@@ -7,6 +7,7 @@
 //! - [`flow`]: stage 2, from batches to lanes, and the documents of updates
 //! - [`guest`]: stage 3, WebAssembly modules
 //! - [`sink`]: stage 4, where emitted documents go
+//! - [`checkpoint`]: stage 5, which ops are done, and positions made durable
 //! - [`control`]: wires the stages into a run
 //! - [`mongo`], [`backoff`]: leaves that any room may use
 //!
@@ -14,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 pub mod backoff;
+pub mod checkpoint;
 pub mod control;
 pub mod flow;
 pub mod guest;

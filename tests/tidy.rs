@@ -18,10 +18,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("flow", &["backoff", "mongo", "op"]),
     ("sink", &["backoff", "mongo", "op"]),
     ("dead_letters", &["backoff", "mongo", "op"]),
+    ("checkpoint", &["backoff", "mongo", "op"]),
     (
         "control",
         &[
             "backoff",
+            "checkpoint",
             "dead_letters",
             "flow",
             "guest",

@@ -7,6 +7,7 @@
 //! - [`flow`]: stage 2, from batches to lanes, and the documents of updates
 //! - [`guest`]: stage 3, WebAssembly modules
 //! - [`sink`]: stage 4, where emitted documents go
+//! - [`checkpoint`]: stage 5, which ops are done, and positions made durable
 //! - [`dead_letters`]: ops that could not be handled, kept until somebody mends what was wrong
 //! - [`control`]: wires the stages into a run
 //! - [`admin`]: the HTTP face of a run
@@ -17,6 +18,7 @@
 
 pub mod admin;
 pub mod backoff;
+pub mod checkpoint;
 pub mod control;
 pub mod dead_letters;
 pub mod flow;

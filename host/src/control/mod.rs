@@ -5,6 +5,17 @@
 //! [`run`] reads until an end is reached or asked for, and then lets the lanes finish what they have.
 //! [`Tail`] is the same without modules, for programs and for `oplet tail`.
 
+mod assembly;
+mod begin;
+mod board;
+mod delivery;
+mod desk;
+mod options;
+mod saver;
+mod session;
+mod supervisor;
+mod transaction;
+mod vitals;
 mod bounds;
 mod breaker;
 mod failure;
@@ -28,7 +39,8 @@ mod worker;
 
 pub use bounds::{Bounds, End};
 pub use handle::{Answer, Command, CommandError, Handle, Reached};
-pub use pipeline::{Error, Options, run};
+pub use options::{Error, Options};
+pub use pipeline::run;
 pub use plan::{ModuleSpec, Plan, PlanError, StreamPlan, prepare};
 pub use policy::{FailurePolicy, OnError, OnPositionLost, WhenOpen};
 pub use redrive::{

@@ -1,0 +1,302 @@
+//! Which ops are done, and how far each stream is.
+
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Instant,
+};
+
+use tokio::sync::Notify;
+
+use self::stream::Stream;
+use crate::op::{Acknowledge, Batch, BatchTicket, Frontier};
+
+/// How much may be under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowOptions {
+    /// Ops that were admitted and lie above their stream's frontier, over all streams. This bounds
+    /// what comes again after a crash.
+    pub ops_max: u64,
+    /// Bytes of batches in which something is not done, over all streams. This bounds memory.
+    pub bytes_max: usize,
+}
+
+impl Default for WindowOptions {
+    fn default() -> Self {
+        Self {
+            ops_max: 100_000,
+            bytes_max: 64 << 20,
+        }
+    }
+}
+
+/// What is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InFlight {
+    /// Ops of batches that lie above their stream's frontier.
+    pub ops: u64,
+    /// Bytes of batches in which something is not done.
+    pub bytes: usize,
+    /// When the oldest batch in which something is not done was admitted.
+    pub oldest: Option<Instant>,
+}
+
+/// How far everything is, at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    /// How far each stream is done.
+    pub frontiers: Vec<Frontier>,
+    /// Counts the moves of the frontiers; hand it to [`AckWindow::saved`].
+    pub mark: u64,
+    /// How many ops lie below the frontiers, since the start.
+    pub ops: u64,
+    /// For each stream, the sequence of its first batch in which something is not done (or that of
+    /// the batch to come), and how many ops at the beginning of it are done.
+    pub reached: Vec<(u64, u32)>,
+}
+
+/// Turns acknowledgements in any order into how far each stream of a run is done.
+///
+/// Every batch is [admitted](Self::admit) before its ops are given out; that waits while too much is
+/// under way. One lock guards all of it, held for a few steps over plain data. Batches are freed
+/// outside of it, as soon as all their ops are done.
+#[derive(Debug)]
+pub struct AckWindow {
+    state: Mutex<State>,
+    options: WindowOptions,
+    /// Whose turn it is to wait for room: first come, first served, so that a large batch of one
+    /// stream is not overtaken for ever by small ones of another.
+    turn: tokio::sync::Mutex<()>,
+    /// There may be room. Only who has the turn waits.
+    room: Notify,
+    /// A frontier has moved.
+    moved: Notify,
+    /// Nothing is under way.
+    idle: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    streams: Vec<Stream>,
+    ops: u64,
+    bytes: usize,
+    /// Ops admitted since the start.
+    admitted: u64,
+    /// Ops of batches that lie wholly below their frontier.
+    passed: u64,
+    mark: u64,
+    unsaved: Unsaved,
+}
+
+/// What is done, but not known to be durable.
+#[derive(Debug, Default)]
+struct Unsaved {
+    is_held: bool,
+    /// Ops below the frontiers that were saved last.
+    saved_ops: u64,
+    /// Which number of ops each mark stands for, of those handed out and not yet saved.
+    marks: VecDeque<(u64, u64)>,
+}
+
+// === impl AckWindow ===
+
+impl AckWindow {
+    /// A window over streams that begin at `starts`.
+    #[must_use]
+    pub fn new(starts: Vec<Frontier>, options: WindowOptions) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State {
+                streams: starts.into_iter().map(Stream::new).collect(),
+                ops: 0,
+                bytes: 0,
+                admitted: 0,
+                passed: 0,
+                mark: 0,
+                unsaved: Unsaved::default(),
+            }),
+            options,
+            turn: tokio::sync::Mutex::default(),
+            room: Notify::new(),
+            moved: Notify::new(),
+            idle: Notify::new(),
+        })
+    }
+
+    /// Takes in the next batch of a stream, as soon as there is room for it. A batch larger than a
+    /// bound goes alone. One without ops needs no room: it is done at once, and moves the position.
+    ///
+    /// Cancellation safe: a batch whose admission was not waited for was not taken in.
+    ///
+    /// # Panics
+    /// When there is no such stream.
+    pub async fn admit(&self, stream: usize, batch: &Arc<Batch>) -> BatchTicket {
+        if batch.is_empty() {
+            return self.take_in(stream, batch);
+        }
+        let _turn = self.turn.lock().await;
+        while !self
+            .lock()
+            .has_room(batch.len() as u64, batch.bytes(), &self.options)
+        {
+            // A permit that was given in between is kept, so none is missed.
+            self.room.notified().await;
+        }
+        self.take_in(stream, batch)
+    }
+
+    fn take_in(&self, stream: usize, batch: &Arc<Batch>) -> BatchTicket {
+        let mut state = self.lock();
+        let len = batch.len() as u64;
+        let taken_in = state.streams[stream].push(batch);
+        state.ops += len;
+        state.admitted += len;
+        if len > 0 {
+            state.bytes += batch.bytes();
+        }
+        if taken_in.has_moved {
+            state.mark += 1;
+            self.moved.notify_one();
+        }
+        BatchTicket {
+            stream,
+            sequence: taken_in.sequence,
+        }
+    }
+
+    /// How far each stream is done.
+    #[must_use]
+    pub fn frontiers(&self) -> Vec<Frontier> {
+        self.lock().streams.iter().map(Stream::frontier).collect()
+    }
+
+    /// How far everything is, all of it at the same moment.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let mut state = self.lock();
+        let leading: u64 = state.streams.iter().map(|stream| stream.leading()).sum();
+        let ops = state.passed + leading;
+        let mark = state.mark;
+        state.unsaved.hand_out(mark, ops);
+        Progress {
+            frontiers: state.streams.iter().map(Stream::frontier).collect(),
+            mark,
+            ops,
+            reached: state.streams.iter().map(Stream::reached).collect(),
+        }
+    }
+
+    /// The progress of that mark is durable.
+    pub fn saved(&self, mark: u64) {
+        self.lock().unsaved.saved(mark);
+        self.room.notify_one();
+    }
+
+    /// While held (the store is away), [`admit`](Self::admit) also waits when as many ops as may be
+    /// under way were admitted since what was saved last: what would come again after a crash stays
+    /// bounded.
+    pub fn hold_unsaved(&self, hold: bool) {
+        self.lock().unsaved.is_held = hold;
+        self.room.notify_one();
+    }
+
+    /// Waits until some frontier has moved since this was last waited for; at once when one has
+    /// already. For one waiter (the saver): each move is told to one only. Cancellation safe.
+    pub async fn moved(&self) {
+        self.moved.notified().await;
+    }
+
+    /// Waits until every op that was admitted is done. Cancellation safe.
+    pub async fn idle(&self) {
+        loop {
+            let mut idle = std::pin::pin!(self.idle.notified());
+            // First listen, then look: who becomes idle in between is heard.
+            idle.as_mut().enable();
+            if self.lock().ops == 0 {
+                return;
+            }
+            idle.await;
+        }
+    }
+
+    /// What is under way.
+    #[must_use]
+    pub fn in_flight(&self) -> InFlight {
+        let state = self.lock();
+        InFlight {
+            ops: state.ops,
+            bytes: state.bytes,
+            oldest: state.streams.iter().filter_map(Stream::oldest).min(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder of this lock panics")
+    }
+}
+
+impl Acknowledge for AckWindow {
+    fn acknowledge(&self, ticket: BatchTicket, places: &[u32]) {
+        let mut state = self.lock();
+        let acknowledged = state.streams[ticket.stream].acknowledge(ticket.sequence, places);
+        if acknowledged.has_moved {
+            state.mark += 1;
+        }
+        if let Some(batch) = &acknowledged.freed {
+            state.bytes -= batch.bytes();
+        }
+        state.ops -= acknowledged.passed;
+        state.passed += acknowledged.passed;
+        let is_idle = state.ops == 0;
+        drop(state);
+        debug_assert!(
+            acknowledged.told_twice == 0,
+            "an op of {ticket:?} was acknowledged twice"
+        );
+        if acknowledged.has_moved {
+            self.moved.notify_one();
+        }
+        if acknowledged.freed.is_some() || acknowledged.passed > 0 {
+            self.room.notify_one();
+        }
+        if is_idle {
+            self.idle.notify_waiters();
+        }
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn has_room(&self, ops: u64, bytes: usize, options: &WindowOptions) -> bool {
+        let is_alone = self.ops == 0;
+        let fits = self.ops + ops <= options.ops_max && self.bytes + bytes <= options.bytes_max;
+        let unsaved = self.admitted - self.unsaved.saved_ops;
+        let is_held = self.unsaved.is_held && unsaved > 0 && unsaved + ops > options.ops_max;
+        (is_alone || fits) && !is_held
+    }
+}
+
+// === impl Unsaved ===
+
+impl Unsaved {
+    fn hand_out(&mut self, mark: u64, ops: u64) {
+        // While only positions move, one mark stands for all: the earliest.
+        let newest = self.marks.back().map_or(self.saved_ops, |(_, ops)| *ops);
+        if ops > newest {
+            self.marks.push_back((mark, ops));
+        }
+    }
+
+    fn saved(&mut self, mark: u64) {
+        while let Some(&(handed_out, ops)) = self.marks.front()
+            && handed_out <= mark
+        {
+            self.saved_ops = ops;
+            self.marks.pop_front();
+        }
+    }
+}

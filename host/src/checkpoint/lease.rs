@@ -1,0 +1,125 @@
+//! Becoming the one process that works under a name.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tracing::warn;
+
+use super::{Error, Holder, Holding, Store};
+use crate::backoff::Backoff;
+
+/// The right to work under a name, and to save its checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// The name.
+    pub name: String,
+    /// Counts the holders of the name.
+    pub epoch: u64,
+    /// Who holds it.
+    pub holder: Holder,
+    /// For how long it holds without being renewed.
+    pub ttl: Duration,
+}
+
+/// How leases are taken and kept. Another process takes over within `ttl` and `poll_every`, and some
+/// round trips.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseOptions {
+    /// For how long a lease holds without being renewed.
+    pub ttl: Duration,
+    /// How often it is renewed: often enough that two attempts may fail.
+    pub renew_every: Duration,
+    /// How often who waits for it looks.
+    pub poll_every: Duration,
+}
+
+impl Default for LeaseOptions {
+    fn default() -> Self {
+        Self {
+            ttl: Duration::from_secs(7),
+            renew_every: Duration::from_secs(2),
+            poll_every: Duration::from_secs(1),
+        }
+    }
+}
+
+/// What to do about another process that holds the lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standby {
+    /// Wait until it is gone.
+    Wait,
+    /// Give up, unless it does not renew its lease: then it is gone, and this is a restart.
+    Refuse,
+}
+
+/// How many times its time to live a silent holder is watched before it is believed after all: the
+/// lease should have run out by the store's clock.
+const SILENCE_MAX: u32 = 3;
+
+/// Takes the lease of a name, waiting for it as `standby` says. `on_wait` is told of each holder that
+/// has to be waited for, once. Faults that pass are waited out.
+///
+/// Cancellation safe, but for one thing: a lease that was just taken then has to run out.
+///
+/// # Errors
+/// [`Error::Held`] where `standby` does not allow to wait; else as [`Store::acquire`].
+pub async fn take(
+    store: &Store,
+    name: &str,
+    holder: &Holder,
+    options: &LeaseOptions,
+    standby: Standby,
+    mut on_wait: impl FnMut(&Holding),
+) -> Result<Lease, Error> {
+    let mut backoff = Backoff::new();
+    let mut watched: Option<(Holding, Instant)> = None;
+    loop {
+        let delay = match store.acquire(name, holder, options.ttl).await {
+            Ok(lease) => return Ok(lease),
+            Err(Error::Held { name, by }) => {
+                backoff.reset();
+                let known = watched
+                    .as_ref()
+                    .filter(|(known, _)| known.holder.id == by.holder.id);
+                match known {
+                    None => {
+                        // Another one has taken it while we watched: that one is alive.
+                        if standby == Standby::Refuse && watched.is_some() {
+                            return Err(Error::Held { name, by });
+                        }
+                        on_wait(&by);
+                        watched = Some((*by, Instant::now()));
+                    }
+                    Some((known, since)) if standby == Standby::Refuse => {
+                        let has_renewed = known.renewed_at_ms != by.renewed_at_ms;
+                        if has_renewed || since.elapsed() > by.ttl * SILENCE_MAX {
+                            return Err(Error::Held { name, by });
+                        }
+                    }
+                    Some(_) => {}
+                }
+                options.poll_every
+            }
+            Err(error) if error.is_passing() => {
+                let delay = backoff.next_delay();
+                warn!(name, error = chain(&error), attempt = backoff.attempts(), retry_in = ?delay,
+                    "the lease cannot be taken now; trying again");
+                delay
+            }
+            Err(error) => return Err(error),
+        };
+        sleep(delay).await;
+    }
+}
+
+/// An error and its cause in one line of the log.
+pub(super) fn chain(error: &Error) -> String {
+    let cause = std::error::Error::source(error).map(|cause| match cause.downcast_ref() {
+        Some(error) => crate::mongo::describe(error),
+        None => cause.to_string(),
+    });
+    match cause {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}

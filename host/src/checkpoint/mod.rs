@@ -1,0 +1,30 @@
+//! Stage 5: which ops are done, and positions made durable.
+//!
+//! Enters: batches as sources give them, and the word from lanes, sinks and dead letters that ops are
+//! done, in any order. The [`AckWindow`] makes of it how far each stream is done, and holds back the
+//! sources while too much is under way. Leaves: a [`Checkpoint`] in a [`Store`], and at the next start
+//! the positions to [resume](Checkpoint::resume) from. Promised: nothing lies below a frontier that is
+//! not done; of all the processes that believe to work under a name, only the one with the
+//! [`Lease`]'s newest epoch can save; what is stored and cannot be understood is told, never guessed.
+//! The [`Error`] says whether the store is away, whether another process is at work, and what people
+//! can do about it.
+
+mod ack_window;
+mod error;
+mod gaps;
+mod holder;
+mod keeper;
+mod lease;
+mod record;
+mod resume;
+mod store;
+
+pub use ack_window::{AckWindow, InFlight, Progress, WindowOptions};
+pub use error::{Cause, Error};
+pub use gaps::Gap;
+pub use holder::{Holder, Holding};
+pub use keeper::{Keeper, LeaseState};
+pub use lease::{Lease, LeaseOptions, Standby, take};
+pub use record::{Checkpoint, ModuleRef, StreamCheckpoint};
+pub use resume::{StreamIdentity, digest_of};
+pub use store::{Store, StoreSpec, StoreSpecError};

@@ -1,0 +1,297 @@
+//! Where streams go on, also when they are not the ones that were saved.
+
+use bson::RawDocumentBuf;
+use sha2::{Digest as _, Sha256};
+
+use super::{Checkpoint, Error, StreamCheckpoint};
+use crate::op::{Frontier, Position, Scope, SourceKind, Timestamp};
+
+/// A stream that is to go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamIdentity {
+    /// Digest of what decides what it contains, by [`digest_of`].
+    pub digest: String,
+    /// Names of the modules that see it.
+    pub modules: Vec<String>,
+}
+
+/// The digest of all that decides what a stream contains: a resume token is good for a stream of the
+/// same digest only. `options` are names and values of whatever else does.
+#[must_use]
+pub fn digest_of(
+    kind: SourceKind,
+    scope: &Scope,
+    pipeline: &[RawDocumentBuf],
+    (database, collection): &(String, String),
+    options: &[(&str, &str)],
+) -> String {
+    let mut hash = Sha256::new();
+    // Each part with its length, so that no two lists of parts look alike.
+    let mut part = |bytes: &[u8]| {
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    };
+    part(kind.as_str().as_bytes());
+    part(scope.to_string().as_bytes());
+    if kind == SourceKind::Oplog {
+        part(database.as_bytes());
+        part(collection.as_bytes());
+    }
+    part(&(pipeline.len() as u64).to_le_bytes());
+    for stage in pipeline {
+        part(stage.as_bytes());
+    }
+    for (name, value) in options {
+        part(name.as_bytes());
+        part(value.as_bytes());
+    }
+    hash.finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+impl Checkpoint {
+    /// Where each of the wanted streams goes on. None of them loses an op; where a stream is not the
+    /// one that was saved, ops can come again.
+    ///
+    /// A stream of the same digest goes on at its frontier. Another goes on by time: at the smallest
+    /// frontier of those saved streams that its modules saw, or of all, where none of them saw any.
+    /// One that is the same, but now also serves a module that another saved stream served, goes on by
+    /// time, too: that other stream may be behind.
+    ///
+    /// # Errors
+    /// [`Error::NoClusterTime`] where a frontier is needed as a time and cannot be told as one.
+    pub fn resume(&self, wanted: &[StreamIdentity]) -> Result<Vec<Frontier>, Error> {
+        wanted
+            .iter()
+            .map(|wanted| self.resume_one(wanted))
+            .collect()
+    }
+
+    fn resume_one(&self, wanted: &StreamIdentity) -> Result<Frontier, Error> {
+        let same = self
+            .streams
+            .iter()
+            .find(|stream| stream.digest == wanted.digest && !stream.digest.is_empty());
+        let mut sources: Vec<&StreamCheckpoint> = same.into_iter().collect();
+        for module in &wanted.modules {
+            let serves = |stream: &&StreamCheckpoint| stream.modules.contains(module);
+            if same.as_ref().is_some_and(serves) {
+                continue;
+            }
+            sources.extend(self.streams.iter().filter(serves));
+        }
+        if let Some(same) = same
+            && sources.len() == 1
+        {
+            return Ok(same.frontier.clone());
+        }
+        if sources.is_empty() {
+            sources.extend(&self.streams);
+        }
+        match sources.as_slice() {
+            // What a user has set is meant to the op.
+            [by_hand]
+                if by_hand.digest.is_empty()
+                    && matches!(by_hand.frontier.position, Position::Time(_)) =>
+            {
+                Ok(by_hand.frontier.clone())
+            }
+            _ => self.by_time(&sources),
+        }
+    }
+
+    fn by_time(&self, sources: &[&StreamCheckpoint]) -> Result<Frontier, Error> {
+        let times: Result<Vec<_>, _> = sources
+            .iter()
+            .map(|stream| {
+                let time = stream.frontier.position.timestamp();
+                time.ok_or_else(|| Error::NoClusterTime {
+                    name: self.name.clone(),
+                    scope: stream.scope.clone(),
+                })
+            })
+            .collect();
+        let smallest = times?.into_iter().min().unwrap_or_default();
+        // No point is smaller than any point: then nothing is passed over.
+        let done = sources.iter().map(|stream| stream.frontier.done).min();
+        Ok(Frontier {
+            // A token or an entry can lie in the midst of the ops of its cluster time, so these come
+            // again; those that are done are told by their points.
+            position: Position::Time(before(smallest)),
+            done: done.flatten(),
+        })
+    }
+}
+
+/// The largest point in cluster time before that one.
+fn before(timestamp: Timestamp) -> Timestamp {
+    match (timestamp.seconds, timestamp.increment.checked_sub(1)) {
+        (seconds, Some(increment)) => Timestamp::new(seconds, increment),
+        (0, None) => timestamp,
+        (seconds, None) => Timestamp::new(seconds - 1, u32::MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bson::rawdoc;
+
+    use super::*;
+    use crate::op::{Namespace, OpPoint, OpTime};
+
+    fn done(seconds: u32) -> OpPoint {
+        OpPoint {
+            timestamp: Timestamp::new(seconds, 5),
+            index: 2,
+        }
+    }
+
+    fn token(seconds: Option<u32>) -> Position {
+        Position::ChangeStream {
+            token: rawdoc! {"_data": "82"},
+            cluster_time: seconds.map(|seconds| Timestamp::new(seconds, 5)),
+        }
+    }
+
+    /// Streams by digest, modules, position and the second of the last op.
+    fn checkpoint(streams: &[(&str, &[&str], Position, Option<u32>)]) -> Checkpoint {
+        let mut checkpoint = Checkpoint::by_hand(
+            "n",
+            SourceKind::ChangeStream,
+            Position::Time(Timestamp::default()),
+        );
+        checkpoint.streams = streams
+            .iter()
+            .map(|(digest, modules, position, seconds)| StreamCheckpoint {
+                digest: (*digest).to_owned(),
+                scope: "shop".into(),
+                modules: modules.iter().map(|&name| name.to_owned()).collect(),
+                frontier: Frontier {
+                    position: position.clone(),
+                    done: seconds.map(done),
+                },
+            })
+            .collect();
+        checkpoint
+    }
+
+    fn resume(checkpoint: &Checkpoint, digest: &str, modules: &[&str]) -> Result<Frontier, Error> {
+        let wanted = StreamIdentity {
+            digest: digest.into(),
+            modules: modules.iter().map(|&name| name.to_owned()).collect(),
+        };
+        Ok(checkpoint.resume(&[wanted])?.remove(0))
+    }
+
+    fn by_time(seconds: u32, increment: u32, done_seconds: Option<u32>) -> Frontier {
+        Frontier {
+            position: Position::Time(Timestamp::new(seconds, increment)),
+            done: done_seconds.map(done),
+        }
+    }
+
+    #[test]
+    fn the_same_stream_goes_on_where_it_was() {
+        let checkpoint = checkpoint(&[
+            ("x", &["a", "b"], token(Some(9)), Some(8)),
+            ("y", &["b"], token(None), None),
+        ]);
+        for (digest, stored) in [("x", 0), ("y", 1)] {
+            let frontier = resume(&checkpoint, digest, &["b"]).unwrap();
+            assert_eq!(frontier, checkpoint.streams[stored].frontier);
+        }
+        // A module that was never seen has nothing to lose.
+        let frontier = resume(&checkpoint, "y", &["b", "new"]).unwrap();
+        assert_eq!(frontier, checkpoint.streams[1].frontier);
+    }
+
+    #[test]
+    fn another_stream_goes_on_by_the_time_of_those_that_its_modules_saw() {
+        let checkpoint = checkpoint(&[
+            ("x", &["a"], token(Some(9)), Some(9)),
+            ("y", &["b"], token(Some(7)), Some(8)),
+            ("z", &["c"], token(Some(5)), None),
+        ]);
+        for (modules, expected) in [
+            (&["a"][..], by_time(9, 4, Some(9))),
+            (&["a", "b"], by_time(7, 4, Some(8))),
+            (&["a", "new"], by_time(9, 4, Some(9))),
+            (&["a", "c"], by_time(5, 4, None)),
+            (&["new"], by_time(5, 4, None)),
+            (&[], by_time(5, 4, None)),
+        ] {
+            assert_eq!(
+                resume(&checkpoint, "other", modules).unwrap(),
+                expected,
+                "{modules:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_module_that_moves_to_a_stream_that_is_ahead_loses_nothing() {
+        let checkpoint = checkpoint(&[
+            ("x", &["a"], token(Some(9)), Some(9)),
+            ("y", &["b"], token(Some(7)), Some(7)),
+        ]);
+        let frontier = resume(&checkpoint, "x", &["a", "b"]).unwrap();
+        assert_eq!(frontier, by_time(7, 4, Some(7)));
+    }
+
+    #[test]
+    fn another_source_goes_on_by_time() {
+        let oplog = Position::Oplog(OpTime {
+            timestamp: Timestamp::new(9, 0),
+            term: 2,
+        });
+        let checkpoint = checkpoint(&[("oplog", &["a"], oplog, Some(8))]);
+        assert_eq!(
+            resume(&checkpoint, "stream", &["a"]).unwrap(),
+            by_time(8, u32::MAX, Some(8))
+        );
+    }
+
+    #[test]
+    fn a_token_that_tells_no_time_is_good_for_its_own_stream_only() {
+        let checkpoint = checkpoint(&[("x", &["a"], token(None), Some(8))]);
+        assert!(resume(&checkpoint, "x", &["a"]).is_ok());
+        let error = resume(&checkpoint, "y", &["a"]).unwrap_err();
+        assert!(matches!(error, Error::NoClusterTime { .. }), "{error:?}");
+    }
+
+    #[test]
+    fn what_was_set_by_hand_holds_for_any_stream() {
+        let position = Position::Time(Timestamp::new(9, 5));
+        let set = Checkpoint::by_hand("n", SourceKind::Oplog, position.clone());
+        assert_eq!(resume(&set, "x", &["a"]).unwrap(), Frontier::at(position));
+        let token = Checkpoint::by_hand("n", SourceKind::ChangeStream, token(Some(9)));
+        assert_eq!(resume(&token, "x", &["a"]).unwrap(), by_time(9, 4, None));
+    }
+
+    #[test]
+    fn whatever_decides_about_a_stream_changes_its_digest() {
+        let shop = || Scope::new(["shop".parse::<Namespace>().unwrap()]);
+        let all = || Scope::new([]);
+        let oplog = ("local".to_owned(), "oplog.rs".to_owned());
+        let other = ("stand".to_owned(), "in".to_owned());
+        let stage = |n: i32| rawdoc! {"$match": {"n": n}};
+        let kind = SourceKind::ChangeStream;
+        let digests = [
+            digest_of(kind, &all(), &[], &oplog, &[]),
+            digest_of(SourceKind::Oplog, &all(), &[], &oplog, &[]),
+            digest_of(SourceKind::Oplog, &all(), &[], &other, &[]),
+            digest_of(kind, &shop(), &[], &oplog, &[]),
+            digest_of(kind, &shop(), &[stage(1)], &oplog, &[]),
+            digest_of(kind, &shop(), &[stage(2)], &oplog, &[]),
+            digest_of(kind, &shop(), &[stage(1), stage(2)], &oplog, &[]),
+            digest_of(kind, &shop(), &[stage(2), stage(1)], &oplog, &[]),
+            digest_of(kind, &shop(), &[], &oplog, &[("fullDocument", "x")]),
+        ];
+        let distinct: std::collections::BTreeSet<_> = digests.iter().collect();
+        assert_eq!(distinct.len(), digests.len());
+        assert_eq!(digests[3], digest_of(kind, &shop(), &[], &oplog, &[]));
+        assert_eq!(digests[0], digest_of(kind, &all(), &[], &other, &[]));
+    }
+}

@@ -151,7 +151,8 @@ impl Error {
     }
 
     /// What an error of the driver means for a store.
-    pub(super) fn of_driver(what: String, error: mongodb::error::Error) -> Self {
+    #[must_use]
+    pub fn of_driver(what: String, error: mongodb::error::Error) -> Self {
         let passes = error.contains_label("TransientTransactionError")
             || error.contains_label("RetryableWriteError")
             || matches!(

@@ -43,6 +43,19 @@ impl Default for LeaseOptions {
     }
 }
 
+impl LeaseOptions {
+    /// A lease that holds for that long, renewed so often that two attempts may fail.
+    #[must_use]
+    pub fn with_ttl(ttl: Duration) -> Self {
+        let default = Self::default();
+        Self {
+            ttl,
+            renew_every: default.renew_every.min(ttl / 3),
+            poll_every: default.poll_every.min(ttl / 3),
+        }
+    }
+}
+
 /// What to do about another process that holds the lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standby {

@@ -8,10 +8,9 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Bounds, Error, Options, Plan, Stats,
     begin::Begin,
-    breaker::Breaker,
     delivery::Delivery,
     session::{Session, Stream},
-    shared::Shared,
+    shared::{Shared, Standing},
     worker::LaneWorker,
 };
 use crate::{
@@ -33,7 +32,8 @@ pub(super) struct Assembly<'a> {
     pub(super) limits: &'a Limits,
     pub(super) bounds: Bounds,
     pub(super) delivery: Arc<Delivery>,
-    pub(super) breakers: Arc<[Breaker]>,
+    /// They outlive sessions, as the modules' failures do.
+    pub(super) standings: Arc<[Standing]>,
     pub(super) stats: Arc<Stats>,
     pub(super) sources: Arc<source::Stats>,
 }
@@ -68,7 +68,7 @@ impl Assembly<'_> {
             acks: window.clone(),
             ordering: options.ordering,
             stats: self.stats.clone(),
-            breakers: self.breakers.clone(),
+            standings: self.standings.clone(),
             breaker_opened: Notify::new(),
             gate: gate.clone(),
             lookup: Lookup::new(self.server.client.clone(), is_causal),

@@ -2,7 +2,7 @@
 
 use tracing::{info, warn};
 
-use super::{Error, Options, Plan};
+use super::{Error, Options, Plan, board::earliest};
 use crate::{
     checkpoint::{self, Checkpoint, StreamIdentity},
     mongo::Server,
@@ -59,8 +59,8 @@ pub(super) fn identities(plan: &Plan, options: &Options) -> Vec<StreamIdentity> 
                 &stream.scope,
                 &stream.pipeline,
                 &options.oplog_namespace,
+                &[],
             ),
-            scope: stream.scope.to_string(),
             modules: stream.modules.iter().map(name).collect(),
         })
         .collect()
@@ -77,14 +77,16 @@ pub(super) async fn find(
     saved: Option<&Checkpoint>,
 ) -> Result<Vec<Begin>, Error> {
     if let (None, Some(saved)) = (&options.since, saved) {
-        let frontiers = saved.resume(options.source, &identities(plan, options))?;
+        let frontiers = saved.resume(&identities(plan, options))?;
         info!(name = saved.name, "going on at the checkpoint");
         return Ok(frontiers.into_iter().map(Begin::after).collect());
     }
     let since = options.since.clone().unwrap_or(Since::Now);
     let start = source::resolve(&since, options.source, server, &options.oplog_namespace).await?;
     if let Some(saved) = saved {
-        warn!(checkpoint = ?saved.time().map(|time| time.to_string()), since = %since,
+        let frontiers = saved.streams.iter().map(|stream| stream.frontier.clone());
+        let at = earliest(&frontiers.collect::<Vec<_>>()).map(|at| at.to_string());
+        warn!(checkpoint = at, since = %since,
             "the checkpoint is passed over, since a position was asked for");
     }
     Ok(vec![Begin::at(start); plan.streams.len()])

@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    CheckpointStatus, ModuleStatus, Options, Reached, RunState, ShownGap, ShownOps, ShownPosition,
-    SinkStatus, Stats, Status, delivery::Delivery, rfc3339, saver::Saver, shared::Shared,
+    CheckpointStatus, Options, Reached, RunState, ShownGap, ShownOps, ShownPosition,
+    Stats, Status, delivery::Delivery, rfc3339, saver::Saver, shared::Shared,
     vitals::VitalsWatch,
 };
 use crate::{

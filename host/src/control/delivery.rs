@@ -1,86 +1,84 @@
 //! Where outputs and failed ops go, for the whole life of a run.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use super::{
-    Error, Options, SinkStatus,
-    outlet::{Letter, Letters, Outlet},
+    Error, Options, Plan, SinkStatus,
+    outlet::Outlet,
+    post::{Post, REFUSED_MAX, pass_on},
     transaction::Ledger,
 };
 use crate::{
-    dead_letters::{self, DeadLetter},
+    dead_letters,
     mongo::Server,
-    op::Ack,
-    sink::{self, Chunk, Closed, Encoding, Ended, Rejected, SinkSender, Sinks},
+    sink::{Chunk, Closed, Context, Encoding, Ended, SinkSender, SinkState, Sinks, Spec},
 };
-
-/// How many rejected documents may wait for the dead letters.
-const REJECTED_MAX: usize = 64;
 
 /// Where outputs and failed ops go.
 #[derive(Debug)]
 pub(super) struct Delivery {
     sinks: Sinks,
-    letters: Arc<dead_letters::Writer>,
+    counts: Arc<dead_letters::Counts>,
+    pub(super) post: Arc<Post>,
     pub(super) ledger: Option<Arc<Ledger>>,
     /// By the number that modules know a sink by.
     pub(super) outlets: Arc<[Arc<dyn Outlet>]>,
-    pub(super) post: Arc<dyn Letters>,
 }
 
 impl Delivery {
-    pub(super) async fn open(server: &Server, options: &Options) -> Result<Self, Error> {
+    /// Opens sinks and dead letters.
+    ///
+    /// # Errors
+    /// When a sink can never work.
+    pub(super) async fn open(
+        server: &Server,
+        plan: &Plan,
+        options: &Options,
+    ) -> Result<Self, Error> {
         let store = dead_letters::Store::open(&options.dead_letters, &server.client);
-        let letters = Arc::new(dead_letters::Writer::start(store));
-        let post: Arc<dyn Letters> = Arc::new(Post {
-            name: options.name.clone(),
-            writer: letters.clone(),
-        });
-        let (rejected, mut rejections) = mpsc::channel::<Rejected>(REJECTED_MAX);
+        let writer = dead_letters::Writer::start(store);
+        let counts = writer.counts().clone();
+        let post = Arc::new(Post::new(&options.name, plan, writer));
+        let context = Context {
+            client: server.client.clone(),
+            environment: options.environment,
+        };
+        let (rejected, refused) = mpsc::channel(REFUSED_MAX);
         let queued = options.sinks.iter().filter(|spec| !spec.is_transactional());
-        let queued: Vec<_> = queued.cloned().collect();
-        let sinks = Sinks::open(&queued, &server.client, rejected).await?;
-        tokio::spawn({
-            let post = post.clone();
-            // Ends with the sinks.
-            async move {
-                while let Some(Rejected {
-                    sink,
-                    chunk,
-                    index,
-                    reason,
-                    ack,
-                }) = rejections.recv().await
-                {
-                    post.put(Letter::rejected(&sink, &chunk, index, &reason), ack).await;
-                }
-            }
-        });
-        let mut senders = sinks.senders().iter().cloned().collect::<Vec<_>>().into_iter();
+        let queued: Vec<Spec> = queued.cloned().collect();
+        let encoding = |spec: &Spec| (spec.name.clone(), spec.encoding());
+        let encodings = queued.iter().map(encoding).collect();
+        let sinks = Sinks::open(&queued, &context, rejected).await?;
+        // Ends with the sinks.
+        tokio::spawn(pass_on(post.clone(), encodings, refused));
+        let senders = sinks.senders();
+        let mut senders = senders.iter();
         let mut ledger = None;
         let mut outlets: Vec<Arc<dyn Outlet>> = Vec::new();
         for spec in &options.sinks {
             if !spec.is_transactional() {
-                outlets.extend(senders.next().map(|sender| Arc::new(sender) as Arc<dyn Outlet>));
+                let sender = senders.next().map(|sender| Arc::new(sender.clone()));
+                outlets.extend(sender.map(|sender| sender as Arc<dyn Outlet>));
                 continue;
             }
-            let opened = Ledger::open(spec, &server.client, post.clone()).await?;
-            let opened = Arc::new(opened);
+            let opened = Arc::new(Ledger::open(spec, &context, post.clone()).await?);
             outlets.push(opened.clone());
             if ledger.replace(opened).is_some() {
-                let reason = "there can be one, since a transaction belongs to one deployment".into();
-                return Err(Error::Transactional { reason });
+                let reason = "there can be one, since a transaction belongs to one deployment";
+                return Err(Error::Transactional {
+                    reason: reason.into(),
+                });
             }
         }
         Ok(Self {
             sinks,
-            letters,
+            counts,
+            post,
             ledger,
             outlets: outlets.into(),
-            post,
         })
     }
 
@@ -88,7 +86,7 @@ impl Delivery {
     /// Cancellation safe.
     pub(super) async fn flush(&self) {
         self.sinks.flush().await;
-        self.letters.flush().await;
+        self.post.flush().await;
     }
 
     /// Waits until a sink takes no more, for good. Cancellation safe.
@@ -97,13 +95,33 @@ impl Delivery {
     }
 
     pub(super) fn letters_written(&self) -> u64 {
-        self.letters.written()
+        self.counts.written.load(Relaxed)
     }
 
+    /// How the sinks stand.
     pub(super) fn statuses(&self) -> Vec<SinkStatus> {
-        let mut statuses: Vec<_> = self.sinks.statuses().into_iter().map(SinkStatus::from).collect();
-        statuses.extend(self.ledger.as_ref().map(|ledger| ledger.status()));
-        statuses
+        let statuses = self.sinks.statuses();
+        let ledger = self.ledger.as_ref().map(|ledger| ledger.status());
+        statuses.into_iter().map(status).chain(ledger).collect()
+    }
+
+    /// How the sinks with queues stand, in numbers.
+    pub(super) fn sink_states(&self) -> Vec<SinkState> {
+        self.sinks.statuses()
+    }
+}
+
+fn status(state: SinkState) -> SinkStatus {
+    SinkStatus {
+        name: state.name,
+        kind: state.kind,
+        ready: state.ready,
+        delivered: state.delivered,
+        rejected: state.rejected,
+        failures: state.failures,
+        queued: state.queued,
+        queued_bytes: state.queued_bytes,
+        last_error: state.last_error.filter(|_| !state.ready),
     }
 }
 
@@ -118,19 +136,5 @@ impl Outlet for SinkSender {
 
     fn send(&self, worker: usize, chunk: Chunk) -> BoxFuture<'_, Result<(), Closed>> {
         Box::pin(self.send(worker, chunk))
-    }
-}
-
-/// Puts letters into the store.
-#[derive(Debug)]
-struct Post {
-    name: String,
-    writer: Arc<dead_letters::Writer>,
-}
-
-impl Letters for Post {
-    fn put(&self, letter: Letter, ack: Ack) -> BoxFuture<'_, ()> {
-        let letter: DeadLetter = letter.into_record(&self.name);
-        Box::pin(self.writer.put(letter, ack))
     }
 }

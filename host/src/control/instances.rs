@@ -6,7 +6,7 @@ use super::{
     OnError,
     failure::Called,
     order::OrderKeys,
-    pipeline::Error,
+    options::Error,
     segment::Segment,
     shared::{Shared, Standing},
     tally::Tally,

@@ -27,6 +27,7 @@ mod parked;
 mod pipeline;
 mod plan;
 mod policy;
+mod post;
 mod redrive;
 mod retries;
 mod segment;

@@ -7,7 +7,7 @@ use crate::{
     checkpoint, dead_letters,
     flow::OrderingGuarantee,
     guest::GuestError,
-    op::{Since, SourceKind},
+    op::{Format, Since, SourceKind},
     sink, source,
 };
 
@@ -49,6 +49,8 @@ pub struct Options {
     pub standby: bool,
     /// Where emitted documents go; the first is the default sink.
     pub sinks: Vec<sink::Spec>,
+    /// Reads environment variables, for secrets of sinks that are kept there.
+    pub environment: fn(&str) -> Option<String>,
     /// Where ops go that a module or a sink will never take.
     pub dead_letters: dead_letters::StoreSpec,
 }
@@ -72,7 +74,8 @@ impl Default for Options {
             save_every: Duration::from_secs(1),
             lease: Duration::from_secs(7),
             standby: false,
-            sinks: vec![sink::Spec::stdout()],
+            sinks: vec![sink::Spec::stdout(Format::default())],
+            environment: |_| None,
             dead_letters: dead_letters::StoreSpec::default(),
         }
     }

@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 
 use crate::{
     op::{Ack, Timestamp},
-    sink::{Chunk, Encoding},
+    sink::{Chunk, Closed, Encoding},
 };
 
 /// A sink as the lanes see it.
@@ -21,10 +21,6 @@ pub(super) trait Outlet: Send + Sync + Debug {
     /// its end hands over nothing, and the chunk's ops are not acknowledged.
     fn send(&self, worker: usize, chunk: Chunk) -> BoxFuture<'_, Result<(), Closed>>;
 }
-
-/// A sink takes no more, and has noted why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Closed;
 
 /// Where ops go that a module will not handle.
 pub(super) trait Letters: Send + Sync + Debug {

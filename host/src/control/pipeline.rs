@@ -4,29 +4,28 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::{
     Bounds, Error, OnPositionLost, Options, Plan, RunState, Stats, Summary,
     assembly::Assembly,
     begin::{self, Begin},
-    board::{Board, shown},
-    breaker::Breaker,
+    board::Board,
     delivery::Delivery,
     desk::Desk,
     handle::Command,
     saver::{Saved, Saver, Task},
+    shared::Standing,
     supervisor::{Supervisor, last_word},
     vitals::VitalsWatch,
 };
 use crate::{
     checkpoint::{
-        AckWindow, Checkpoint, Holder, Keeper, Lease, LeaseOptions, ModuleRef, Standby, Store,
+        AckWindow, Checkpoint, Holder, Holding, Keeper, Lease, LeaseOptions, ModuleRef, Standby, Store,
         StreamCheckpoint, WindowOptions, take,
     },
     guest::Limits,
     mongo::Server,
-    op::Position,
     source::{self, Start},
 };
 
@@ -76,8 +75,8 @@ struct Run<'a> {
 
 /// What a run that keeps a checkpoint holds.
 struct Kept {
-    store: Arc<Store>,
-    lease: Arc<Lease>,
+    store: Store,
+    lease: Lease,
     keeper: Arc<Keeper>,
     saved: Option<Checkpoint>,
 }
@@ -87,7 +86,7 @@ impl Run<'_> {
         if self.options.on_position_lost == OnPositionLost::Resnapshot {
             return Err(Error::Resnapshot);
         }
-        let delivery = Arc::new(Delivery::open(self.server, self.options).await?);
+        let delivery = Arc::new(Delivery::open(self.server, self.plan, self.options).await?);
         let board = desk.board.clone();
         board.show_delivery(delivery.clone());
         board.show_vitals(VitalsWatch::start(self.server));
@@ -157,7 +156,6 @@ impl Run<'_> {
         if let Some(begin) = begins.first() {
             on_start(&begin.start);
         }
-        let breakers = self.plan.modules.iter().map(|spec| Breaker::new(&spec.policy));
         let mut supervisor = Supervisor {
             assembly: Assembly {
                 server: self.server,
@@ -166,7 +164,7 @@ impl Run<'_> {
                 limits: self.limits,
                 bounds,
                 delivery,
-                breakers: breakers.collect(),
+                standings: self.plan.modules.iter().map(Standing::new).collect(),
                 stats: self.stats.clone(),
                 sources: self.sources.clone(),
             },
@@ -201,7 +199,7 @@ impl Run<'_> {
             Some(ledger) => ledger.client(),
             None => &self.server.client,
         };
-        let store = Arc::new(Store::open(spec, client));
+        let store = Store::open(spec, client);
         if delivery.ledger.is_some() && !store.has_transactions() {
             let reason = format!("the checkpoint is in {spec}, which is not on its deployment");
             return Err(Error::Transactional { reason });
@@ -212,13 +210,12 @@ impl Run<'_> {
             true => Standby::Wait,
             false => Standby::Refuse,
         };
-        let on_wait = |holder: &Holder| {
-            let reason = format!("{holder} holds the lease");
-            info!(name = self.options.name, %holder, "standing by: another process holds the lease");
+        let on_wait = |by: &Holding| {
+            let reason = format!("{} holds the lease", by.holder);
+            info!(name = self.options.name, holder = %by.holder, "standing by: another process holds the lease");
             board.enter(RunState::Standby, Some(reason));
         };
         let lease = take(&store, &self.options.name, &holder, &lease_options, standby, on_wait).await?;
-        let lease = Arc::new(lease);
         let keeper = Keeper::start(store.clone(), lease.clone(), lease_options);
         let saved = store.load(&self.options.name).await?;
         Ok(Kept {
@@ -231,10 +228,10 @@ impl Run<'_> {
 
     fn saver(&self, kept: &Kept, delivery: &Delivery, begins: &[Begin]) -> Saver {
         let identities = begin::identities(self.plan, self.options);
-        let streams = identities.into_iter().zip(begins);
-        let streams = streams.map(|(identity, begin)| StreamCheckpoint {
+        let streams = identities.into_iter().zip(&self.plan.streams).zip(begins);
+        let streams = streams.map(|((identity, stream), begin)| StreamCheckpoint {
             digest: identity.digest,
-            scope: identity.scope,
+            scope: stream.scope.to_string(),
             modules: identity.modules,
             frontier: begin.frontier(),
         });

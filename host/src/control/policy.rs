@@ -110,6 +110,13 @@ pub enum OnPositionLost {
 }
 
 impl OnPositionLost {
+    /// The word that users write.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        let word = Self::WORDS.iter().find(|(_, policy)| *policy == self);
+        word.map_or("", |(word, _)| word)
+    }
+
     /// Every policy with the word that users write.
     pub const WORDS: [(&'static str, Self); 3] = [
         ("fail", Self::Fail),

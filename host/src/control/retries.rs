@@ -10,7 +10,7 @@ use super::{
     failure::{Called, Failure, Next},
     outlet::Letter,
     parked::Key,
-    pipeline::Error,
+    options::Error,
     worker::{Job, LaneWorker},
 };
 use crate::{

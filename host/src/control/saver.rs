@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use super::{Error, Stats, transaction::Ledger};
 use crate::{
     backoff::Backoff,
-    checkpoint::{self, AckWindow, Checkpoint, Keeper, Lease, Progress, Store},
+    checkpoint::{self, AckWindow, Checkpoint, Holder, Keeper, Lease, Progress, Store},
     op::Frontier,
 };
 
@@ -52,8 +52,8 @@ pub(super) struct Saver {
 
 /// All that the task owns.
 pub(super) struct Task {
-    pub(super) store: Arc<Store>,
-    pub(super) lease: Arc<Lease>,
+    pub(super) store: Store,
+    pub(super) lease: Lease,
     pub(super) keeper: Arc<Keeper>,
     /// A checkpoint of this run; its frontiers are replaced.
     pub(super) template: Checkpoint,
@@ -136,6 +136,14 @@ impl Saver {
     }
 }
 
+/// Why the task wakes.
+enum Wake {
+    Lost(Option<Holder>),
+    Asked(oneshot::Sender<bool>),
+    Window,
+    Due,
+}
+
 struct Run {
     task: Task,
     requests: mpsc::Receiver<oneshot::Sender<bool>>,
@@ -157,19 +165,26 @@ impl Run {
         let keeper = self.task.keeper.clone();
         loop {
             let window = self.window.borrow().clone();
-            let answer = tokio::select! {
+            let due = self.due(window.clone());
+            let wake = tokio::select! {
                 biased;
-                reason = keeper.lost() => return Some(self.lost(&reason)),
-                request = self.requests.recv() => Some(request?),
+                by = keeper.lost() => Wake::Lost(by),
+                request = self.requests.recv() => Wake::Asked(request?),
                 changed = self.window.changed() => {
-                    if changed.is_err() {
-                        return None;
-                    }
+                    changed.ok()?;
+                    Wake::Window
+                }
+                () = due => Wake::Due,
+            };
+            let answer = match wake {
+                Wake::Lost(by) => return Some(self.lost(by.as_ref())),
+                Wake::Asked(answer) => Some(answer),
+                Wake::Due => None,
+                Wake::Window => {
                     self.fresh_window = true;
                     self.ops = 0;
                     continue;
                 }
-                () = self.due(&window) => None,
             };
             let is_asked = answer.is_some();
             self.next = Instant::now() + self.task.every;
@@ -186,16 +201,20 @@ impl Run {
                         let _ = answer.send(false);
                     }
                 }
-                Err(checkpoint::Error::Fenced { by, .. }) => return Some(self.lost(&by)),
+                Err(checkpoint::Error::Fenced { by, .. }) => return Some(self.lost(by.as_deref())),
                 Err(error) => return Some(Error::Checkpoint(error)),
             }
         }
     }
 
-    fn lost(&self, reason: &str) -> Error {
+    fn lost(&self, by: Option<&Holder>) -> Error {
+        let reason = match by {
+            Some(holder) => format!("{holder} has taken over"),
+            None => "it was given to another process".to_owned(),
+        };
         Error::LeaseLost {
             name: self.task.template.name.clone(),
-            reason: reason.to_owned(),
+            reason,
         }
     }
 
@@ -205,7 +224,7 @@ impl Run {
         Stats::add(&self.task.stats.checkpoint_failures, 1);
         let pause = self.backoff.next_delay();
         if self.backoff.attempts() == 1 {
-            warn!(store = %self.task.store, error = %error,
+            warn!(store = self.task.store.place(), error = %error,
                 "the checkpoint cannot be saved; work goes on up to the window's bound");
         }
         let text = error.to_string();
@@ -215,12 +234,16 @@ impl Run {
 
     /// Waits for the next time to save. Outputs that are written with the checkpoint are written when
     /// something was done: who reads them waits for it. Cancellation safe.
-    async fn due(&self, window: &AckWindow) {
-        if self.task.ledger.is_none() || self.saved.borrow().error.is_some() {
-            return tokio::time::sleep_until(self.next).await;
+    fn due(&self, window: Arc<AckWindow>) -> impl Future<Output = ()> + use<> {
+        let is_timed = self.task.ledger.is_none() || self.saved.borrow().error.is_some();
+        let next = self.next;
+        async move {
+            if is_timed {
+                return tokio::time::sleep_until(next).await;
+            }
+            window.moved().await;
+            tokio::time::sleep(GATHER).await;
         }
-        window.moved().await;
-        tokio::time::sleep(GATHER).await;
     }
 
     async fn save(&mut self, window: &AckWindow, is_asked: bool) -> Result<(), checkpoint::Error> {
@@ -268,7 +291,7 @@ impl Run {
         }
         window.hold_unsaved(false);
         if self.saved.borrow().error.is_some() {
-            info!(store = %store, "the checkpoint is saved again");
+            info!(store = store.place(), "the checkpoint is saved again");
         }
         self.backoff.reset();
         self.fresh_window = false;

@@ -1,15 +1,16 @@
 //! What the lanes of a run share.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, atomic::Ordering::Relaxed};
 
 use tokio::{runtime::Handle, sync::Notify};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ModuleSpec, Stats,
+    ModuleSpec, ModuleStatus, Stats,
+    board::shown,
     breaker::Breaker,
     outlet::{Letters, Outlet},
-    pipeline::Error,
+    options::Error,
     tally::ModuleStats,
 };
 use crate::{
@@ -24,14 +25,14 @@ pub(super) struct Shared {
     /// The modules' names, by number.
     pub(super) names: Arc<[String]>,
     /// How the modules stand, by number.
-    pub(super) standings: Vec<Standing>,
+    pub(super) standings: Arc<[Standing]>,
     /// Which modules see the ops of each stream.
     pub(super) streams: Vec<Vec<usize>>,
     pub(super) ordering: OrderingGuarantee,
     /// Names of the sinks that modules can ask for, by number.
     pub(super) sinks: Arc<[String]>,
     /// The sinks, by number.
-    pub(super) outlets: Vec<Arc<dyn Outlet>>,
+    pub(super) outlets: Arc<[Arc<dyn Outlet>]>,
     pub(super) letters: Arc<dyn Letters>,
     pub(super) acks: Arc<dyn Acknowledge>,
     pub(super) stats: Arc<Stats>,
@@ -85,6 +86,40 @@ impl Shared {
     pub(super) fn trip(&self) {
         self.gate.close();
         self.breaker_opened.notify_one();
+    }
+
+    /// The module whose breaker is open, and how it failed last.
+    pub(super) fn open_breaker(&self) -> Option<(&str, String)> {
+        let mut standings = self.names.iter().zip(self.standings.iter());
+        standings.find_map(|(name, standing)| {
+            let state = standing.breaker.state();
+            state.open_since?;
+            Some((name.as_str(), state.last_error.unwrap_or_default()))
+        })
+    }
+
+    /// Lets modules with an open breaker try again.
+    pub(super) fn half_open_breakers(&self) {
+        self.standings.iter().for_each(|standing| standing.breaker.half_open());
+    }
+
+    /// How the modules stand.
+    pub(super) fn module_statuses(&self) -> Vec<ModuleStatus> {
+        let modules = self.modules.iter().zip(self.standings.iter());
+        modules
+            .map(|(spec, standing)| {
+                let state = standing.breaker.state();
+                ModuleStatus {
+                    name: spec.module.name().to_owned(),
+                    digest: spec.module.digest().to_owned(),
+                    on_error: spec.policy.on_error.as_str(),
+                    failures_in_a_row: state.failures_in_a_row,
+                    breaker_open_since: state.open_since.map(shown),
+                    last_error: state.last_error,
+                    waiting_for_retry: standing.stats.parked.load(Relaxed),
+                }
+            })
+            .collect()
     }
 
     /// Why the run could not go on, if it could not.

@@ -28,6 +28,10 @@ pub struct Stats {
     pub retries: AtomicU64,
     /// Ops that were put into the dead letters, per module.
     pub dead_lettered: AtomicU64,
+    /// Times that the checkpoint was saved.
+    pub checkpoint_saves: AtomicU64,
+    /// Times that it could not be.
+    pub checkpoint_failures: AtomicU64,
     /// Counters of the modules' own, by module and name. The lock is held to add one batch's counts.
     pub counts: Mutex<BTreeMap<(String, String), i64>>,
 }

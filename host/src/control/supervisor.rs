@@ -37,7 +37,7 @@ pub(super) struct Supervisor<'a> {
     pub(super) assembly: Assembly<'a>,
     pub(super) desk: &'a mut Desk,
     pub(super) saver: Option<Arc<Saver>>,
-    pub(super) store: Option<Arc<Store>>,
+    pub(super) store: Option<Store>,
     pub(super) shutdown: &'a CancellationToken,
 }
 

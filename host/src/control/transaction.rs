@@ -21,13 +21,16 @@ use mongodb::{
 use tokio::sync::Notify;
 use tracing::warn;
 
-use super::outlet::{Letters, Outlet};
+use super::{Error, SinkStatus, outlet::Outlet, post::Post};
 use crate::{
     backoff::Backoff,
     checkpoint::{self, Checkpoint, Lease, Progress, Store},
     mongo::Fault,
-    op::Frontier,
-    sink::{Cause, Chunk, Closed, Encoding, OutputBatch, Rejection, mongodb::MongodbSink},
+    op::{Ack, Frontier},
+    sink::{
+        Cause, Chunk, Closed, Context, DeliverError, Encoding, Kind, OpenError, OutputBatch, Rejection, Spec,
+        mongodb::MongodbSink,
+    },
 };
 
 /// How many documents one transaction writes, at most, but for those of a single op: the server
@@ -44,14 +47,15 @@ type Place = (u64, u32, bool, u32, u32);
 /// Outputs that wait for their checkpoint.
 #[derive(Debug)]
 pub(super) struct Ledger {
-    client: Client,
     sink: MongodbSink,
     name: String,
-    letters: Arc<dyn Letters>,
+    post: Arc<Post>,
     waiting: Mutex<Waiting>,
     room: Notify,
     delivered: AtomicU64,
     rejected: AtomicU64,
+    /// How the last transaction failed, if it did.
+    failing: Mutex<Option<String>>,
 }
 
 #[derive(Debug, Default)]
@@ -70,23 +74,53 @@ struct Share {
 }
 
 impl Ledger {
-    /// A ledger of that sink, on the deployment of that client, which holds the checkpoints, too.
-    pub(super) fn new(
-        client: Client,
-        sink: MongodbSink,
-        name: String,
-        letters: Arc<dyn Letters>,
-    ) -> Self {
-        Self {
-            client,
+    /// Opens the sink; checkpoints are kept on its deployment.
+    ///
+    /// # Errors
+    /// When it does not answer: without it nothing can be acknowledged.
+    pub(super) async fn open(
+        spec: &Spec,
+        context: &Context,
+        post: Arc<Post>,
+    ) -> Result<Self, Error> {
+        let Kind::Mongodb(options) = &spec.kind else {
+            let reason = format!("{} is no MongoDB", spec.target);
+            return Err(Error::Transactional { reason });
+        };
+        let mut backoff = Backoff::new();
+        let sink = loop {
+            match MongodbSink::open(options, &context.client).await {
+                Ok(sink) => break sink,
+                Err(DeliverError::Passing { message, .. }) => {
+                    let delay = backoff.next_delay();
+                    warn!(sink = spec.name, error = message, retry_in = ?delay,
+                        "the transactional sink does not answer; trying again");
+                    tokio::time::sleep(delay).await;
+                }
+                Err(source) => {
+                    return Err(Error::SinkOpen(OpenError {
+                        sink: spec.name.clone(),
+                        target: spec.target.clone(),
+                        source,
+                    }));
+                }
+            }
+        };
+        Ok(Self {
             sink,
-            name,
-            letters,
+            name: spec.name.clone(),
+            post,
             waiting: Mutex::default(),
             room: Notify::new(),
             delivered: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
-        }
+            failing: Mutex::default(),
+        })
+    }
+
+    /// The deployment that is written to.
+    pub(super) fn client(&self) -> &Client {
+        self.sink.client()
     }
 
     /// Waits until more may be read. Lanes are never held: the op that all wait for may be in one of
@@ -107,16 +141,25 @@ impl Ledger {
         self.room.notify_waiters();
     }
 
-    /// How the sink stands: its name, documents written, rejected, and waiting with their bytes.
-    pub(super) fn figures(&self) -> (&str, u64, u64, u64, u64) {
+    /// How the sink stands.
+    pub(super) fn status(&self) -> SinkStatus {
+        let failing = self.failing().clone();
         let waiting = self.waiting();
-        (
-            &self.name,
-            self.delivered.load(Relaxed),
-            self.rejected.load(Relaxed),
-            waiting.outputs.len() as u64,
-            waiting.bytes as u64,
-        )
+        SinkStatus {
+            name: self.name.clone(),
+            kind: "mongodb",
+            ready: failing.is_none(),
+            delivered: self.delivered.load(Relaxed),
+            rejected: self.rejected.load(Relaxed),
+            failures: 0,
+            queued: waiting.outputs.len() as u64,
+            queued_bytes: waiting.bytes as u64,
+            last_error: failing,
+        }
+    }
+
+    fn failing(&self) -> MutexGuard<'_, Option<String>> {
+        self.failing.lock().expect("no holder of this lock panics")
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -165,8 +208,9 @@ impl Ledger {
                 // Everything up to the last of these ops is done, since the frontier is beyond it.
                 let position = frontier.position.clone();
                 let done = Some(done);
-                share.cut = Some((*stream, Frontier { position, done }));
-                share.outputs.retain(|((of, _), ..)| of == stream);
+                let stream = *stream;
+                share.cut = Some((stream, Frontier { position, done }));
+                share.outputs.retain(|((of, _), ..)| *of == stream);
                 break;
             }
             share.outputs.push((*key, chunk.clone(), *index));
@@ -195,9 +239,13 @@ impl Ledger {
             // The transaction was aborted: once more, without these.
             for rejection in rejections.iter().rev() {
                 let (_, chunk, index) = share.outputs.remove(rejection.index);
-                self.letters.reject(&self.name, chunk, index, &rejection.reason).await;
+                let (name, reason) = (&self.name, &rejection.reason);
+                let refused = self.post.refused(name, &chunk, index, Encoding::Bson, reason, Ack::to_nobody());
+                refused.await;
                 rejected += 1;
             }
+            // Kept before the checkpoint goes beyond their ops.
+            self.post.flush().await;
         }
         self.delivered.fetch_add(share.outputs.len() as u64, Relaxed);
         self.rejected.fetch_add(rejected, Relaxed);
@@ -220,12 +268,12 @@ impl Ledger {
         batch: &OutputBatch,
     ) -> Result<Vec<Rejection>, checkpoint::Error> {
         let what = "write outputs and checkpoint in one transaction";
-        let failed = |error| checkpoint::Error::of(what, error);
+        let failed = |error| checkpoint::Error::of_driver(what.to_owned(), error);
         let options = TransactionOptions::builder()
             .read_concern(ReadConcern::snapshot())
             .write_concern(WriteConcern::majority())
             .build();
-        let mut session = self.client.start_session().await.map_err(failed)?;
+        let mut session = self.client().start_session().await.map_err(failed)?;
         let begun = session.start_transaction().with_options(options).await;
         begun.map_err(failed)?;
         if !batch.is_empty() {
@@ -273,10 +321,9 @@ impl Outlet for Ledger {
         1
     }
 
-    fn send(&self, _: usize, chunk: Chunk) -> BoxFuture<'_, Result<(), Closed>> {
-        let Chunk { ack, .. } = &chunk;
+    fn send(&self, _: usize, mut chunk: Chunk) -> BoxFuture<'_, Result<(), Closed>> {
+        let ack = std::mem::replace(&mut chunk.ack, Ack::to_nobody());
         let ticket = ack.ticket();
-        let (chunk, ack) = chunk.without_ack();
         let chunk = Arc::new(chunk);
         let mut waiting = self.waiting();
         for (index, output) in chunk.outputs.iter().enumerate() {

@@ -67,7 +67,8 @@ impl Drop for VitalsWatch {
 async fn ask(server: &Server) -> Vitals {
     let newest = tokio::time::timeout(EVERY, server.newest_time()).await;
     // A user who may not read the oplog is not told every few seconds.
-    let oldest = oldest_entry(&server.client, &default_oplog_namespace());
+    let namespace = default_oplog_namespace();
+    let oldest = oldest_entry(&server.client, &namespace);
     let oldest = tokio::time::timeout(EVERY, oldest).await;
     Vitals {
         newest: newest.ok().flatten(),

@@ -7,9 +7,9 @@ use super::{
     failure::{Called, Failure, Next},
     instances::Instances,
     order::OrderKeys,
-    outlet::{Closed, Letter},
+    outlet::Letter,
     parked::{Key, ParkedOps},
-    pipeline::Error,
+    options::Error,
     retries::{Parked, Tries, Wait},
     segment::Segment,
     shared::Shared,
@@ -19,7 +19,7 @@ use crate::{
     flow::{Documents, Stop, Turn, Work, Worker},
     guest::{GuestError, Verdict},
     op::{Ack, Batch, BatchTicket, DocumentState, Op},
-    sink::Cause,
+    sink::{Cause, Closed},
 };
 
 /// How many updates are looked ahead for documents to fetch in one go.

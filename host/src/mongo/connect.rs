@@ -265,6 +265,17 @@ impl Server {
         }
     }
 
+    /// The newest cluster time that a majority has now; `None` while nobody answers.
+    pub async fn newest_time(&self) -> Option<Timestamp> {
+        let admin = self.client.database("admin");
+        let hello = admin.run_command(doc! {"hello": 1}).await.ok()?;
+        let last_write = hello.get_document("lastWrite").ok();
+        let majority = last_write.and_then(|written| written.get_document("majorityOpTime").ok());
+        let time = majority.and_then(|majority| majority.get_timestamp("ts").ok());
+        time.or_else(|| hello.get_timestamp("operationTime").ok())
+            .map(Timestamp::from)
+    }
+
     /// Ends the client's background work. Without it, a cursor that is still being killed when the
     /// runtime ends makes the driver panic.
     pub async fn shutdown(self) {

@@ -72,6 +72,12 @@ impl Ack {
         self.0.then.lock().expect("no holder of this lock panics")
     }
 
+    /// The batch whose ops it is about.
+    #[must_use]
+    pub fn ticket(&self) -> BatchTicket {
+        self.0.ticket
+    }
+
     /// One more part of the same duty.
     #[must_use]
     pub fn split(&self) -> Self {

@@ -146,6 +146,11 @@ impl Batch {
         self.records.truncate(len);
     }
 
+    /// Lets the batch end at an earlier position, where ops behind it were [cut off](Self::truncate).
+    pub fn hold_at(&mut self, position: Position) {
+        self.position = position;
+    }
+
     /// Leaves out the first `len` ops: they are done already.
     pub fn skip(&mut self, len: usize) {
         self.records.drain(..len);

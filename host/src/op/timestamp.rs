@@ -34,6 +34,22 @@ impl Timestamp {
             },
         }
     }
+
+    /// The largest point before this one; itself where there is none.
+    #[must_use]
+    pub const fn before(self) -> Self {
+        match (self.increment.checked_sub(1), self.seconds.checked_sub(1)) {
+            (Some(increment), _) => Self {
+                seconds: self.seconds,
+                increment,
+            },
+            (None, Some(seconds)) => Self {
+                seconds,
+                increment: u32::MAX,
+            },
+            (None, None) => self,
+        }
+    }
 }
 
 impl fmt::Display for Timestamp {

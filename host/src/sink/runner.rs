@@ -26,6 +26,8 @@ use crate::{backoff::Backoff, op::Ack};
 pub struct Context {
     /// The run's own deployment.
     pub client: ::mongodb::Client,
+    /// Reads environment variables, for secrets that are kept there.
+    pub environment: fn(&str) -> Option<String>,
 }
 
 /// A sink can never work as it is set up.
@@ -238,6 +240,7 @@ impl Drop for Sinks {
 /// How a sink is opened.
 fn opener(spec: &Spec, context: &Context) -> Open {
     let (kind, client) = (spec.kind.clone(), context.client.clone());
+    let environment = context.environment;
     Box::new(move || {
         let (kind, client) = (kind.clone(), client.clone());
         Box::pin(async move {
@@ -245,7 +248,7 @@ fn opener(spec: &Spec, context: &Context) -> Open {
                 Kind::Stdout(_) => Arc::new(StdoutSink::open()?) as Arc<dyn Sink>,
                 Kind::File(options) => Arc::new(FileSink::open(options).await?),
                 Kind::Mongodb(options) => Arc::new(MongodbSink::open(options, &client).await?),
-                Kind::Http(options) => Arc::new(HttpSink::open(options).await?),
+                Kind::Http(options) => Arc::new(HttpSink::open(options, &environment)?),
                 Kind::Null => Arc::new(NullSink),
             })
         })

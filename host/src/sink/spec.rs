@@ -155,6 +155,12 @@ impl Spec {
         Self::new("stdout", kind, "stdout".to_owned())
     }
 
+    /// Whether outputs and checkpoint are to be written in one transaction.
+    #[must_use]
+    pub const fn is_transactional(&self) -> bool {
+        matches!(&self.kind, Kind::Mongodb(options) if options.transactional)
+    }
+
     /// How the lanes have to encode documents for this sink.
     #[must_use]
     pub const fn encoding(&self) -> Encoding {

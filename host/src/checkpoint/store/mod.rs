@@ -56,6 +56,12 @@ impl Store {
         }
     }
 
+    /// Whether a checkpoint can be saved in a transaction.
+    #[must_use]
+    pub fn has_transactions(&self) -> bool {
+        matches!(self.0, Kind::Mongodb(_))
+    }
+
     /// The checkpoint of that name; `None` when there is none.
     ///
     /// # Errors

@@ -48,7 +48,12 @@ fn operation_label(operation: Operation) -> &'static str {
     }
 }
 
-type Row = [[u64; OPERATIONS.len()]; STAGES];
+/// The numbers of one namespace since the last merge.
+#[derive(Debug, Default)]
+struct Row {
+    is_touched: bool,
+    counts: [[u64; OPERATIONS.len()]; STAGES],
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct NamespaceLabels {
@@ -133,10 +138,11 @@ impl NamespaceCounts {
         }
         let row = self.last.1;
         let numbers = &mut self.rows[row].1;
-        if *numbers == Row::default() && count > 0 {
+        if !numbers.is_touched {
+            numbers.is_touched = true;
             self.touched.push(row);
         }
-        numbers[stage as usize][operation_index(operation)] += count;
+        numbers.counts[stage as usize][operation_index(operation)] += count;
     }
 
     fn row_of(&mut self, namespace: &str) -> usize {
@@ -178,7 +184,7 @@ impl NamespaceCounts {
     pub(super) fn merge(&mut self, families: &StageFamilies) {
         for row in self.touched.drain(..) {
             let (namespace, numbers) = &mut self.rows[row];
-            for (family, by_operation) in families.iter().zip(std::mem::take(numbers)) {
+            for (family, by_operation) in families.iter().zip(std::mem::take(numbers).counts) {
                 for (operation, count) in OPERATIONS.into_iter().zip(by_operation) {
                     if count > 0 {
                         let labels = NamespaceLabels {

@@ -128,7 +128,17 @@ async fn values_are_refused_with_the_nearest_spelling() {
         &["--workers", "0"],
         &["--set", "limit"],
         &["--set", "a=1", "--set", "a=2"],
-        &["--checkpoint", "file:x"],
+        &["--checkpoint", "s3:x"],
+        &["--dead-letters", "none"],
+        &["--name", ""],
+        &["--since", "chekpoint"],
+        &["--on-position-lost", "resnapshot"],
+        &["--sink", "ftp://ann:s3cret@h"],
+        &["--attempts", "0"],
+        &["--breaker", "stop"],
+        &["--admin", "9090"],
+        &["--admin", "0.0.0.0:9090"],
+        &["--config", "nowhere.toml"],
     ] {
         let run = [&["run", "new_users.wasm"], arguments].concat();
         seen.refused(&run).await;

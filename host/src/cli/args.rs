@@ -113,10 +113,10 @@ pub(crate) struct SettingsArgs {
     #[arg(long, value_name = "POSITION", value_parser = config::begin, help_heading = SOURCE)]
     pub(crate) since: Option<Begin>,
     /// What to do when the oplog no longer reaches back to the position: end with exit code 3, or go
-    /// on with the oldest change that is left [default: fail]
-    #[arg(long, value_name = "CHOICE", value_parser = config::on_position_lost,
-        help_heading = SOURCE)]
-    pub(crate) on_position_lost: Option<OnPositionLost>,
+    /// on with the oldest change that is left (`skip`)
+    #[arg(long, value_name = "CHOICE", default_value = "fail",
+        value_parser = config::on_position_lost, help_heading = SOURCE)]
+    pub(crate) on_position_lost: OnPositionLost,
     /// Setting for the modules' configuration; VALUE is JSON, or else text; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = config::setting, help_heading = MODULES)]
     pub(crate) set: Vec<Setting>,

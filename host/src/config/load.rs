@@ -129,12 +129,7 @@ fn read(file: &File, environment: Environment<'_>, problems: &mut Vec<Problem>) 
         .into_iter()
         .filter_map(|(span, section)| read_sink(&span, section, &mut found))
         .collect();
-    found.sort_by_key(|problem| {
-        problem
-            .place
-            .as_ref()
-            .map(|place| (place.line, place.column))
-    });
+    found.sort_by_key(Problem::order);
     problems.extend(found);
     Said {
         layer,

@@ -35,3 +35,6 @@ pub(crate) use values::{
     Begin, SOURCES, Setting, Uri, address, begin, count, name, namespace, on_position_lost,
     oplog_namespace, setting, since, span, until,
 };
+
+#[cfg(test)]
+mod tests;

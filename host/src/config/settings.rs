@@ -93,7 +93,8 @@ impl Settings {
             let message = match path == other {
                 true => format!("the module {} is given twice", path.display()),
                 false => format!(
-                    "two modules are named `{name}`: {} and {}",
+                    "two modules are named `{name}`: {} and {}; a module is named by its file, unless its \
+                     `[[module]]` has a `name`",
                     other.display(),
                     path.display()
                 ),

@@ -183,3 +183,13 @@ async fn the_password_of_a_malformed_uri_is_not_shown() {
         }
     }
 }
+
+#[tokio::test]
+async fn the_password_in_a_refused_store_or_sink_is_not_shown() {
+    for flag in ["--sink", "--checkpoint", "--dead-letters"] {
+        let arguments = ["run", "new_users.wasm", flag, "mongodb+ssl://ann:s3cret@h"];
+        let ended = Transcript::new(Path::new(".")).run(&arguments).await;
+        ended.is_refused(&[flag]);
+        assert!(!ended.stderr.contains("s3cret"), "{}", ended.stderr);
+    }
+}

@@ -45,11 +45,11 @@ fn command_line(args: &SettingsArgs, matches: &ArgMatches) -> CommandLine {
             queue_bytes: None,
             window_ops: None,
             grace_period: given.flag("grace_period", args.grace_period),
-            checkpoint: given.flag("checkpoint", args.checkpoint.clone()),
+            checkpoint: None,
             save_every: None,
             lease: None,
             standby: given.flag("standby", args.standby),
-            dead_letters: given.flag("dead_letters", args.dead_letters.clone()),
+            dead_letters: None,
             admin: given.or("admin", "OPLET_ADMIN", args.admin),
             admin_token: None,
         },
@@ -61,6 +61,12 @@ fn command_line(args: &SettingsArgs, matches: &ArgMatches) -> CommandLine {
             breaker_failures: given.flag("breaker_failures", args.breaker_failures),
             breaker: given.flag("breaker", args.breaker),
         },
+        checkpoint: given
+            .flag("checkpoint", args.checkpoint.clone())
+            .map(|given| given.value),
+        dead_letters: given
+            .flag("dead_letters", args.dead_letters.clone())
+            .map(|given| given.value),
         admin_token_file: args.admin_token_file.clone(),
         modules: args.modules.clone(),
         sinks: args.sink.clone(),
@@ -85,6 +91,22 @@ impl Given<'_> {
             _ => return None,
         };
         Some(Sourced::new(value, origin))
+    }
+}
+
+/// Reads the connection string of a run; of one in a file, the place is told.
+pub(super) fn uri(settings: &Settings) -> Result<ConnectionString, UserError> {
+    let Sourced { value, origin } = &settings.values.uri;
+    parse_uri(value).map_err(|error| placed(settings, origin, error))
+}
+
+/// Adds where something is written, if that is in the file.
+pub(super) fn placed(settings: &Settings, origin: &Origin, error: UserError) -> UserError {
+    match (settings.file(), origin) {
+        (Some(file), Origin::File { line }) => {
+            error.hint(format!("it is named in {}:{line}", file.display()))
+        }
+        _ => error,
     }
 }
 

@@ -21,7 +21,7 @@ mod settings;
 mod show;
 mod values;
 
-pub(crate) use deferred::{Deferred, checkpoint, dead_letters, sink};
+pub(crate) use deferred::{checkpoint, dead_letters, sink};
 #[cfg(test)]
 pub(crate) use definitions::{Definition, PolicyValues, Values};
 pub(crate) use definitions::{Layer, PolicyLayer};

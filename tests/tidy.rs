@@ -19,6 +19,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sink", &["backoff", "mongo", "op"]),
     ("dead_letters", &["backoff", "mongo", "op"]),
     ("checkpoint", &["backoff", "mongo", "op"]),
+    // Of the binary, as the command line is: only that uses it.
+    ("config", &[]),
     (
         "control",
         &[
@@ -148,6 +150,15 @@ fn only_mongo_builds_clients() {
         let text = fs::read_to_string(&path).expect("a source file can be read");
         let builds = text.contains("Client::with_options") || text.contains("Client::with_uri");
         assert!(!builds || room == "mongo", "{}", path.display());
+    }
+}
+
+#[test]
+fn only_config_reads_the_environment() {
+    for (room, path) in host_files() {
+        let text = fs::read_to_string(&path).expect("a source file can be read");
+        let reads = text.contains("env::var(") || text.contains("env::var_os(");
+        assert!(!reads || room == "config", "{}", path.display());
     }
 }
 

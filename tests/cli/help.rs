@@ -12,6 +12,7 @@ async fn help_teaches() {
         ("help", vec!["--help"]),
         ("help_run", vec!["run", "--help"]),
         ("help_run_short", vec!["run", "-h"]),
+        ("help_check", vec!["check", "--help"]),
         ("help_tail", vec!["tail", "--help"]),
         ("help_inspect", vec!["inspect", "--help"]),
         ("help_status", vec!["status", "--help"]),

@@ -1,5 +1,6 @@
 //! The command line: what it teaches, what it refuses, and what it says of servers.
 
+mod check;
 mod help;
 mod output;
 mod refusals;

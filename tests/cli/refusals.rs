@@ -128,7 +128,17 @@ async fn values_are_refused_with_the_nearest_spelling() {
         &["--workers", "0"],
         &["--set", "limit"],
         &["--set", "a=1", "--set", "a=2"],
-        &["--checkpoint", "file:x"],
+        &["--checkpoint", "s3:x"],
+        &["--dead-letters", "none"],
+        &["--name", ""],
+        &["--since", "chekpoint"],
+        &["--on-position-lost", "resnapshot"],
+        &["--sink", "ftp://ann:s3cret@h"],
+        &["--attempts", "0"],
+        &["--breaker", "stop"],
+        &["--admin", "9090"],
+        &["--admin", "0.0.0.0:9090"],
+        &["--config", "nowhere.toml"],
     ] {
         let run = [&["run", "new_users.wasm"], arguments].concat();
         seen.refused(&run).await;
@@ -171,5 +181,15 @@ async fn the_password_of_a_malformed_uri_is_not_shown() {
             ended.is_refused(&["is not a MongoDB connection string"]);
             assert!(!ended.stderr.contains("s3cret"), "{}", ended.stderr);
         }
+    }
+}
+
+#[tokio::test]
+async fn the_password_in_a_refused_store_or_sink_is_not_shown() {
+    for flag in ["--sink", "--checkpoint", "--dead-letters"] {
+        let arguments = ["run", "new_users.wasm", flag, "mongodb+ssl://ann:s3cret@h"];
+        let ended = Transcript::new(Path::new(".")).run(&arguments).await;
+        ended.is_refused(&[flag]);
+        assert!(!ended.stderr.contains("s3cret"), "{}", ended.stderr);
     }
 }

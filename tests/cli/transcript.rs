@@ -10,6 +10,7 @@ use crate::{
 /// Command lines that were run in a folder, each with its output and exit code.
 pub(super) struct Transcript<'a> {
     folder: &'a Path,
+    uri: Option<&'static str>,
     text: String,
 }
 
@@ -17,7 +18,16 @@ impl<'a> Transcript<'a> {
     pub(super) fn new(folder: &'a Path) -> Self {
         Self {
             folder,
+            uri: Some(NOWHERE),
             text: String::new(),
+        }
+    }
+
+    /// With no server named by the environment, for files that name one.
+    pub(super) fn without_uri(folder: &'a Path) -> Self {
+        Self {
+            uri: None,
+            ..Self::new(folder)
         }
     }
 
@@ -37,9 +47,12 @@ impl<'a> Transcript<'a> {
     pub(super) async fn run(&mut self, arguments: &[&str]) -> Ended {
         let command = oplet()
             .env("COLUMNS", "100")
-            .env("OPLET_URI", NOWHERE)
             .in_folder(self.folder)
             .args(arguments);
+        let command = match self.uri {
+            Some(uri) => command.env("OPLET_URI", uri),
+            None => command,
+        };
         let ended = Ended::of(command).await;
         let quoted =
             |argument: &&str| match argument.contains([' ', '?', '*']) || argument.is_empty() {

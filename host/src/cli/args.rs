@@ -16,7 +16,7 @@ use super::{
     dead_letters::DeadLettersArgs,
     remote_args::{RemoteArgs, SeekArgs},
 };
-use crate::config::{self, Begin, Deferred, Secret, Setting, Uri};
+use crate::config::{self, Begin, Secret, Setting, Uri};
 
 /// Runs WebAssembly handlers on every change in MongoDB.
 #[derive(Debug, Parser)]
@@ -137,10 +137,10 @@ pub(crate) struct SettingsArgs {
     #[arg(long, value_name = "POSITION", value_parser = config::begin, help_heading = SOURCE)]
     pub(crate) since: Option<Begin>,
     /// What to do when the oplog no longer reaches back to the position: end with exit code 3, or go
-    /// on with the oldest change that is left [default: fail]
-    #[arg(long, value_name = "CHOICE", value_parser = config::on_position_lost,
-        help_heading = SOURCE)]
-    pub(crate) on_position_lost: Option<OnPositionLost>,
+    /// on with the oldest change that is left (`skip`)
+    #[arg(long, value_name = "CHOICE", default_value = "fail",
+        value_parser = config::on_position_lost, help_heading = SOURCE)]
+    pub(crate) on_position_lost: OnPositionLost,
     /// Setting for the modules' configuration; VALUE is JSON, or else text; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = config::setting, help_heading = MODULES)]
     pub(crate) set: Vec<Setting>,
@@ -167,10 +167,11 @@ pub(crate) struct SettingsArgs {
     #[arg(long, value_name = "SPAN", default_value = "10s", value_parser = config::span,
         help_heading = WORK)]
     pub(crate) grace_period: Duration,
+    // Stores and sinks are read later: what the parser of flags refuses it shows, and a password may
+    // have found its way in.
     /// Where positions are kept: `mongodb:db.collection`, `file:PATH`, or `none`
-    #[arg(long, value_name = "STORE", default_value = "mongodb:oplet.checkpoints",
-        value_parser = config::checkpoint, help_heading = CHECKPOINT)]
-    pub(crate) checkpoint: Deferred,
+    #[arg(long, value_name = "STORE", default_value = "mongodb:oplet.checkpoints", help_heading = CHECKPOINT)]
+    pub(crate) checkpoint: Secret,
     /// Wait while another process works under the same name, and take over when it ends
     #[arg(long, help_heading = CHECKPOINT)]
     pub(crate) standby: bool,
@@ -191,9 +192,8 @@ pub(crate) struct SettingsArgs {
         help_heading = FAILURES)]
     pub(crate) breaker: WhenOpen,
     /// Where changes go that a module cannot handle: `mongodb:db.collection` or `file:PATH`
-    #[arg(long, value_name = "STORE", default_value = "mongodb:oplet.dead_letters",
-        value_parser = config::dead_letters, help_heading = FAILURES)]
-    pub(crate) dead_letters: Deferred,
+    #[arg(long, value_name = "STORE", default_value = "mongodb:oplet.dead_letters", help_heading = FAILURES)]
+    pub(crate) dead_letters: Secret,
     /// Where emitted documents go: `stdout`, `null`, `file:PATH`, `mongodb:db.collection`,
     /// `https://HOST/PATH`; may be repeated [default: stdout]
     #[arg(long, value_name = "URL", help_heading = OUTPUT)]

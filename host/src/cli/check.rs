@@ -85,11 +85,7 @@ impl Finding {
 fn examine(settings: &Settings) -> Result<Plan, Vec<Finding>> {
     let mut findings: Vec<Finding> = Vec::new();
     let values = &settings.values;
-    findings.extend(
-        settings::parse_uri(&values.uri.value)
-            .err()
-            .map(Finding::from),
-    );
+    findings.extend(settings::uri(settings).err().map(Finding::from));
     let scope = Scope::new(values.watch.value.clone());
     let prepare = |specs: Vec<ModuleSpec>| {
         control::prepare(
@@ -105,10 +101,14 @@ fn examine(settings: &Settings) -> Result<Plan, Vec<Finding>> {
     match modules::load(settings, None, &Limits::default(), 1) {
         Err(error) => findings.push(error.into()),
         Ok(specs) => {
-            for spec in specs {
-                let prepared = spec.and_then(|spec| {
-                    prepare(vec![spec.clone()])?;
-                    Ok(spec)
+            for (spec, module) in specs.into_iter().zip(&settings.modules) {
+                let prepared = spec.and_then(|spec| match prepare(vec![spec.clone()]) {
+                    Ok(_) => Ok(spec),
+                    Err(error) => Err(settings::placed(
+                        settings,
+                        &module.path.origin,
+                        error.into(),
+                    )),
                 });
                 match prepared {
                     Ok(spec) => sound.push(spec),

@@ -153,7 +153,7 @@ impl From<Vec<config::Problem>> for UserError {
             [problem] => Self::refused(problem.to_string()),
             _ => Self {
                 points: problems.iter().map(ToString::to_string).collect(),
-                ..Self::refused(format!("{} things are wrong", problems.len()))
+                ..Self::refused(format!("{} settings are refused", problems.len()))
             },
         }
     }

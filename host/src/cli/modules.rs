@@ -8,8 +8,8 @@ use oplet::{
     guest::{self, Engine, Limits, Module},
 };
 
-use super::{args::SettingsArgs, error::UserError};
-use crate::config::{ModuleSettings, Origin, Settings};
+use super::{error::UserError, settings::placed};
+use crate::config::{ModuleSettings, Settings};
 
 /// Reads, checks and compiles modules, or loads what was compiled before; each for itself. `lanes` is
 /// how many instances of each will be there.
@@ -33,7 +33,7 @@ pub(super) fn load(
     let specs = modules
         .iter()
         .map(|module| {
-            load_one(&engine, module).map_err(|error| settings_place(settings, module, error))
+            load_one(&engine, module).map_err(|error| placed(settings, &module.path.origin, error))
         })
         .collect();
     let (hits, misses) = (engine.cache_hits(), engine.cache_misses());
@@ -59,16 +59,6 @@ fn load_one(engine: &Engine, settings: &ModuleSettings) -> Result<ModuleSpec, Us
         config: (!settings.config.is_empty()).then(|| config.into_bytes()),
         policy: settings.policy.policy(),
     })
-}
-
-/// Adds where the module is named, if that is in a file.
-fn settings_place(settings: &Settings, module: &ModuleSettings, error: UserError) -> UserError {
-    match (settings.file(), &module.path.origin) {
-        (Some(file), Origin::File { line }) => {
-            error.hint(format!("it is named in {}:{line}", file.display()))
-        }
-        _ => error,
-    }
 }
 
 /// Reads a module's file.

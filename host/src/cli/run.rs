@@ -25,7 +25,7 @@ pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Resul
     let options = options(&args, &settings);
     let values = &settings.values;
     // Everything that can be refused is, before anything is opened.
-    let uri = settings::parse_uri(&values.uri.value)?;
+    let uri = settings::uri(&settings)?;
     let cache_directory = modules::cache_directory(&args.settings);
     let specs = modules::load(&settings, cache_directory, &limits, options.workers)?;
     let specs = specs.into_iter().collect::<Result<_, _>>()?;

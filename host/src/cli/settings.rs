@@ -2,12 +2,13 @@
 
 use clap::{ArgMatches, parser::ValueSource};
 
+use mongodb::options::ConnectionString;
+use oplet::mongo;
+
 use super::{args::SettingsArgs, error::UserError};
 use crate::config::{
     self, CommandLine, Layer, Origin, PolicyLayer, Problem, Settings, Sourced, Uri,
 };
-use mongodb::options::ConnectionString;
-use oplet::mongo;
 
 /// Finds what holds, from the command line, the environment, and the file that they name.
 pub(super) fn load(args: &SettingsArgs, matches: &ArgMatches) -> Result<Settings, Vec<Problem>> {
@@ -35,9 +36,7 @@ fn command_line(args: &SettingsArgs, matches: &ArgMatches) -> CommandLine {
             oplog_namespace: given.flag("oplog_namespace", source.oplog_namespace.clone()),
             batch_size: None,
             connect_timeout: given.flag("connect_timeout", source.connect_timeout),
-            on_position_lost: args
-                .on_position_lost
-                .and_then(|choice| given.flag("on_position_lost", choice)),
+            on_position_lost: given.flag("on_position_lost", args.on_position_lost),
             ignore_pipeline: given.flag("ignore_pipeline", args.ignore_pipeline),
             ordering: given.flag("ordering", args.ordering),
             workers: args
@@ -46,11 +45,11 @@ fn command_line(args: &SettingsArgs, matches: &ArgMatches) -> CommandLine {
             queue_bytes: None,
             window_ops: None,
             grace_period: given.flag("grace_period", args.grace_period),
-            checkpoint: given.flag("checkpoint", args.checkpoint.clone()),
+            checkpoint: None,
             save_every: None,
             lease: None,
             standby: given.flag("standby", args.standby),
-            dead_letters: given.flag("dead_letters", args.dead_letters.clone()),
+            dead_letters: None,
             admin: given.or("admin", "OPLET_ADMIN", args.admin),
             admin_token: None,
         },
@@ -62,6 +61,12 @@ fn command_line(args: &SettingsArgs, matches: &ArgMatches) -> CommandLine {
             breaker_failures: given.flag("breaker_failures", args.breaker_failures),
             breaker: given.flag("breaker", args.breaker),
         },
+        checkpoint: given
+            .flag("checkpoint", args.checkpoint.clone())
+            .map(|given| given.value),
+        dead_letters: given
+            .flag("dead_letters", args.dead_letters.clone())
+            .map(|given| given.value),
         admin_token_file: args.admin_token_file.clone(),
         modules: args.modules.clone(),
         sinks: args.sink.clone(),
@@ -89,6 +94,22 @@ impl Given<'_> {
     }
 }
 
+/// Reads the connection string of a run; of one in a file, the place is told.
+pub(super) fn uri(settings: &Settings) -> Result<ConnectionString, UserError> {
+    let Sourced { value, origin } = &settings.values.uri;
+    parse_uri(value).map_err(|error| placed(settings, origin, error))
+}
+
+/// Adds where something is written, if that is in the file.
+pub(super) fn placed(settings: &Settings, origin: &Origin, error: UserError) -> UserError {
+    match (settings.file(), origin) {
+        (Some(file), Origin::File { line }) => {
+            error.hint(format!("it is named in {}:{line}", file.display()))
+        }
+        _ => error,
+    }
+}
+
 /// Reads a connection string, without opening anything.
 pub(super) fn parse_uri(uri: &Uri) -> Result<ConnectionString, UserError> {
     let text = uri.expose();
@@ -104,4 +125,93 @@ pub(super) fn parse_uri(uri: &Uri) -> Result<ConnectionString, UserError> {
             ),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::super::args::Cli;
+    use crate::config::{Definition, PolicyValues, Values};
+
+    fn definitions() -> Vec<Definition> {
+        [Values::definitions(), PolicyValues::definitions()].concat()
+    }
+
+    #[test]
+    fn flags_are_as_defined() {
+        let command = Cli::command();
+        let flags: Vec<_> = command
+            .find_subcommand("run")
+            .expect("there is a verb")
+            .get_arguments()
+            .collect();
+        for Definition {
+            flag,
+            variable,
+            default,
+            ..
+        } in definitions()
+        {
+            if flag.is_empty() {
+                continue;
+            }
+            let found = flags.iter().find(|found| found.get_long() == Some(flag));
+            let found = found.unwrap_or_else(|| panic!("there is no --{flag}"));
+            let of_clap = found.get_env().and_then(|variable| variable.to_str());
+            assert_eq!(of_clap.unwrap_or_default(), variable, "--{flag}");
+            // Where the parser of flags has no default, none is given to the settings either.
+            let of_clap = found.get_default_values().first();
+            let shown = match &default {
+                serde_json::Value::Array(items) => items[0].clone(),
+                default => default.clone(),
+            };
+            let shown = shown
+                .as_str()
+                .map_or_else(|| shown.to_string(), str::to_owned);
+            if let Some(of_clap) = of_clap {
+                assert_eq!(of_clap.to_str(), Some(shown.as_str()), "--{flag}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_setting_is_in_the_documentation() {
+        let page = include_str!("../../../docs/configuration.md");
+        let mut section = String::new();
+        let mut rows = Vec::new();
+        for line in page.lines() {
+            if let Some(title) = line.strip_prefix("## ") {
+                section = title.replace(['`', '[', ']'], "");
+            }
+            if line.starts_with("| `") {
+                let cells: Vec<String> = line
+                    .trim_matches('|')
+                    .split(" | ")
+                    .map(|cell| cell.replace('`', "").trim().to_owned())
+                    .collect();
+                rows.push((section.clone(), cells));
+            }
+        }
+        for definition in definitions() {
+            let Definition {
+                section,
+                key,
+                flag,
+                variable,
+                ..
+            } = &definition;
+            let title = if section.is_empty() { "Top" } else { section };
+            let row = rows
+                .iter()
+                .find(|(of, cells)| of == title && cells[0] == *key);
+            let (_, cells) = row.unwrap_or_else(|| panic!("{title}.{key} has no row"));
+            let names = match (*flag, *variable) {
+                ("", _) => String::new(),
+                (flag, "") => format!("--{flag}"),
+                (flag, variable) => format!("--{flag}, {variable}"),
+            };
+            assert_eq!(cells[1], names, "{title}.{key}");
+        }
+    }
 }

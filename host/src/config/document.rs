@@ -42,6 +42,7 @@ impl<'a> Source<'a> {
                 problems.push(Problem::at(message, place));
             }
         }
+        problems.sort_by_key(Problem::order);
         match problems.is_empty() {
             true => Ok(table),
             false => Err(problems),
@@ -181,10 +182,17 @@ impl<'a> Section<'a> {
         let found = [
             inline.and_then(|key| self.take(key, |value, _| Ok(Secret::new(text_of(value)?)))),
             self.take(file, |value, source| {
-                secret_file(&source.path(text_of(value)?))
+                match text_of(value)? {
+                    // Somebody took it for the key of the secret itself.
+                    text if text.contains("://") => Err("the path of a file is expected".into()),
+                    text => secret_file(&source.path(text)),
+                }
             }),
             self.take(variable, |value, source| {
                 let name = text_of(value)?;
+                if !name.chars().all(|c| c.is_alphanumeric() || c == '_') {
+                    return Err("the name of an environment variable is expected".into());
+                }
                 let value = (source.environment)(name);
                 let value = value.ok_or_else(|| format!("the variable `{name}` is not set"))?;
                 Ok(Secret::new(value))
@@ -255,7 +263,8 @@ impl<'a> Section<'a> {
             let found = self.table.and_then(|table| table.get_key_value(key));
             if let Some((spanned, _)) = found {
                 let message = unknown("unknown key", key, &self.known);
-                self.refuse(&spanned.span(), message);
+                let place = self.source.place(&spanned.span()).without_value();
+                self.problems.push(Problem::at(message, place));
             }
         }
         self.problems

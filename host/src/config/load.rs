@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use bson::{Bson, Document};
 
 use super::{
+    deferred::Deferred,
     definitions::{Layer, PolicyLayer},
     document::{Environment, Section, Sections, Source, secret_file},
     origin::{Origin, Sourced},
@@ -22,6 +23,8 @@ pub(crate) struct CommandLine {
     pub(crate) layer: Layer,
     /// For all modules, whatever the file says of each.
     pub(crate) policy: PolicyLayer,
+    pub(crate) checkpoint: Option<Secret>,
+    pub(crate) dead_letters: Option<Secret>,
     pub(crate) admin_token_file: Option<PathBuf>,
     /// Instead of those of the file.
     pub(crate) modules: Vec<PathBuf>,
@@ -38,6 +41,9 @@ struct Said {
     modules: Vec<FileModule>,
     sinks: Vec<SinkSettings>,
 }
+
+/// How another room's text is read.
+type Parse = fn(&str) -> Result<Deferred, String>;
 
 /// The process's own environment.
 pub(crate) fn environment(name: &str) -> Option<String> {
@@ -61,6 +67,25 @@ pub(crate) fn load(
             Err(reason) => problems.push(Problem::new(format!("--admin-token-file: {reason}"))),
         }
     }
+    let mut of_flag = |flag: &str, given: Option<Secret>, parse: Parse| match parse(given?.expose())
+    {
+        Ok(text) => Some(Sourced::new(text, Origin::Flag)),
+        Err(reason) => {
+            problems.push(Problem::new(format!("{flag}: {reason}")));
+            None
+        }
+    };
+    let layer = &mut command_line.layer;
+    layer.checkpoint = of_flag(
+        "--checkpoint",
+        command_line.checkpoint.take(),
+        super::checkpoint,
+    );
+    layer.dead_letters = of_flag(
+        "--dead-letters",
+        command_line.dead_letters.take(),
+        super::dead_letters,
+    );
     let mut file = File::default();
     let mut said = Said::default();
     if let Some(path) = command_line.file.take() {
@@ -80,8 +105,8 @@ pub(crate) fn load(
     let sinks = match command_line.sinks.is_empty() {
         true => said.sinks,
         false => {
-            let sink = |url: &Secret| match super::sink(url.expose()) {
-                Ok(url) => Some(SinkSettings::new(Sourced::new(url, Origin::Flag))),
+            let sink = |url: &Secret| match SinkSettings::from_flag(url.expose()) {
+                Ok(sink) => Some(sink),
                 Err(reason) => {
                     problems.push(Problem::new(format!("--sink: {reason}")));
                     None
@@ -129,12 +154,7 @@ fn read(file: &File, environment: Environment<'_>, problems: &mut Vec<Problem>) 
         .into_iter()
         .filter_map(|(span, section)| read_sink(&span, section, &mut found))
         .collect();
-    found.sort_by_key(|problem| {
-        problem
-            .place
-            .as_ref()
-            .map(|place| (place.line, place.column))
-    });
+    found.sort_by_key(Problem::order);
     problems.extend(found);
     Said {
         layer,

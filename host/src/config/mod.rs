@@ -21,7 +21,7 @@ mod settings;
 mod show;
 mod values;
 
-pub(crate) use deferred::{Deferred, checkpoint, dead_letters, sink};
+pub(crate) use deferred::{checkpoint, dead_letters};
 #[cfg(test)]
 pub(crate) use definitions::{Definition, PolicyValues, Values};
 pub(crate) use definitions::{Layer, PolicyLayer};
@@ -35,3 +35,6 @@ pub(crate) use values::{
     Begin, SOURCES, Setting, Uri, address, begin, count, name, namespace, on_position_lost,
     oplog_namespace, setting, since, span, until,
 };
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 /// Where a value came from. Later ones win over earlier ones.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,7 +33,20 @@ impl fmt::Display for Origin {
 
 impl Serialize for Origin {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        let mut map = serializer.serialize_map(None)?;
+        match self {
+            Self::Default => map.serialize_entry("from", "default")?,
+            Self::File { line } => {
+                map.serialize_entry("from", "file")?;
+                map.serialize_entry("line", line)?;
+            }
+            Self::Environment(variable) => {
+                map.serialize_entry("from", "environment")?;
+                map.serialize_entry("variable", variable)?;
+            }
+            Self::Flag => map.serialize_entry("from", "flag")?,
+        }
+        map.end()
     }
 }
 

@@ -3,12 +3,13 @@
 use std::{ops::Range, path::PathBuf};
 
 use bson::{Bson, Document};
+use oplet::{op::Format, sink::Spec};
 
 use super::{
-    deferred::{self, Deferred},
+    deferred::{Deferred, sink_fault},
     definitions::{PolicyLayer, PolicyValues},
     document::{Section, Sections, text_of},
-    origin::Sourced,
+    origin::{Origin, Sourced},
     problem::Problem,
     readers::{bson, document, text},
     values,
@@ -37,6 +38,8 @@ pub(crate) struct SinkSettings {
     pub(crate) url: Sourced<Deferred>,
     /// Every other key.
     pub(crate) options: Vec<SinkOption>,
+    /// What the sink makes of it.
+    pub(crate) spec: Spec,
 }
 
 /// An option of a sink, which the sink itself reads.
@@ -46,14 +49,37 @@ pub(crate) struct SinkOption {
 }
 
 impl SinkSettings {
-    /// A sink that is named by its kind.
-    pub(super) fn new(url: Sourced<Deferred>) -> Self {
-        let kind = url.value.text.split(':').next().unwrap_or_default();
+    /// A sink as the command line writes it: `[NAME=]URL[#KEY=VALUE&...]`.
+    pub(super) fn from_flag(text: &str) -> Result<Self, String> {
+        let spec: Spec = text.parse().map_err(|error| sink_fault(&error))?;
+        Ok(Self::of_spec(spec, Origin::Flag))
+    }
+
+    /// The standard output.
+    pub(super) fn by_default() -> Self {
+        Self::of_spec(Spec::stdout(Format::default()), Origin::Default)
+    }
+
+    fn of_spec(spec: Spec, origin: Origin) -> Self {
+        let url = Deferred {
+            text: spec.target.clone(),
+        };
         Self {
-            name: Sourced::new(kind.to_owned(), url.origin.clone()),
-            url,
+            name: Sourced::new(spec.name.clone(), origin.clone()),
+            url: Sourced::new(url, origin),
             options: Vec::new(),
+            spec,
         }
+    }
+
+    /// Whether nobody has given it a name of its own.
+    pub(super) fn has_name_of_kind(&self) -> bool {
+        self.name.value == self.spec.kind.as_str()
+    }
+
+    pub(super) fn rename(&mut self, name: String) {
+        self.spec.name.clone_from(&name);
+        self.name.value = name;
     }
 }
 
@@ -120,7 +146,10 @@ pub(super) fn read_sink(
 ) -> Option<SinkSettings> {
     section.require(span, "url");
     let url = section.take("url", |value, source| {
-        text(value, |text| deferred::sink(&source.address(text)))
+        text(value, |text| {
+            let text = source.address(text);
+            Ok(Deferred { text })
+        })
     });
     let name = section.take("name", |value, _| text(value, values::name));
     let mut options = Vec::new();
@@ -140,9 +169,49 @@ pub(super) fn read_sink(
             Err(reason) => section.refuse(&value.span(), format!("`{key}`: {reason}")),
         }
     }
+    let url = url?;
+    let mut pairs = Vec::new();
+    for option in &options {
+        flatten(&option.key, &option.value, &mut pairs);
+    }
+    let spec = Spec::from_table(name.as_ref().map(|name| name.value.as_str()), &url.value.text, pairs);
+    let spec = match spec {
+        Ok(spec) => spec,
+        Err(error) => {
+            section.refuse(span, sink_fault(&error));
+            problems.append(&mut section.problems);
+            return None;
+        }
+    };
     problems.append(&mut section.problems);
-    let mut sink = SinkSettings::new(url?);
-    sink.name = name.unwrap_or(sink.name);
-    sink.options = options;
-    Some(sink)
+    let name = name.unwrap_or_else(|| Sourced::new(spec.name.clone(), url.origin.clone()));
+    Some(SinkSettings {
+        name,
+        url,
+        options,
+        spec,
+    })
+}
+
+/// A value as the command line would write it; the keys of a table are joined by dots.
+fn flatten(key: &str, value: &Bson, pairs: &mut Vec<(String, String)>) {
+    match value {
+        Bson::Document(document) => {
+            for (name, value) in document {
+                flatten(&format!("{key}.{name}"), value, pairs);
+            }
+        }
+        Bson::Array(values) => {
+            let texts: Vec<String> = values.iter().map(plain).collect();
+            pairs.push((key.to_owned(), texts.join(",")));
+        }
+        value => pairs.push((key.to_owned(), plain(value))),
+    }
+}
+
+fn plain(value: &Bson) -> String {
+    match value {
+        Bson::String(text) => text.clone(),
+        value => value.clone().into_relaxed_extjson().to_string(),
+    }
 }

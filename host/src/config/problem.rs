@@ -43,6 +43,13 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// Sorts problems as their places follow each other.
+    pub(super) fn order(&self) -> Option<(usize, usize)> {
+        self.place.as_ref().map(|place| (place.line, place.column))
+    }
+}
+
 impl Place {
     /// The place of some bytes of a file's text.
     pub(crate) fn new(file: &Path, text: &str, span: &Range<usize>) -> Self {
@@ -57,13 +64,24 @@ impl Place {
             file: file.display().to_string(),
             line: text[..start].matches('\n').count() + 1,
             column: text[line_start..start].chars().count() + 1,
-            excerpt: masked(whole),
+            excerpt: match may_be_secret(whole) {
+                true => masked(whole),
+                false => whole.to_owned(),
+            },
             width: text[start..end].chars().count().max(1),
         }
     }
 }
 
 impl Place {
+    /// Without the value: what stands behind a misspelt key may be secret, whatever it is called.
+    pub(crate) fn without_value(self) -> Self {
+        Self {
+            excerpt: masked(&self.excerpt),
+            ..self
+        }
+    }
+
     /// A whole line, counted from 1.
     pub(crate) fn of_line(file: &Path, text: &str, line: usize) -> Self {
         let before = text.split_inclusive('\n').take(line.saturating_sub(1));
@@ -87,7 +105,9 @@ fn floor(text: &str, at: usize) -> usize {
 }
 
 /// What a line that holds something secret has in it, in lower case.
-const SECRET_MARKS: [&str; 8] = [
+const SECRET_MARKS: [&str; 9] = [
+    // Of a module: anything.
+    "config",
     "://",
     "uri",
     "token",
@@ -98,13 +118,15 @@ const SECRET_MARKS: [&str; 8] = [
     "credential",
 ];
 
-/// The line with the same columns, but without values that may be secret. A misspelt key must not
-/// betray what stands behind it.
-fn masked(line: &str) -> String {
+fn may_be_secret(line: &str) -> bool {
     let lower = line.to_lowercase();
-    let may_be_secret = SECRET_MARKS.iter().any(|mark| lower.contains(mark));
+    SECRET_MARKS.iter().any(|mark| lower.contains(mark))
+}
+
+/// The line with the same columns, but without its value.
+fn masked(line: &str) -> String {
     match line.split_once('=') {
-        Some((key, value)) if may_be_secret => {
+        Some((key, value)) => {
             let value: String = value
                 .chars()
                 .map(|c| match c {
@@ -114,7 +136,7 @@ fn masked(line: &str) -> String {
                 .collect();
             format!("{key}={value}")
         }
-        _ => line.to_owned(),
+        None => line.to_owned(),
     }
 }
 
@@ -166,13 +188,15 @@ mod tests {
             ("workers = 2", "workers = 2"),
             (
                 "ur1 = \"mongodb://ann:s3cret@h\"",
-                "ur1 = \"***********************\"",
+                "ur1 = \"**********************\"",
             ),
             ("password = s3cret", "password = ******"),
             ("apiKey = 'ä=1' ", "apiKey = '*=*' "),
         ] {
-            assert_eq!(masked(line), expected);
-            assert_eq!(masked(line).chars().count(), line.chars().count());
+            let end = line.len()..line.len();
+            let shown = Place::new(Path::new("x.toml"), line, &end).excerpt;
+            assert_eq!(shown, expected);
+            assert_eq!(shown.chars().count(), line.chars().count());
         }
     }
 

@@ -6,7 +6,7 @@ use oplet::control::OnError;
 
 use super::{
     definitions::Values,
-    origin::{Origin, Sourced},
+    origin::Origin,
     parts::{ModuleSettings, SinkSettings},
     problem::{Place, Problem},
 };
@@ -54,18 +54,16 @@ impl Settings {
             self.values.name.value = names.join("+");
         }
         if self.sinks.is_empty() {
-            let stdout = super::sink("stdout").expect("it is a kind of sink");
-            self.sinks = vec![SinkSettings::new(Sourced::by_default(stdout))];
+            self.sinks = vec![SinkSettings::by_default()];
         }
         // Of those that have no name of their own, the second `https` is `https-2`.
         for index in 1..self.sinks.len() {
-            let name = &self.sinks[index].name;
-            let is_own = name.origin != self.sinks[index].url.origin;
-            let kind = name.value.clone();
+            let has_name_of_kind = self.sinks[index].has_name_of_kind();
+            let kind = self.sinks[index].name.value.clone();
             let mut number = 1;
-            while !is_own && self.has_sink_before(index) {
+            while has_name_of_kind && self.has_sink_before(index) {
                 number += 1;
-                self.sinks[index].name.value = format!("{kind}-{number}");
+                self.sinks[index].rename(format!("{kind}-{number}"));
             }
         }
     }
@@ -93,7 +91,8 @@ impl Settings {
             let message = match path == other {
                 true => format!("the module {} is given twice", path.display()),
                 false => format!(
-                    "two modules are named `{name}`: {} and {}",
+                    "two modules are named `{name}`: {} and {}; a module is named by its file, unless its \
+                     `[[module]]` has a `name`",
                     other.display(),
                     path.display()
                 ),

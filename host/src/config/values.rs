@@ -184,7 +184,7 @@ pub(crate) fn setting(text: &str) -> Result<Setting, String> {
     }
 }
 
-fn with_nearest(reason: &str, nearest: Option<&str>) -> String {
+pub(super) fn with_nearest(reason: &str, nearest: Option<&str>) -> String {
     match nearest {
         Some(nearest) => format!("{reason}; did you mean `{nearest}`?"),
         None => reason.to_owned(),

@@ -8,6 +8,15 @@ use super::{DeliverError, OptionError, OutputBatch, Rejection, Sink};
 #[derive(Clone, PartialEq, Eq)]
 pub struct Options {
     url: String,
+    /// What one request carries.
+    pub body: Body,
+}
+
+/// What one request carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    /// One document.
+    Document,
 }
 
 impl std::fmt::Debug for Options {
@@ -24,6 +33,7 @@ impl Options {
     pub fn from_pairs(url: &str, _pairs: &mut Vec<(String, String)>) -> Result<Self, OptionError> {
         Ok(Self {
             url: url.to_owned(),
+            body: Body::Document,
         })
     }
 }
@@ -37,7 +47,10 @@ impl HttpSink {
     ///
     /// # Errors
     /// Always.
-    pub async fn open(options: &Options) -> Result<Self, DeliverError> {
+    pub fn open(
+        options: &Options,
+        _: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, DeliverError> {
         Err(DeliverError::Ended {
             message: format!("not built: {}", options.url.len()),
             is_closed: false,

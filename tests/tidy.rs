@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("mongo", &["backoff", "op"]),
     ("source", &["backoff", "mongo", "op"]),
     ("flow", &["backoff", "mongo", "op"]),
-    ("sink", &["backoff", "op"]),
+    ("sink", &["backoff", "mongo", "op"]),
     (
         "control",
         &["backoff", "flow", "guest", "mongo", "op", "sink", "source"],

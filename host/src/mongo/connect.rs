@@ -130,6 +130,28 @@ pub fn parse_uri(uri: &str) -> Result<ConnectionString, Error> {
     })
 }
 
+/// A client of a deployment that is written to. Nothing is connected yet, but a name of a DNS record
+/// (`mongodb+srv`) is looked up.
+///
+/// # Errors
+/// [`Error::Uri`] for a malformed connection string; [`Error::Refused`] when the record cannot be had.
+pub async fn connect_client(uri: &str) -> Result<Client, Error> {
+    let parsed = parse_uri(uri)?;
+    let hosts = hosts(&parsed);
+    let refused = |source| Error::Refused {
+        hosts: hosts.clone(),
+        source,
+    };
+    let mut options = ClientOptions::parse(parsed).await.map_err(refused)?;
+    options.app_name.get_or_insert_with(|| "oplet".into());
+    options.connect_timeout.get_or_insert(ATTEMPT_TIME_MAX);
+    options.heartbeat_freq.get_or_insert(HEARTBEAT);
+    options
+        .server_selection_timeout
+        .get_or_insert(SELECTION_TIME);
+    Client::with_options(options).map_err(refused)
+}
+
 impl Server {
     /// Looks for the deployment until it answers, with one log line per attempt that fails.
     ///

@@ -53,6 +53,29 @@ const RESUMABLE: [i32; 25] = [
     50,                // MaxTimeMSExpired
 ];
 
+/// Codes of writes that may go through later, beside those of [`RESUMABLE`]: what a busy, full or
+/// partitioned server answers, and what an operator can grant.
+const WRITABLE_LATER: [i32; 18] = [
+    code::UNAUTHORIZED,
+    code::AUTHENTICATION_FAILED,
+    11,    // UserNotFound
+    24,    // LockTimeout
+    46,    // LockBusy
+    64,    // WriteConcernFailed
+    79,    // UnknownReplWriteConcern
+    100,   // UnsatisfiableWriteConcern
+    112,   // WriteConflict
+    117,   // ConflictingOperationInProgress
+    125,   // CommandFailed
+    146,   // ExceededMemoryLimit
+    202,   // NetworkInterfaceExceededTimeLimit
+    246,   // SnapshotUnavailable
+    249,   // StaleDbVersion
+    264,   // TooManyFilesOpen
+    12586, // BackgroundOperationInProgressForDatabase
+    14031, // OutOfDiskSpace
+];
+
 /// What a caller does about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -91,6 +114,12 @@ impl Fault {
             }
             _ => Self::Permanent,
         }
+    }
+
+    /// Whether a write that was answered with this code may go through later, unchanged.
+    #[must_use]
+    pub fn is_passing_for_writes(code: i32) -> bool {
+        RESUMABLE.contains(&code) || WRITABLE_LATER.contains(&code)
     }
 
     fn of_code(code: i32) -> Self {

@@ -8,6 +8,6 @@ mod connect;
 mod fault;
 mod reader;
 
-pub use connect::{Error, Options, Server, Topology, parse_uri};
+pub use connect::{Error, Options, Server, Topology, connect_client, parse_uri};
 pub use fault::{Fault, code, describe};
 pub use reader::{Reader, ReaderOptions, Reply, answer_in_time};

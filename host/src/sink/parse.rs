@@ -6,7 +6,7 @@
 use std::{str::FromStr, time::Duration};
 
 use super::{
-    FileOptions, Kind, OptionError, Spec, SpecError, StdoutOptions, http, mongodb,
+    FileOptions, Kind, Spec, SpecError, StdoutOptions, http, mongodb,
     settings::{Settings, nearest},
     spec::NO_LIMIT,
 };
@@ -123,12 +123,6 @@ impl Spec {
 
 impl Settings {
     fn kind(&mut self, url: &str) -> Result<Kind, SpecError> {
-        let refused = |sink: &str, error: OptionError| SpecError {
-            sink: sink.to_owned(),
-            key: error.key,
-            reason: error.reason,
-            nearest: error.nearest,
-        };
         let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
         match (scheme, rest) {
             ("stdout", "") => {
@@ -155,10 +149,10 @@ impl Settings {
             }
             ("mongodb" | "mongodb+srv", _) => mongodb::Options::from_pairs(url, &mut self.pairs)
                 .map(Kind::Mongodb)
-                .map_err(|error| refused(&self.sink, error)),
+                .map_err(|error| self.refused(error)),
             ("http" | "https", _) => http::Options::from_pairs(url, &mut self.pairs)
                 .map(Kind::Http)
-                .map_err(|error| refused(&self.sink, error)),
+                .map_err(|error| self.refused(error)),
             _ => {
                 let scheme_of = |form: &'static str| form.split(':').next().unwrap_or(form);
                 let near = nearest(scheme, FORMS.map(scheme_of));
@@ -323,13 +317,13 @@ mod tests {
                 Encoding::Bson,
             ),
             (
-                "far=mongodb://me:p%40ss@h1,h2/?replicaSet=rs",
+                "far=mongodb://me:p%40ss@h1,h2/?replicaSet=rs#namespace=a.b",
                 "far",
                 "far=mongodb://h1,h2/",
                 Encoding::Bson,
             ),
             (
-                "https://me:pw@h/in?token=1",
+                "https://h/in?token=1",
                 "http",
                 "http=https://h/in",
                 FORMATS[0].1,
@@ -395,8 +389,23 @@ mod tests {
             ),
             (
                 "stdout#format=jsonl",
-                "sink `stdout`, `format`: `jsonl` is none of `json`",
+                "sink `stdout`, `format`: `jsonl` is none of json",
                 Some("json"),
+            ),
+            (
+                "mongodb:a.b#moed=insert&workers=3",
+                "sink `mongodb`, `moed`: not a setting of a `mongodb` sink",
+                Some("mode"),
+            ),
+            (
+                "http://me:secret@h/x",
+                "sink `http://h/x`: the URL holds a name or a password",
+                None,
+            ),
+            (
+                "a=https://h/x#body=line&workers=8",
+                "sink `a`, `body`: `line` is none of",
+                Some("lines"),
             ),
             (
                 "file:x#rotate_bytes=2048",

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::Encoding;
+use super::{Encoding, OptionError, option};
 use crate::op::Format;
 
 /// How documents can be written.
@@ -55,15 +55,18 @@ impl Settings {
         }
     }
 
-    pub(super) fn take(&mut self, key: &str) -> Result<Option<String>, SpecError> {
-        let Some(place) = self.pairs.iter().position(|(other, _)| other == key) else {
-            return Ok(None);
-        };
-        let (_, value) = self.pairs.remove(place);
-        match self.pairs.iter().any(|(other, _)| other == key) {
-            true => Err(self.refuse(Some(key), "it is given twice".to_owned(), None)),
-            false => Ok(Some(value)),
+    /// The same for what an option's own reader says.
+    pub(super) fn refused(&self, error: OptionError) -> SpecError {
+        SpecError {
+            sink: self.sink.clone(),
+            key: error.key,
+            reason: error.reason,
+            nearest: error.nearest,
         }
+    }
+
+    pub(super) fn take(&mut self, key: &str) -> Result<Option<String>, SpecError> {
+        option::take(&mut self.pairs, key).map_err(|error| self.refused(error))
     }
 
     /// A whole number from `least` to `most`.
@@ -121,11 +124,10 @@ impl Settings {
         };
         match FORMATS.iter().find(|(known, _)| *known == word) {
             Some((_, format)) => Ok(*format),
-            None => Err(self.refuse(
-                Some("format"),
-                format!("`{word}` is none of `json`, `canonical`, `bson`"),
-                nearest(&word, FORMATS.map(|(known, _)| known)),
-            )),
+            None => {
+                let words = FORMATS.map(|(known, _)| known);
+                Err(self.refused(OptionError::one_of("format", &word, &words)))
+            }
         }
     }
 }

@@ -1,0 +1,441 @@
+//! What one emitted document asks of the server.
+
+use oplet_sdk::raw::{Element, Malformed, Walk, Writer, kind};
+
+use super::{
+    options::{Mode, Options, check_namespace},
+    target::append_comparable,
+};
+
+/// The largest document that a server keeps.
+const DOCUMENT_BYTES_MAX: usize = 16 << 20;
+
+/// Which command a statement is part of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Verb {
+    Insert,
+    Update,
+    Delete,
+}
+
+/// Whether the statement is part of a transaction, which any error ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Within {
+    Command,
+    Transaction,
+}
+
+/// One statement of a write command.
+#[derive(Debug)]
+pub(super) struct Statement {
+    /// The document's number in the batch.
+    pub(super) index: usize,
+    /// `db.coll`.
+    pub(super) namespace: String,
+    pub(super) verb: Verb,
+    /// The element of the command's array, as BSON.
+    pub(super) bytes: Vec<u8>,
+    /// Which document it is about: equal for statements about the same one.
+    pub(super) target: Vec<u8>,
+}
+
+/// An emitted document, taken apart.
+struct Parts<'a> {
+    /// The fields that are to be written, in order, `_id` among them.
+    fields: Vec<Element<'a>>,
+    /// The key's fields with their values.
+    key: Vec<Element<'a>>,
+    /// The document's own `_id`.
+    id: Option<Element<'a>>,
+    /// The output key as a BSON string, the `_id` of a document that has none.
+    output_key: &'a [u8],
+}
+
+impl Statement {
+    /// Makes the statement of a document, whose bytes go into it as they are.
+    ///
+    /// The error says, for people, why no statement can be made of it.
+    pub(super) fn build(
+        index: usize,
+        document: &[u8],
+        output_key: &str,
+        options: &Options,
+        within: Within,
+    ) -> Result<Self, String> {
+        if document.len() > DOCUMENT_BYTES_MAX {
+            return Err(format!(
+                "the document has {} bytes, and a server takes {DOCUMENT_BYTES_MAX}",
+                document.len()
+            ));
+        }
+        let mut key_value = (output_key.len() as u32 + 1).to_le_bytes().to_vec();
+        key_value.extend_from_slice(output_key.as_bytes());
+        key_value.push(0);
+        let (parts, namespace, mode) = read(document, &key_value, options)?;
+        let mut bytes = Vec::with_capacity(document.len() + 128);
+        let mut writer = Writer::new(&mut bytes);
+        let verb = match (mode, within) {
+            (Mode::Insert, Within::Command) => {
+                parts.write_whole(&mut writer);
+                Verb::Insert
+            }
+            (Mode::Insert, Within::Transaction) => {
+                parts.write_insert_unless_there(&mut writer);
+                Verb::Update
+            }
+            (Mode::Replace, _) => {
+                parts.write_replace(&mut writer);
+                Verb::Update
+            }
+            (Mode::Update, _) => {
+                parts.write_update(&mut writer)?;
+                Verb::Update
+            }
+            (Mode::Delete, _) => {
+                parts.write_query(&mut writer);
+                writer.int32(b"limit", 1);
+                Verb::Delete
+            }
+        };
+        writer.finish();
+        let mut target = Vec::new();
+        for field in &parts.key {
+            append_comparable(field.kind, field.value, &mut target)
+                .map_err(|error| error.to_string())?;
+        }
+        Ok(Self {
+            index,
+            namespace,
+            verb,
+            bytes,
+            target,
+        })
+    }
+}
+
+fn read<'a>(
+    document: &'a [u8],
+    output_key: &'a [u8],
+    options: &'a Options,
+) -> Result<(Parts<'a>, String, Mode), String> {
+    let malformed = |error: Malformed| error.to_string();
+    let mut namespace = options.namespace.clone();
+    let mut mode = options.mode;
+    let mut fields = Vec::new();
+    for element in Walk::new(document).map_err(malformed)? {
+        let element = element.map_err(malformed)?;
+        let is = |name: &Option<String>| {
+            name.as_ref()
+                .is_some_and(|name| name.as_bytes() == element.key)
+        };
+        if is(&options.namespace_field) {
+            let text = element.text().ok_or("its namespace is not a string")?;
+            check_namespace(text)?;
+            namespace = Some(text.to_owned());
+        } else if is(&options.mode_field) {
+            let text = element.text().ok_or("its mode is not a string")?;
+            mode = Mode::from_word(text).ok_or_else(|| {
+                format!("its mode `{text}` is none of {}", Mode::WORDS.join(", "))
+            })?;
+        } else {
+            fields.push(element);
+        }
+    }
+    let namespace = namespace.ok_or("it does not say which collection it belongs to")?;
+    let find = |name: &str| {
+        let found = fields.iter().find(|field| field.key == name.as_bytes());
+        found.copied()
+    };
+    let id = find("_id");
+    let mut key = Vec::with_capacity(options.key.len());
+    for name in &options.key {
+        match find(name) {
+            Some(field) => key.push(field),
+            None if name == "_id" && mode != Mode::Delete => key.push(Element {
+                kind: kind::STRING,
+                key: b"_id",
+                value: output_key,
+                at: 0,
+            }),
+            // Whatever else an insert is about, its `_id` tells.
+            None if mode == Mode::Insert => {}
+            None => {
+                return Err(format!(
+                    "it has no field `{name}`, which would tell the document that is meant"
+                ));
+            }
+        }
+    }
+    let parts = Parts {
+        fields,
+        key,
+        id,
+        output_key,
+    };
+    Ok((parts, namespace, mode))
+}
+
+impl Parts<'_> {
+    /// Writes the document's `_id`, be it its own or the output key.
+    fn write_id(&self, writer: &mut Writer<'_>) {
+        match self.id {
+            Some(id) => writer.raw(b"_id", id.kind, id.value),
+            None => writer.raw(b"_id", kind::STRING, self.output_key),
+        }
+    }
+
+    /// Writes the document with an `_id`, in front, where the server would put it, too.
+    fn write_whole(&self, writer: &mut Writer<'_>) {
+        self.write_id(writer);
+        self.write_others(writer);
+    }
+
+    /// Writes all fields but `_id`.
+    fn write_others(&self, writer: &mut Writer<'_>) {
+        for field in self.fields.iter().filter(|field| field.key != b"_id") {
+            writer.raw(field.key, field.kind, field.value);
+        }
+    }
+
+    /// `q: {KEY: VALUE, ..}`
+    fn write_query(&self, writer: &mut Writer<'_>) {
+        writer.begin(b"q", kind::DOCUMENT);
+        for field in &self.key {
+            write_equality(writer, field.key, field.kind, field.value);
+        }
+        writer.end();
+    }
+
+    /// `q: {..}, u: DOCUMENT, upsert: true`
+    fn write_replace(&self, writer: &mut Writer<'_>) {
+        self.write_query(writer);
+        let is_keyed_by_id = self.key.iter().any(|field| field.key == b"_id");
+        if self.id.is_some() || is_keyed_by_id {
+            writer.begin(b"u", kind::DOCUMENT);
+            self.write_whole(writer);
+            writer.end();
+        } else {
+            // A document that is there keeps its `_id`, which is not known here; a new one gets the
+            // output key, so that two attempts at a time cannot both insert.
+            writer.begin(b"u", kind::ARRAY);
+            writer.begin(b"0", kind::DOCUMENT);
+            writer.begin(b"$replaceWith", kind::DOCUMENT);
+            writer.begin(b"$mergeObjects", kind::ARRAY);
+            writer.begin(b"0", kind::DOCUMENT);
+            writer.begin(b"_id", kind::DOCUMENT);
+            writer.begin(b"$ifNull", kind::ARRAY);
+            writer.text(b"0", "$_id");
+            writer.begin(b"1", kind::DOCUMENT);
+            writer.raw(b"$literal", kind::STRING, self.output_key);
+            writer.end();
+            writer.end();
+            writer.end();
+            writer.end();
+            writer.begin(b"1", kind::DOCUMENT);
+            writer.begin(b"$literal", kind::DOCUMENT);
+            self.write_others(writer);
+            writer.end();
+            writer.end();
+            writer.end();
+            writer.end();
+            writer.end();
+            writer.end();
+        }
+        writer.bool(b"upsert", true);
+    }
+
+    /// An insert that finds the document there already must not fail in a transaction, since that
+    /// would end it. `$setOnInsert` would sort the fields; so a pipeline looks whether the document
+    /// is new, that is, has nothing but the `_id` that the query gave it.
+    fn write_insert_unless_there(&self, writer: &mut Writer<'_>) {
+        writer.begin(b"q", kind::DOCUMENT);
+        match self.id {
+            Some(id) => write_equality(writer, b"_id", id.kind, id.value),
+            None => writer.raw(b"_id", kind::STRING, self.output_key),
+        }
+        writer.end();
+        writer.begin(b"u", kind::ARRAY);
+        writer.begin(b"0", kind::DOCUMENT);
+        writer.begin(b"$replaceWith", kind::DOCUMENT);
+        writer.begin(b"$cond", kind::ARRAY);
+        writer.begin(b"0", kind::DOCUMENT);
+        writer.begin(b"$eq", kind::ARRAY);
+        writer.text(b"0", "$$ROOT");
+        writer.begin(b"1", kind::DOCUMENT);
+        writer.text(b"_id", "$_id");
+        writer.end();
+        writer.end();
+        writer.end();
+        writer.begin(b"1", kind::DOCUMENT);
+        writer.begin(b"$literal", kind::DOCUMENT);
+        self.write_whole(writer);
+        writer.end();
+        writer.end();
+        writer.text(b"2", "$$ROOT");
+        writer.end();
+        writer.end();
+        writer.end();
+        writer.end();
+        writer.bool(b"upsert", true);
+    }
+
+    /// `q: {..}, u: {$set: FIELDS}` or the operators that the document holds, `upsert: true`
+    fn write_update(&self, writer: &mut Writer<'_>) -> Result<(), String> {
+        self.write_query(writer);
+        let is_key = |field: &&Element<'_>| self.key.iter().any(|key| key.key == field.key);
+        let rest = || {
+            let others = self.fields.iter().filter(|field| field.key != b"_id");
+            others.filter(move |field| !is_key(field))
+        };
+        let operators = rest().filter(|field| field.key.starts_with(b"$")).count();
+        if operators > 0 && operators < rest().count() {
+            return Err("it holds update operators, and fields beside them".into());
+        }
+        writer.begin(b"u", kind::DOCUMENT);
+        let mut has_set_on_insert = false;
+        if operators == 0 && rest().next().is_some() {
+            writer.begin(b"$set", kind::DOCUMENT);
+            for field in rest() {
+                writer.raw(field.key, field.kind, field.value);
+            }
+            writer.end();
+        } else {
+            for field in rest() {
+                if field.key == b"$setOnInsert" && field.kind == kind::DOCUMENT {
+                    has_set_on_insert = true;
+                    writer.begin(field.key, kind::DOCUMENT);
+                    let mut has_id = false;
+                    for inner in Walk::new(field.value).map_err(|error| error.to_string())? {
+                        let inner = inner.map_err(|error| error.to_string())?;
+                        has_id |= inner.key == b"_id";
+                        writer.raw(inner.key, inner.kind, inner.value);
+                    }
+                    if !has_id {
+                        self.write_id(writer);
+                    }
+                    writer.end();
+                } else {
+                    writer.raw(field.key, field.kind, field.value);
+                }
+            }
+        }
+        if !has_set_on_insert {
+            writer.begin(b"$setOnInsert", kind::DOCUMENT);
+            self.write_id(writer);
+            writer.end();
+        }
+        writer.end();
+        writer.bool(b"upsert", true);
+        Ok(())
+    }
+}
+
+/// `KEY: VALUE`, where no value may be taken for a condition.
+fn write_equality(writer: &mut Writer<'_>, key: &[u8], kind: u8, value: &[u8]) {
+    if matches!(kind, kind::DOCUMENT | kind::REGEX) {
+        writer.begin(key, kind::DOCUMENT);
+        writer.raw(b"$eq", kind, value);
+        writer.end();
+    } else {
+        writer.raw(key, kind, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bson::{Document, RawDocument, doc, rawdoc};
+
+    use super::*;
+
+    fn build(pairs: &[(&str, &str)], document: &Document) -> Result<(Verb, Document), String> {
+        let mut pairs = pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        let options = Options::from_pairs("mongodb:a.b", &mut pairs).unwrap();
+        let document = document.to_vec().unwrap();
+        let statement = Statement::build(0, &document, "K", &options, Within::Command)?;
+        let bytes = RawDocument::from_bytes(&statement.bytes).unwrap();
+        Ok((statement.verb, bytes.try_into().unwrap()))
+    }
+
+    #[test]
+    fn each_mode_has_its_statement() {
+        let given = doc! { "a": 1, "_id": 7 };
+        let own = doc! { "a": 1 };
+        for (pairs, document, expected) in [
+            (
+                &[("mode", "insert")][..],
+                &given,
+                (Verb::Insert, doc! { "_id": 7, "a": 1 }),
+            ),
+            (
+                &[("mode", "insert")],
+                &own,
+                (Verb::Insert, doc! { "_id": "K", "a": 1 }),
+            ),
+            (
+                &[],
+                &own,
+                (
+                    Verb::Update,
+                    doc! { "q": { "_id": "K" }, "u": { "_id": "K", "a": 1 }, "upsert": true },
+                ),
+            ),
+            (
+                &[("mode", "update")],
+                &given,
+                (
+                    Verb::Update,
+                    doc! { "q": { "_id": 7 }, "u": { "$set": { "a": 1 }, "$setOnInsert": { "_id": 7 } }, "upsert": true },
+                ),
+            ),
+            (
+                &[("mode", "update"), ("key", "a")],
+                &own,
+                (
+                    Verb::Update,
+                    doc! { "q": { "a": 1 }, "u": { "$setOnInsert": { "_id": "K" } }, "upsert": true },
+                ),
+            ),
+            (
+                &[("mode", "update")],
+                &doc! { "_id": 7, "$inc": { "n": 1 } },
+                (
+                    Verb::Update,
+                    doc! { "q": { "_id": 7 }, "u": { "$inc": { "n": 1 }, "$setOnInsert": { "_id": 7 } }, "upsert": true },
+                ),
+            ),
+            (
+                &[("mode-field", "how")],
+                &doc! { "_id": { "$gt": 1 }, "how": "delete" },
+                (
+                    Verb::Delete,
+                    doc! { "q": { "_id": { "$eq": { "$gt": 1 } } }, "limit": 1 },
+                ),
+            ),
+        ] {
+            assert_eq!(build(pairs, document).unwrap(), expected, "{document}");
+        }
+    }
+
+    #[test]
+    fn what_no_statement_can_be_made_of_is_told() {
+        for (pairs, document) in [
+            (&[("mode", "delete")][..], doc! { "a": 1 }),
+            (&[("key", "b")], doc! { "a": 1 }),
+            (
+                &[("mode", "update")],
+                doc! { "_id": 1, "$inc": { "n": 1 }, "b": 1 },
+            ),
+            (&[("mode-field", "how")], doc! { "how": "upsert" }),
+            (&[("mode-field", "how")], doc! { "how": 1 }),
+            (&[("namespace-field", "to")], doc! { "to": "shop" }),
+        ] {
+            build(pairs, &document).unwrap_err();
+        }
+        let options = Options::from_pairs("mongodb:a.b", &mut Vec::new()).unwrap();
+        let truncated = &rawdoc! { "a": 1 }.into_bytes()[..7];
+        Statement::build(0, truncated, "K", &options, Within::Command).unwrap_err();
+    }
+}

@@ -53,7 +53,7 @@ pub use file::FileSink;
 pub use null::NullSink;
 pub use option::OptionError;
 pub use queue::{Closed, SinkSender};
-pub use runner::{Context, Ended, OpenError, OpenSink, Rejected, Sinks};
+pub use runner::{Context, Ended, Environment, OpenError, OpenSink, Rejected, Sinks};
 pub use settings::SpecError;
 pub use spec::{Batching, FileOptions, Kind, Retry, Spec, StdoutOptions};
 pub use state::{LATENCY_BOUNDS, Latency, SinkState};

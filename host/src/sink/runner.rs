@@ -21,13 +21,16 @@ use super::{
 };
 use crate::{backoff::Backoff, op::Ack};
 
+/// Gives the value of an environment variable.
+pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
 /// What sinks may need to be opened.
 #[derive(Clone)]
 pub struct Context {
     /// The run's own deployment.
     pub client: ::mongodb::Client,
-    /// Gives the value of an environment variable, for secrets: the library itself does not look.
-    pub environment: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    /// For secrets: the library itself does not look at the environment.
+    pub environment: Environment,
 }
 
 impl fmt::Debug for Context {

@@ -3,6 +3,7 @@
 mod delivery;
 mod faults;
 mod files;
+mod open;
 mod order;
 
 use std::{

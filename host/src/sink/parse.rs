@@ -3,12 +3,13 @@
 //! On the command line `[NAME=]URL[#KEY=VALUE&KEY=VALUE]`, in the configuration file a table with the
 //! same keys. A value on the command line may have any byte as `%XX`, for one that holds `&` or `%`.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{str::FromStr, time::Duration};
 
 use super::{
-    Encoding, FileOptions, Kind, OptionError, Spec, StdoutOptions, http, mongodb, spec::NO_LIMIT,
+    FileOptions, Kind, Spec, SpecError, StdoutOptions, http, mongodb,
+    settings::{Settings, nearest},
+    spec::NO_LIMIT,
 };
-use crate::op::Format;
 
 /// Every form of a URL.
 const FORMS: [&str; 8] = [
@@ -56,37 +57,8 @@ const HTTP_KEYS: [&str; 8] = [
     "ca-file",
 ];
 
-/// How documents can be written.
-const FORMATS: [(&str, Encoding); 3] = [
-    ("json", Encoding::JsonLines(Format::Relaxed)),
-    ("canonical", Encoding::JsonLines(Format::Canonical)),
-    ("bson", Encoding::Bson),
-];
-
 /// How long a name may be; it stands in metrics and dead letters.
 const NAME_LENGTH_MAX: usize = 64;
-
-/// A sink that cannot be set up like that.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct SpecError {
-    /// The sink, by its name, or by its URL without secrets.
-    pub sink: String,
-    /// The setting that is wrong, where it is one.
-    pub key: Option<String>,
-    /// What is wrong.
-    pub reason: String,
-    /// The nearest valid spelling: of the key where that is unknown, else of the value.
-    pub nearest: Option<String>,
-}
-
-impl fmt::Display for SpecError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.key {
-            Some(key) => write!(f, "sink `{}`, `{key}`: {}", self.sink, self.reason),
-            None => write!(f, "sink `{}`: {}", self.sink, self.reason),
-        }
-    }
-}
 
 impl FromStr for Spec {
     type Err = SpecError;
@@ -149,89 +121,8 @@ impl Spec {
     }
 }
 
-/// Settings that are taken out one by one; what is left in the end is unknown.
-struct Settings {
-    sink: String,
-    pairs: Vec<(String, String)>,
-}
-
 impl Settings {
-    fn refuse(&self, key: Option<&str>, reason: String, nearest: Option<String>) -> SpecError {
-        SpecError {
-            sink: self.sink.clone(),
-            key: key.map(str::to_owned),
-            reason,
-            nearest,
-        }
-    }
-
-    fn take(&mut self, key: &str) -> Result<Option<String>, SpecError> {
-        let Some(place) = self.pairs.iter().position(|(other, _)| other == key) else {
-            return Ok(None);
-        };
-        let (_, value) = self.pairs.remove(place);
-        match self.pairs.iter().any(|(other, _)| other == key) {
-            true => Err(self.refuse(Some(key), "it is given twice".to_owned(), None)),
-            false => Ok(Some(value)),
-        }
-    }
-
-    /// A whole number from `least` to `most`.
-    fn number(&mut self, key: &str, least: u64, most: u64) -> Result<Option<u64>, SpecError> {
-        let Some(value) = self.take(key)? else {
-            return Ok(None);
-        };
-        // The fault that is made most often: `1_000_000`, `64 MiB`.
-        let digits: String = value.chars().filter(char::is_ascii_digit).collect();
-        let nearest = |number: u64| Some(number.clamp(least, most).to_string());
-        match value.parse::<u64>() {
-            Ok(number) if (least..=most).contains(&number) => Ok(Some(number)),
-            Ok(number) => Err(self.refuse(
-                Some(key),
-                format!("{number} is not from {least} to {most}"),
-                nearest(number),
-            )),
-            Err(_) => Err(self.refuse(
-                Some(key),
-                format!("`{value}` is not a whole number"),
-                digits.parse().ok().and_then(nearest),
-            )),
-        }
-    }
-
-    fn count(&mut self, key: &str, most: u64, place: &mut usize) -> Result<(), SpecError> {
-        if let Some(number) = self.number(key, 1, most)? {
-            *place = usize::try_from(number).unwrap_or(usize::MAX);
-        }
-        Ok(())
-    }
-
-    fn milliseconds(&mut self, key: &str, least: u64) -> Result<Option<Duration>, SpecError> {
-        const DAY: u64 = 24 * 3600 * 1000;
-        Ok(self.number(key, least, DAY)?.map(Duration::from_millis))
-    }
-
-    fn format(&mut self) -> Result<Encoding, SpecError> {
-        let Some(word) = self.take("format")? else {
-            return Ok(FORMATS[0].1);
-        };
-        match FORMATS.iter().find(|(known, _)| *known == word) {
-            Some((_, format)) => Ok(*format),
-            None => Err(self.refuse(
-                Some("format"),
-                format!("`{word}` is none of `json`, `canonical`, `bson`"),
-                nearest(&word, FORMATS.map(|(known, _)| known)),
-            )),
-        }
-    }
-
     fn kind(&mut self, url: &str) -> Result<Kind, SpecError> {
-        let refused = |sink: &str, error: OptionError| SpecError {
-            sink: sink.to_owned(),
-            key: error.key,
-            reason: error.reason,
-            nearest: error.nearest,
-        };
         let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
         match (scheme, rest) {
             ("stdout", "") => {
@@ -258,10 +149,10 @@ impl Settings {
             }
             ("mongodb" | "mongodb+srv", _) => mongodb::Options::from_pairs(url, &mut self.pairs)
                 .map(Kind::Mongodb)
-                .map_err(|error| refused(&self.sink, error)),
+                .map_err(|error| self.refused(error)),
             ("http" | "https", _) => http::Options::from_pairs(url, &mut self.pairs)
                 .map(Kind::Http)
-                .map_err(|error| refused(&self.sink, error)),
+                .map_err(|error| self.refused(error)),
             _ => {
                 let scheme_of = |form: &'static str| form.split(':').next().unwrap_or(form);
                 let near = nearest(scheme, FORMS.map(scheme_of));
@@ -345,16 +236,6 @@ fn is_of_a_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
 }
 
-/// The known word that was probably meant.
-fn nearest(word: &str, known: impl IntoIterator<Item = &'static str>) -> Option<String> {
-    known
-        .into_iter()
-        .map(|known| (strsim::jaro_winkler(&word.to_lowercase(), known), known))
-        .filter(|(similarity, _)| *similarity > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, known)| known.to_owned())
-}
-
 /// A URL without the password and without the query, where tokens stand.
 fn without_secrets(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
@@ -399,6 +280,7 @@ fn percent_decoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sink::{Encoding, settings::FORMATS};
 
     fn parse(text: &str) -> Spec {
         text.parse()
@@ -435,13 +317,13 @@ mod tests {
                 Encoding::Bson,
             ),
             (
-                "far=mongodb://me:p%40ss@h1,h2/?replicaSet=rs",
+                "far=mongodb://me:p%40ss@h1,h2/?replicaSet=rs#namespace=a.b",
                 "far",
                 "far=mongodb://h1,h2/",
                 Encoding::Bson,
             ),
             (
-                "https://me:pw@h/in?token=1",
+                "https://h/in?token=1",
                 "http",
                 "http=https://h/in",
                 FORMATS[0].1,
@@ -507,8 +389,23 @@ mod tests {
             ),
             (
                 "stdout#format=jsonl",
-                "sink `stdout`, `format`: `jsonl` is none of `json`",
+                "sink `stdout`, `format`: `jsonl` is none of json",
                 Some("json"),
+            ),
+            (
+                "mongodb:a.b#moed=insert&workers=3",
+                "sink `mongodb`, `moed`: not a setting of a `mongodb` sink",
+                Some("mode"),
+            ),
+            (
+                "http://me:secret@h/x",
+                "sink `http://h/x`: the URL holds a name or a password",
+                None,
+            ),
+            (
+                "a=https://h/x#body=line&workers=8",
+                "sink `a`, `body`: `line` is none of",
+                Some("lines"),
             ),
             (
                 "file:x#rotate_bytes=2048",

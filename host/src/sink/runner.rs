@@ -1,6 +1,6 @@
 //! The sinks of a run, at work.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{fmt, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt as _;
 use tokio::{
@@ -21,13 +21,22 @@ use super::{
 };
 use crate::{backoff::Backoff, op::Ack};
 
+/// Gives the value of an environment variable.
+pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
 /// What sinks may need to be opened.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Context {
     /// The run's own deployment.
     pub client: ::mongodb::Client,
-    /// Reads environment variables, for secrets that are kept there.
-    pub environment: fn(&str) -> Option<String>,
+    /// For secrets: the library itself does not look at the environment.
+    pub environment: Environment,
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").finish_non_exhaustive()
+    }
 }
 
 /// A sink can never work as it is set up.
@@ -239,16 +248,17 @@ impl Drop for Sinks {
 
 /// How a sink is opened.
 fn opener(spec: &Spec, context: &Context) -> Open {
-    let (kind, client) = (spec.kind.clone(), context.client.clone());
-    let environment = context.environment;
+    let (kind, context) = (spec.kind.clone(), context.clone());
     Box::new(move || {
-        let (kind, client) = (kind.clone(), client.clone());
+        let (kind, context) = (kind.clone(), context.clone());
         Box::pin(async move {
             Ok(match &kind {
                 Kind::Stdout(_) => Arc::new(StdoutSink::open()?) as Arc<dyn Sink>,
                 Kind::File(options) => Arc::new(FileSink::open(options).await?),
-                Kind::Mongodb(options) => Arc::new(MongodbSink::open(options, &client).await?),
-                Kind::Http(options) => Arc::new(HttpSink::open(options, &environment)?),
+                Kind::Mongodb(options) => {
+                    Arc::new(MongodbSink::open(options, &context.client).await?)
+                }
+                Kind::Http(options) => Arc::new(HttpSink::open(options, &*context.environment)?),
                 Kind::Null => Arc::new(NullSink),
             })
         })
@@ -265,7 +275,7 @@ async fn wait_for(late: Arc<Late>, counters: Arc<Counters>) {
         }
         sleep(backoff.next_delay()).await;
     }
-    counters.recovered(false);
+    counters.works(false);
 }
 
 /// Runs a worker, and tells when it ends.

@@ -112,7 +112,9 @@ impl Spec {
     /// A sink of that kind with the defaults for it.
     #[must_use]
     pub fn new(name: &str, kind: Kind, target: String) -> Self {
-        let (documents_max, bytes_max) = match kind {
+        let (documents_max, bytes_max) = match &kind {
+            // One delivery is one request, and takes as long.
+            Kind::Http(options) if options.body == http::Body::Document => (1, 1 << 20),
             Kind::Http(_) => (500, 1 << 20),
             Kind::Mongodb(_) => (5_000, 8 << 20),
             Kind::Stdout(_) | Kind::File(_) | Kind::Null => (20_000, 4 << 20),

@@ -10,7 +10,7 @@ use std::{
 
 use tracing::{debug, info, warn};
 
-use super::queue::InQueue;
+use super::{OutputBatch, Rejected, queue::InQueue};
 
 /// Upper bounds of the classes of [`Latency::classes`]; the last class has none.
 pub const LATENCY_BOUNDS: [Duration; 10] = [
@@ -124,26 +124,18 @@ impl Counters {
         self.fault.lock().expect("no holder of this lock panics")
     }
 
-    /// A batch was delivered, but for the documents that were rejected. `had_failed` says whether the
-    /// worker had met a fault.
-    pub(super) fn delivered(
-        &self,
-        documents: usize,
-        bytes: usize,
-        rejected: usize,
-        took: Duration,
-        had_failed: bool,
-    ) {
+    /// A batch was delivered, but for the documents that were rejected.
+    pub(super) fn delivered(&self, batch: &OutputBatch, rejected: &[Rejected], took: Duration) {
+        let len = |rejected: &Rejected| rejected.chunk.document(rejected.index).len();
+        let bytes = batch.bytes() - rejected.iter().map(len).sum::<usize>();
+        let documents = batch.len() - rejected.len();
         self.delivered.fetch_add(documents as u64, Relaxed);
         self.delivered_bytes.fetch_add(bytes as u64, Relaxed);
-        self.rejected.fetch_add(rejected as u64, Relaxed);
+        self.rejected.fetch_add(rejected.len() as u64, Relaxed);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.latency_micros.fetch_add(micros, Relaxed);
         let class = LATENCY_BOUNDS.partition_point(|bound| *bound < took);
         self.latency_classes[class].fetch_add(1, Relaxed);
-        if had_failed || self.is_faulty.load(Relaxed) {
-            self.recovered(had_failed);
-        }
     }
 
     /// The sink was away when it was to be opened: nobody waits for it yet.
@@ -180,7 +172,7 @@ impl Counters {
                 self.is_faulty.store(true, Relaxed);
                 warn!(
                     sink = self.name,
-                    target = self.target,
+                    url = self.target,
                     error = message,
                     "the sink does not take its documents, which wait; it is tried again until it does"
                 );
@@ -188,13 +180,17 @@ impl Counters {
         }
     }
 
-    /// Somebody got through, a worker that had met a fault or another.
-    pub(super) fn recovered(&self, had_failed: bool) {
+    /// The sink was seen to work, by a worker that had met a fault before, or by somebody else.
+    pub(super) fn works(&self, had_failed: bool) {
+        if !had_failed && !self.is_faulty.load(Relaxed) {
+            return;
+        }
         let mut fault = self.fault();
         if let Some(present) = &mut *fault {
             present.workers = present.workers.saturating_sub(usize::from(had_failed));
             if present.workers == 0 && !present.is_final {
                 let after = present.since.elapsed().unwrap_or_default();
+                let after = Duration::from_millis(after.as_millis() as u64);
                 info!(
                     sink = self.name,
                     ?after,

@@ -11,7 +11,7 @@ use super::{
     Batching, DeliverError, OutputBatch, Rejected, Rejection, Retry, Sink, pending::Pending,
     queue::Message, state::Counters,
 };
-use crate::backoff::Backoff;
+use crate::{backoff::Backoff, op::Ack};
 
 /// How long a sink can ask to be left alone. It is asked again then, so that one that was mended is
 /// found before long.
@@ -40,18 +40,32 @@ pub(super) struct Over {
     pub(super) is_closed: bool,
 }
 
+/// The attempt that got a batch through.
+#[derive(Debug)]
+struct Attempt {
+    rejections: Vec<Rejection>,
+    took: Duration,
+    /// Whether others had failed before.
+    had_failed: bool,
+}
+
 impl Worker {
     /// Delivers until nobody can hand over anything any more.
     pub(super) async fn run(mut self) -> Result<(), Over> {
         while let Some(batch) = self.next_batch().await {
-            let rejections = match batch.is_empty() {
-                // Only chunks without a document were waiting.
-                true => Vec::new(),
-                false => self.deliver(&batch).await?,
+            // Empty when only chunks without a document were waiting.
+            let settled = match batch.is_empty() {
+                true => self.pending.settle(&batch, Vec::new(), ""),
+                false => {
+                    let attempt = self.deliver(&batch).await?;
+                    let (took, had_failed) = (attempt.took, attempt.had_failed);
+                    let name = self.counters.name();
+                    let settled = self.pending.settle(&batch, attempt.rejections, name);
+                    self.counters.delivered(&batch, &settled.rejected, took);
+                    self.counters.works(had_failed);
+                    settled
+                }
             };
-            let settled = self
-                .pending
-                .settle(&batch, rejections, self.counters.name());
             self.counters
                 .queued
                 .remove(settled.documents, settled.bytes);
@@ -61,7 +75,7 @@ impl Worker {
                     is_closed: false,
                 })?;
             }
-            settled.acks.into_iter().for_each(crate::op::Ack::done);
+            settled.acks.into_iter().for_each(Ack::done);
         }
         Ok(())
     }
@@ -111,7 +125,7 @@ impl Worker {
     }
 
     /// Gives a batch to the sink until it is through.
-    async fn deliver(&self, batch: &OutputBatch) -> Result<Vec<Rejection>, Over> {
+    async fn deliver(&self, batch: &OutputBatch) -> Result<Attempt, Over> {
         let mut backoff = Backoff::between(self.retry.backoff_min, self.retry.backoff_max);
         let first = Instant::now();
         loop {
@@ -119,15 +133,11 @@ impl Worker {
             let answer = timeout(self.time_limit, self.sink.deliver(batch)).await;
             let (message, retry_after) = match answer {
                 Ok(Ok(rejections)) => {
-                    let rejected = rejections.len().min(batch.len());
-                    self.counters.delivered(
-                        batch.len() - rejected,
-                        batch.bytes(),
-                        rejected,
-                        begun.elapsed(),
-                        backoff.attempts() > 0,
-                    );
-                    return Ok(rejections);
+                    return Ok(Attempt {
+                        rejections,
+                        took: begun.elapsed(),
+                        had_failed: backoff.attempts() > 0,
+                    });
                 }
                 Ok(Err(DeliverError::Ended { message, is_closed })) => {
                     return Err(Over { message, is_closed });

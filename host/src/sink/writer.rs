@@ -59,3 +59,28 @@ impl Writer {
         answer.await.map_err(|_| gone())?
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Clumsy;
+
+    impl Write for Clumsy {
+        fn write(&mut self, _: &[u8]) -> Result<(), DeliverError> {
+            panic!("told to");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_panics_does_not_leave_anybody_waiting() {
+        let writer = Writer::start("clumsy", Clumsy).unwrap();
+        for _ in 0..2 {
+            let answer = writer.write(&OutputBatch::default()).await;
+            assert!(
+                matches!(answer, Err(DeliverError::Ended { .. })),
+                "{answer:?}"
+            );
+        }
+    }
+}

@@ -314,7 +314,11 @@ mod tests {
         assert_eq!(all(folder.path()), ["{\"a\":2}\n", "{\"a\":1}\n"]);
         fs::write(&path, "").unwrap();
         log.append(b"{\"a\":3}\n").unwrap();
-        assert_eq!(all(folder.path()), ["{\"a\":3}\n", "{\"a\":1}\n"]);
+        let mut other = OpenOptions::new().append(true).open(&path).unwrap();
+        other.write_all(b"{\"half").unwrap();
+        log.append(b"{\"a\":4}\n").unwrap();
+        let expected = "{\"a\":3}\n{\"a\":4}\n";
+        assert_eq!(all(folder.path()), [expected, "{\"a\":1}\n"]);
     }
 
     #[test]

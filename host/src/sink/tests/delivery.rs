@@ -41,12 +41,27 @@ async fn what_gathers_while_a_batch_is_under_way_is_the_next_one() {
 async fn batches_keep_to_their_bounds() {
     let sink = Scripted::new(&[]);
     let scene = scene("batch-bytes=6&batch-documents=3", sink.clone());
-    let documents = ["12", "34", "56", "7890", "larger than that", "1", "2", "3", "4"];
+    let documents = [
+        "12",
+        "34",
+        "56",
+        "7890",
+        "larger than that",
+        "1",
+        "2",
+        "3",
+        "4",
+    ];
     let sent = chunk(&scene.heard, 0, &documents.map(str::to_owned));
     scene.sender.send(0, sent).await.unwrap();
     scene.heard.has(1).await;
-    let expected: [&[&str]; 5] =
-        [&["12", "34", "56"], &["7890"], &["larger than that"], &["1", "2", "3"], &["4"]];
+    let expected: [&[&str]; 5] = [
+        &["12", "34", "56"],
+        &["7890"],
+        &["larger than that"],
+        &["1", "2", "3"],
+        &["4"],
+    ];
     assert_eq!(sink.batches(), expected);
 }
 
@@ -64,7 +79,10 @@ async fn documents_wait_for_others_as_long_as_they_may() {
     scene.send(0, 1).await;
     scene.send(0, 2).await;
     scene.heard.has(3).await;
-    assert!(begun.elapsed() < Duration::from_millis(300), "the batch was full");
+    assert!(
+        begun.elapsed() < Duration::from_millis(300),
+        "the batch was full"
+    );
 }
 
 #[tokio::test]

@@ -17,13 +17,19 @@ async fn the_same_batch_is_given_until_it_is_through() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let state = &scene.sinks.statuses()[0];
-    assert_eq!((state.ready, state.last_error.as_deref()), (false, Some("told to")));
+    assert_eq!(
+        (state.ready, state.last_error.as_deref()),
+        (false, Some("told to"))
+    );
     assert!(state.failing_since.is_some() && scene.heard.all().is_empty());
     sink.go.add_permits(2);
     scene.heard.has(2).await;
     assert_eq!(sink.batches(), [["{\"n\":0}\n"], ["{\"n\":1}\n"]]);
     let state = &scene.sinks.statuses()[0];
-    assert_eq!((state.ready, &state.last_error, state.failures), (true, &None, 2));
+    assert_eq!(
+        (state.ready, &state.last_error, state.failures),
+        (true, &None, 2)
+    );
 }
 
 #[tokio::test]
@@ -73,10 +79,18 @@ async fn a_document_that_is_rejected_holds_its_chunk_until_it_is_kept_elsewhere(
     let first = timeout(LONG, scene.rejected.recv()).await.unwrap().unwrap();
     let second = timeout(LONG, scene.rejected.recv()).await.unwrap().unwrap();
     assert_eq!((first.index, second.index), (0, 2));
-    assert_eq!((first.sink.as_str(), first.reason.as_str()), ("null", "told to"));
+    assert_eq!(
+        (first.sink.as_str(), first.reason.as_str()),
+        ("null", "told to")
+    );
     assert_eq!(second.chunk.document(second.index), b"3");
     assert_eq!(second.chunk.key(second.index), "1:1:0#m#2");
     scene.heard.has(1).await;
+    let state = &scene.sinks.statuses()[0];
+    assert_eq!(
+        (state.delivered, state.delivered_bytes, state.rejected),
+        (2, 9, 2)
+    );
     first.ack.done();
     assert_eq!(scene.heard.all(), [1], "the other chunk only");
     second.ack.done();
@@ -108,9 +122,15 @@ async fn a_panic_and_the_end_of_patience_end_a_sink() {
     let panics = scene("", Scripted::new(&[Answer::Panic]));
     panics.send(0, 0).await;
     let ended = timeout(LONG, panics.sinks.ended()).await.unwrap();
-    assert_eq!((ended.message.as_str(), ended.is_closed), ("the sink panicked", false));
+    assert_eq!(
+        (ended.message.as_str(), ended.is_closed),
+        ("the sink panicked", false)
+    );
     let fails = vec![Answer::Fail; 1000];
-    let patient = scene("give-up-after-s=1&backoff-max-ms=100", Scripted::new(&fails));
+    let patient = scene(
+        "give-up-after-s=1&backoff-max-ms=100",
+        Scripted::new(&fails),
+    );
     patient.send(0, 0).await;
     let ended = timeout(LONG, patient.sinks.ended()).await.unwrap();
     assert_eq!(ended.message, "given up after 1s: told to");

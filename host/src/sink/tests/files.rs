@@ -19,10 +19,19 @@ async fn what_is_acknowledged_is_in_the_file_in_order() {
     let (spec, options) = file_spec(&path);
     let sink = FileSink::open(&options).await.unwrap();
     let (reject, _rejected) = mpsc::channel(1);
-    let sinks = Sinks::start(vec![OpenSink { spec, sink: Arc::new(sink) }], &reject);
+    let sinks = Sinks::start(
+        vec![OpenSink {
+            spec,
+            sink: Arc::new(sink),
+        }],
+        &reject,
+    );
     let heard = Arc::new(Heard::default());
     for number in 0..300 {
-        sinks.senders()[0].send(0, single(&heard, number)).await.unwrap();
+        sinks.senders()[0]
+            .send(0, single(&heard, number))
+            .await
+            .unwrap();
     }
     sinks.close().await;
     assert_eq!(heard.all(), (0..300).collect::<Vec<_>>());
@@ -36,7 +45,9 @@ async fn what_is_acknowledged_is_in_the_file_in_order() {
         .iter()
         .map(|path| std::fs::read_to_string(path).unwrap())
         .collect();
-    let expected: String = (0..300).map(|number| format!("{{\"n\":{number}}}\n")).collect();
+    let expected: String = (0..300)
+        .map(|number| format!("{{\"n\":{number}}}\n"))
+        .collect();
     assert_eq!(all, expected);
 }
 

@@ -3,6 +3,7 @@
 mod delivery;
 mod faults;
 mod files;
+mod open;
 mod order;
 
 use std::{
@@ -155,7 +156,10 @@ impl Scripted {
         };
         let text = |index| String::from_utf8(batch.document(index).to_vec()).unwrap();
         let taken = (0..batch.len()).filter(|index| !rejected.contains(index));
-        self.accepted.lock().unwrap().push(taken.map(text).collect());
+        self.accepted
+            .lock()
+            .unwrap()
+            .push(taken.map(text).collect());
         let rejection = |index| Rejection {
             index,
             reason: "told to".to_owned(),

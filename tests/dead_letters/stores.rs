@@ -42,8 +42,8 @@ async fn stores_once(store: Store) {
         last_failed_ms: 6_000,
         ..first.clone()
     };
-    assert_eq!(all(&store, Filter::default()).await, [expected.clone()]);
-    assert_eq!(store.get(&first.id).await.unwrap(), Some(expected));
+    assert_eq!(store.get(&first.id).await.unwrap(), Some(expected.clone()));
+    assert_eq!(all(&store, Filter::default()).await, [expected]);
     assert_eq!(store.count(&Filter::default()).await.unwrap(), 1);
     assert_eq!(store.get("run/m/10:1").await.unwrap(), None);
 }
@@ -68,6 +68,9 @@ async fn keeps_order(store: Store) {
     assert_eq!(store.count(&first).await.unwrap(), 2);
 }
 
+/// What is asked for, how, and the ops of the letters that are meant.
+type Case<'a> = (&'a str, &'a dyn Fn(&mut Filter), &'a [&'a str]);
+
 async fn filters(store: Store) {
     let mut one = letter("m", 1, 1, doc! {});
     one.last_failed_ms = 1_000;
@@ -79,7 +82,7 @@ async fn filters(store: Store) {
     three.namespace = "shopping.lists".into();
     store.insert(&[three, two, one]).await.unwrap();
     let text = |text: &str| Some(text.to_owned());
-    let cases: [(&str, &dyn Fn(&mut Filter), &[&str]); 9] = [
+    let cases: [Case<'_>; 9] = [
         ("none", &|_| {}, &["1:1:0", "2:1:0", "3:1:0"]),
         (
             "module",

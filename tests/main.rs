@@ -3,6 +3,7 @@
 
 mod cli;
 mod containment;
+mod dead_letters;
 mod modules;
 mod parity;
 mod resilience;

@@ -170,7 +170,8 @@ pub(crate) struct SettingsArgs {
     // Stores and sinks are read later: what the parser of flags refuses it shows, and a password may
     // have found its way in.
     /// Where positions are kept: `mongodb:db.collection`, `file:PATH`, or `none`
-    #[arg(long, value_name = "STORE", default_value = "mongodb:oplet.checkpoints", help_heading = CHECKPOINT)]
+    #[arg(long, value_name = "STORE", env = "OPLET_CHECKPOINT",
+        hide_env_values = true, default_value = "mongodb:oplet.checkpoints", help_heading = CHECKPOINT)]
     pub(crate) checkpoint: Secret,
     /// Wait while another process works under the same name, and take over when it ends
     #[arg(long, help_heading = CHECKPOINT)]
@@ -192,7 +193,8 @@ pub(crate) struct SettingsArgs {
         help_heading = FAILURES)]
     pub(crate) breaker: WhenOpen,
     /// Where changes go that a module cannot handle: `mongodb:db.collection` or `file:PATH`
-    #[arg(long, value_name = "STORE", default_value = "mongodb:oplet.dead_letters", help_heading = FAILURES)]
+    #[arg(long, value_name = "STORE", env = "OPLET_DEAD_LETTERS",
+        hide_env_values = true, default_value = "mongodb:oplet.dead_letters", help_heading = FAILURES)]
     pub(crate) dead_letters: Secret,
     /// Where emitted documents go: `stdout`, `null`, `file:PATH`, `mongodb:db.collection`,
     /// `https://HOST/PATH`; may be repeated [default: stdout]
@@ -206,6 +208,16 @@ pub(crate) struct SettingsArgs {
     /// machine's own
     #[arg(long, value_name = "FILE", help_heading = ADMIN)]
     pub(crate) admin_token_file: Option<PathBuf>,
+}
+
+impl SettingsArgs {
+    /// Where compiled modules are kept, if they are.
+    pub(crate) fn cache_directory(&self) -> Option<PathBuf> {
+        match self.no_module_cache {
+            true => None,
+            false => super::modules::cache_directory(self.module_cache.clone()),
+        }
+    }
 }
 
 /// `oplet run`

@@ -4,7 +4,7 @@ use std::{error::Error as StdError, process::ExitCode};
 
 use anstream::eprintln;
 use anstyle::{AnsiColor, Style};
-use oplet::{admin, control, dead_letters, guest, mongo, op::SourceKind, sink, source};
+use oplet::{admin, checkpoint, control, dead_letters, guest, mongo, op::SourceKind, sink, source};
 
 use crate::config;
 
@@ -197,9 +197,9 @@ impl From<source::Error> for UserError {
                 };
                 match oldest {
                     Some(oldest) => user_error.hint(format!(
-                        "the oplog begins at {oldest}: `--since oldest` starts there, without what is lost"
+                        "the oplog begins at {oldest}: `--on-position-lost skip` goes on there, without what is lost"
                     )),
-                    None => user_error.hint("`--since oldest` starts with what is left, without what is lost"),
+                    None => user_error.hint("`--on-position-lost skip` goes on with what is left, without what is lost"),
                 }
             }
             source::Error::Unauthorized { kind, .. } => {
@@ -320,14 +320,35 @@ impl From<admin::Error> for UserError {
     }
 }
 
+impl From<checkpoint::Error> for UserError {
+    fn from(error: checkpoint::Error) -> Self {
+        let hint = error.hint();
+        hint.into_iter().fold(Self::of(&error), Self::hint)
+    }
+}
+
 impl From<control::Error> for UserError {
     fn from(error: control::Error) -> Self {
         match error {
             control::Error::Source(error) => error.into(),
-            control::Error::Output(broken) => broken.into(),
+            control::Error::Checkpoint(error) => error.into(),
+            control::Error::SinkEnded {
+                is_closed: true, ..
+            } => Self::quiet(),
             control::Error::Module { .. } => Self::of(&error).hint(
-                "the log above has the failure; `--on-error skip` passes such ops over, `--on-error retry` tries again",
+                "the log above has the failure; `--on-error skip` passes such ops over, `--on-error dead-letter` \
+                 keeps them for later",
             ),
+            control::Error::Resnapshot => Self {
+                code: REFUSED,
+                ..Self::of(&error).hint("`--on-position-lost skip` goes on with what is left")
+            },
+            control::Error::Transactional { .. } => Self {
+                code: REFUSED,
+                ..Self::of(&error)
+            },
+            control::Error::LeaseLost { .. } => Self::of(&error)
+                .hint("what was handled since is handled by the other process as well, with the same op ids"),
             _ => Self::of(&error),
         }
     }

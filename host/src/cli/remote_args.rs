@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use oplet::op::Since;
 use url::Url;
 
-use super::values;
+use crate::config;
 
 /// Where `oplet run --admin` is looked for.
 const DEFAULT_PORT: u16 = 9090;
@@ -47,7 +47,7 @@ pub(crate) enum RemoteFormat {
 
 /// A position as it was written: the run reads it again, by its own clock.
 fn position(text: &str) -> Result<String, String> {
-    let _: Since = values::since(text)?;
+    let _: Since = config::since(text)?;
     Ok(text.to_owned())
 }
 

@@ -4,20 +4,24 @@ use std::io::IsTerminal as _;
 
 use anstream::eprintln;
 use oplet::{
-    control::{self, End, Plan},
+    admin,
+    control::{self, End, Handle, Plan},
     flow::OrderingGuarantee,
     guest::Limits,
     mongo::{self, Server},
     op::{Format, Scope, SourceKind},
+    sink::Spec,
     source::Start,
+    telemetry::Metrics,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     args::{JsonFormat, RunArgs, Talk},
     error::UserError,
     modules, settings, signals,
 };
-use crate::config::Settings;
+use crate::config::{self, Origin, Settings, SinkSettings};
 
 pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Result<(), UserError> {
     let shutdown = signals::shutdown_token();
@@ -26,7 +30,7 @@ pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Resul
     let values = &settings.values;
     // Everything that can be refused is, before anything is opened.
     let uri = settings::uri(&settings)?;
-    let cache_directory = modules::cache_directory(&args.settings);
+    let cache_directory = args.settings.cache_directory();
     let specs = modules::load(&settings, cache_directory, &limits, options.workers)?;
     let specs = specs.into_iter().collect::<Result<_, _>>()?;
     let scope = Scope::new(values.watch.value.clone());
@@ -37,6 +41,21 @@ pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Resul
         options.ordering,
         values.ignore_pipeline.value,
     )?;
+
+    let (handle, inbox) = Handle::new();
+    let metrics = Metrics::new();
+    // Bound before work starts.
+    let admin = match values.admin.value {
+        Some(address) => {
+            let token = values.admin_token.value.as_ref();
+            let options = admin::Options {
+                address,
+                token: token.map(|token| token.expose().to_owned()),
+            };
+            Some(admin::serve(&options, handle, metrics.clone(), CancellationToken::new()).await?)
+        }
+        None => None,
+    };
 
     let connect = mongo::Options {
         connect_timeout: values.connect_timeout.value,
@@ -56,12 +75,18 @@ pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Resul
             }
         }
     };
-    let (summary, ended) =
-        control::run(&server, plan, &options, &limits, &shutdown, on_start).await;
+    let ended = control::run(
+        &server, plan, &options, &limits, inbox, &metrics, &shutdown, on_start,
+    );
+    let (summary, ended) = ended.await;
     if !talk.quiet {
         say(&summary.to_string());
     }
     server.shutdown().await;
+    // Last: who asked for the end is still answered.
+    if let Some(admin) = admin {
+        admin.close().await;
+    }
     Ok(ended?)
 }
 
@@ -86,16 +111,27 @@ fn options(args: &RunArgs, settings: &Settings) -> control::Options {
             OrderingGuarantee::Oplog => 1,
             _ => values.workers.value,
         },
-        format: match args.format {
-            JsonFormat::Json => Format::Relaxed,
-            JsonFormat::Canonical => Format::Canonical,
-        },
         grace_period: values.grace_period.value,
         queue_bytes: values.queue_bytes.value,
         window_ops: values.window_ops.value,
         save_every: values.save_every.value,
         standby: values.standby.value,
         lease: values.lease.value,
+        checkpoint: match values.checkpoint.value.text.as_str() {
+            "none" => None,
+            text => Some(text.parse().expect("it was read before")),
+        },
+        dead_letters: values.dead_letters.value.text.parse().expect("it was read before"),
+        sinks: settings.sinks.iter().map(|sink| sink_of(sink, args.format)).collect(),
+        environment: config::environment,
+    }
+}
+
+/// The sink of a run that names none prints as the run was told to.
+fn sink_of(settings: &SinkSettings, format: JsonFormat) -> Spec {
+    match (&settings.url.origin, format) {
+        (Origin::Default, JsonFormat::Canonical) => Spec::stdout(Format::Canonical),
+        _ => settings.spec.clone(),
     }
 }
 

@@ -163,6 +163,29 @@ fn read(file: &File, environment: Environment<'_>, problems: &mut Vec<Problem>) 
     }
 }
 
+/// Settings of the command line as one document.
+fn read_settings(settings: &[Setting]) -> Result<Document, String> {
+    let mut document = Document::new();
+    for Setting { key, value } in settings {
+        let value = Bson::try_from(value.clone())
+            .map_err(|error| format!("the setting `{key}` cannot be used: {error}"))?;
+        if document.insert(key, value).is_some() {
+            return Err(format!("the setting `{key}` is given twice"));
+        }
+    }
+    Ok(document)
+}
+
+/// Settings of the command line as a module is given them.
+pub(crate) fn configuration(settings: &[Setting]) -> Result<Option<Vec<u8>>, String> {
+    let document = read_settings(settings)?;
+    if document.is_empty() {
+        return Ok(None);
+    }
+    let document = bson::RawDocumentBuf::try_from(&document).map_err(|error| error.to_string())?;
+    Ok(Some(document.into_bytes()))
+}
+
 fn modules(
     command_line: &CommandLine,
     of_file: Vec<FileModule>,
@@ -178,20 +201,13 @@ fn modules(
         true => of_file,
         false => of_flags.collect(),
     };
-    let mut set = Document::new();
-    for Setting { key, value } in &command_line.set {
-        match Bson::try_from(value.clone()) {
-            Ok(_) if set.contains_key(key) => {
-                problems.push(Problem::new(format!("the setting `{key}` is given twice")));
-            }
-            Ok(value) => {
-                set.insert(key, value);
-            }
-            Err(error) => problems.push(Problem::new(format!(
-                "the setting `{key}` cannot be used: {error}"
-            ))),
+    let set = match read_settings(&command_line.set) {
+        Ok(set) => set,
+        Err(reason) => {
+            problems.push(Problem::new(reason));
+            Document::new()
         }
-    }
+    };
     let complete = |module: FileModule| {
         let mut config = module.config;
         config.extend(set.clone());

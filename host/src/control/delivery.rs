@@ -44,7 +44,7 @@ impl Delivery {
         let post = Arc::new(Post::new(&options.name, plan, writer));
         let context = Context {
             client: server.client.clone(),
-            environment: options.environment,
+            environment: Arc::new(options.environment),
         };
         let (rejected, refused) = mpsc::channel(REFUSED_MAX);
         let queued = options.sinks.iter().filter(|spec| !spec.is_transactional());

@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 
 use super::{
     DeadLetter, Error, Filter, Place,
-    record::{Keep, Part},
+    encoding::{Keep, Part},
 };
 use crate::mongo::{Fault, answer_in_time};
 

@@ -12,7 +12,7 @@ use oplet_sdk::raw::Writer;
 
 use super::{
     DeadLetter, Error, Filter, Place,
-    record::{Keep, Part},
+    encoding::{Keep, Part},
 };
 use crate::op::{Format, write_json};
 
@@ -323,7 +323,7 @@ fn write_line(letter: &DeadLetter, out: &mut String) {
     let written = write_json(document.as_bytes(), Format::Canonical, out).is_ok();
     // A field that is there twice, a name that looks like a type's, bytes that are no UTF-8, nesting
     // beyond the parser's depth: only reading it back shows them all.
-    let is_same = written && parse_line(out[start..].as_bytes()).is_ok_and(|read| read == *letter);
+    let is_same = written && parse_line(&out.as_bytes()[start..]).is_ok_and(|read| read == *letter);
     if !is_same {
         out.truncate(start);
         let mut bytes = Vec::new();

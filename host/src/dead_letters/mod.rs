@@ -9,6 +9,7 @@
 //! whether waiting helps.
 
 mod collection;
+mod encoding;
 mod error;
 mod fields;
 mod file;

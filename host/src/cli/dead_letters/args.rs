@@ -9,9 +9,9 @@ use oplet::{
     op::Since,
 };
 
-use crate::cli::{
-    args::JsonFormat,
-    values::{self, Setting, Uri},
+use crate::{
+    cli::args::JsonFormat,
+    config::{self, Setting, Uri},
 };
 
 // As with the other verbs, each flag names its heading itself.
@@ -33,7 +33,7 @@ pub(crate) struct DeadLettersArgs {
         help_heading = STORE)]
     pub(crate) uri: Option<Uri>,
     /// Give up when no server answers for this long
-    #[arg(long, global = true, value_name = "SPAN", default_value = "10s", value_parser = values::span,
+    #[arg(long, global = true, value_name = "SPAN", default_value = "10s", value_parser = config::span,
         help_heading = STORE)]
     pub(crate) connect_timeout: Duration,
 }
@@ -76,7 +76,7 @@ pub(crate) struct FilterArgs {
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = FILTER)]
     pub(crate) until: Option<i64>,
     /// The first so many, in the order of their ops
-    #[arg(long, value_name = "N", value_parser = values::count, help_heading = FILTER)]
+    #[arg(long, value_name = "N", value_parser = config::count, help_heading = FILTER)]
     pub(crate) limit: Option<u64>,
 }
 
@@ -148,7 +148,7 @@ pub(crate) struct RedriveArgs {
         hide_possible_values = true, help_heading = MODULE)]
     pub(crate) sink: Vec<String>,
     /// Setting for the module's configuration; VALUE is JSON, or else text; may be repeated
-    #[arg(long, value_name = "KEY=VALUE", value_parser = values::setting, help_heading = MODULE)]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = config::setting, help_heading = MODULE)]
     pub(crate) set: Vec<Setting>,
     /// Directory of compiled modules [default: `oplet/modules` in the user's cache directory]
     #[arg(long, value_name = "DIR", env = "OPLET_MODULE_CACHE", hide_env_values = true,
@@ -161,7 +161,7 @@ pub(crate) struct RedriveArgs {
 
 /// A point in time, in milliseconds since 1970.
 fn time(text: &str) -> Result<i64, String> {
-    match values::since(text)? {
+    match config::since(text)? {
         Since::Now => Ok(DateTime::now().timestamp_millis()),
         Since::After(timestamp) => Ok(i64::from(timestamp.seconds) * 1_000),
         Since::Ago(span) => {

@@ -17,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use args::DeadLettersArgs;
 use args::{DropArgs, Verb};
 
-use super::{args::Talk, error::UserError, signals, values::Uri};
+use super::{args::Talk, error::UserError, settings, signals};
+use crate::config::Uri;
 
 /// How many ids are removed with one command.
 const REMOVED_TOGETHER: usize = 1_000;

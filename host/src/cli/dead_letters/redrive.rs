@@ -4,7 +4,7 @@ use anstream::eprintln;
 use indicatif::{ProgressBar, ProgressStyle};
 use mongodb::Client;
 use oplet::{
-    control::{ModuleSpec, Redrive, RedriveError, RedriveSummary, StdoutDelivery},
+    control::{FailurePolicy, ModuleSpec, Redrive, RedriveError, RedriveSummary, StdoutDelivery},
     dead_letters::{Filter, Store},
     guest::{self, Engine, Limits, Module},
     op::Format,
@@ -12,10 +12,13 @@ use oplet::{
 use tokio_util::sync::CancellationToken;
 
 use super::{args::RedriveArgs, letters, shows_progress};
-use crate::cli::{
-    args::{JsonFormat, Talk},
-    error::UserError,
-    modules,
+use crate::{
+    cli::{
+        args::{JsonFormat, Talk},
+        error::UserError,
+        modules,
+    },
+    config,
 };
 
 /// Reads, checks and compiles the module, under the name that the letters have.
@@ -26,11 +29,15 @@ pub(super) fn load(args: &RedriveArgs) -> Result<ModuleSpec, UserError> {
         // The one that a failure ends is dropped only when the next one is there.
         instances_max: 2,
     })?;
-    let config = modules::configuration(&args.set)?;
+    let config = config::configuration(&args.set).map_err(UserError::refused)?;
     let name = args.filter.module.clone();
-    let name = name.unwrap_or_else(|| modules::module_name(&args.wasm));
+    let name = name.unwrap_or_else(|| config::module_name(&args.wasm));
     let module = Module::load(&engine, &name, &modules::read(&args.wasm)?)?;
-    Ok(ModuleSpec { module, config })
+    Ok(ModuleSpec {
+        module,
+        config,
+        policy: FailurePolicy::default(),
+    })
 }
 
 pub(super) async fn redrive(

@@ -133,7 +133,7 @@ impl Caller {
             answer,
         };
         let sent = self.calls.send(call).await;
-        sent.ok().expect("the thread lives as long as its door");
+        sent.expect("the thread lives as long as its door");
         answered
             .await
             .expect("the thread answers each call")

@@ -110,8 +110,9 @@ async fn a_transaction_that_is_aborted_leaves_nothing() {
     session.commit_transaction().await.unwrap();
     other.abort_transaction().await.unwrap();
     assert_eq!(stored(&store).await, Some(5));
-    let file = scene.file().save_in(&mut session, &lease, &checkpoint(7));
-    assert!(matches!(file.await, Err(Error::Refused { .. })));
+    let file = scene.file();
+    let error = file.save_in(&mut session, &lease, &checkpoint(7)).await;
+    assert!(matches!(error, Err(Error::Refused { .. })), "{error:?}");
 }
 
 #[tokio::test]

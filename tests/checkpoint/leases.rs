@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use oplet::checkpoint::{Error, Holder, Keeper, LeaseOptions, LeaseState, Standby, take};
+use oplet_testkit::ReplicaSet;
 use tokio::{task::JoinSet, time::sleep};
 
 use super::{Scene, TTL, checkpoint, dead, elsewhere, stored};
@@ -196,12 +197,14 @@ async fn nothing_is_set_or_cleared_while_a_process_works() {
 
 #[tokio::test]
 async fn a_standby_waits_out_what_passes() {
-    let scene = Scene::new("waits").await;
+    let set = ReplicaSet::start(Default::default()).await.unwrap();
+    let scene = Scene::on(&set, "waits").await;
     let store = scene.mongodb();
     let admin = scene.client.database("admin");
     let fail = bson::doc! {
         "configureFailPoint": "failCommand", "mode": {"times": 2},
-        "data": {"failCommands": ["aggregate", "update"], "errorCode": 11600,
+        // One that the driver does not try again by itself.
+        "data": {"failCommands": ["aggregate", "update"], "errorCode": 50,
             "namespace": format!("{}.checkpoints", scene.database)},
     };
     admin.run_command(fail).await.unwrap();

@@ -99,7 +99,7 @@ fn a_long_transaction_moves_on_although_its_position_does_not() {
             )
         })
         .collect();
-    let mut check = |ticket, places: &[u32], done| {
+    let check = |ticket, places: &[u32], done| {
         window.acknowledge(ticket, places);
         assert_eq!(frontier(&window).position, position(4));
         assert_eq!(frontier(&window).done, Some(done));

@@ -196,7 +196,7 @@ impl Pending {
         while let Some(word) = self.bits.get(self.leading as usize / 64) {
             let set = (word >> (self.leading % 64)).trailing_ones();
             self.leading += set;
-            if set == 0 || self.leading % 64 != 0 {
+            if set == 0 || !self.leading.is_multiple_of(64) {
                 return;
             }
         }

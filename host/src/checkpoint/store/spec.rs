@@ -107,7 +107,9 @@ impl FromStr for StoreSpec {
                     .find(|known| strsim::damerau_levenshtein(known, &scheme.to_lowercase()) <= 2);
                 Err(refuse(
                     "it is neither `mongodb:db.coll` nor `file:PATH`",
-                    near.map(|known| format!("{known}:{rest}")).or_else(default),
+                    near.map(|known| format!("{known}:{rest}"))
+                        .filter(|near| near.parse::<Self>().is_ok())
+                        .or_else(default),
                 ))
             }
         }
@@ -150,7 +152,8 @@ mod tests {
             ("mongodb://h:1/oplet.x", Some("mongodb:oplet.checkpoints")),
             ("mongodb:local.x", Some("mongodb:oplet.checkpoints")),
             ("mongodb:a.$b", Some("mongodb:oplet.checkpoints")),
-            ("mongo:a.b", Some("mongodb:oplet.checkpoints")),
+            ("mongo:a.b", Some("mongodb:a.b")),
+            ("mongo://h/a.b", Some("mongodb:oplet.checkpoints")),
             ("mongdb:a.b", Some("mongodb:a.b")),
             ("File:x", Some("file:x")),
             ("a.b", Some("mongodb:a.b")),

@@ -105,14 +105,14 @@ pub(crate) fn load(
     let sinks = match command_line.sinks.is_empty() {
         true => said.sinks,
         false => {
-            let sink = |url: &Secret| match super::sink(url.expose()) {
-                Ok(url) => Some(SinkSettings::new(Sourced::new(url, Origin::Flag))),
+            let sink = |flag| match SinkSettings::of_flag(flag) {
+                Ok(sink) => Some(sink),
                 Err(reason) => {
                     problems.push(Problem::new(format!("--sink: {reason}")));
                     None
                 }
             };
-            command_line.sinks.iter().filter_map(sink).collect()
+            command_line.sinks.into_iter().filter_map(sink).collect()
         }
     };
     let values = command_line.layer.or(said.layer).or_default();

@@ -8,9 +8,10 @@ use super::{
     deferred::{self, Deferred},
     definitions::{PolicyLayer, PolicyValues},
     document::{Section, Sections, text_of},
-    origin::Sourced,
+    origin::{Origin, Sourced},
     problem::Problem,
     readers::{bson, document, text},
+    secret::Secret,
     values,
 };
 
@@ -34,9 +35,14 @@ pub(super) struct FileModule {
 /// A sink of a run. It has no `Debug`: its options may hold secrets.
 pub(crate) struct SinkSettings {
     pub(crate) name: Sourced<String>,
+    /// Whether somebody gave that name; it is that of its kind otherwise.
+    pub(super) has_own_name: bool,
     pub(crate) url: Sourced<Deferred>,
     /// Every other key.
     pub(crate) options: Vec<SinkOption>,
+    /// A flag's text, `[NAME=]URL[#KEY=VALUE&..]`, for the sink's own parser: `options` have its values
+    /// as they were written there.
+    pub(crate) flag: Option<Secret>,
 }
 
 /// An option of a sink, which the sink itself reads.
@@ -51,9 +57,69 @@ impl SinkSettings {
         let kind = url.value.text.split(':').next().unwrap_or_default();
         Self {
             name: Sourced::new(kind.to_owned(), url.origin.clone()),
+            has_own_name: false,
             url,
             options: Vec::new(),
+            flag: None,
         }
+    }
+
+    /// Reads a flag: `[NAME=]URL[#KEY=VALUE&KEY=VALUE]`.
+    pub(super) fn of_flag(flag: Secret) -> Result<Self, String> {
+        let text = flag.expose();
+        let is_of_a_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        let (name, rest) = match text.split_once('=') {
+            Some((name, rest)) if name.chars().all(is_of_a_name) => (Some(name), rest),
+            _ => (None, text),
+        };
+        let (url, options) = rest.split_once('#').unwrap_or((rest, ""));
+        let url = Sourced::new(deferred::sink(url)?, Origin::Flag);
+        let option = |text: &str| {
+            let (key, value) = text.split_once('=').unwrap_or((text, ""));
+            SinkOption {
+                key: key.to_owned(),
+                value: value.into(),
+            }
+        };
+        let mut sink = Self::new(url);
+        let options = options.split('&').filter(|text| !text.is_empty());
+        sink.options = options.map(option).collect();
+        if let Some(name) = name {
+            sink.name.value = values::name(name)?;
+            sink.has_own_name = true;
+        }
+        sink.flag = Some(flag);
+        Ok(sink)
+    }
+
+    /// The options of a file's table as text; a table in it as keys with a dot.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for the parser of the sinks' room")
+    )]
+    pub(crate) fn pairs(&self) -> Vec<(String, String)> {
+        let mut pairs = Vec::new();
+        for SinkOption { key, value } in &self.options {
+            match value {
+                Bson::Document(table) => {
+                    pairs.extend(
+                        table
+                            .iter()
+                            .map(|(inner, value)| (format!("{key}.{inner}"), plain(value))),
+                    );
+                }
+                value => pairs.push((key.clone(), plain(value))),
+            }
+        }
+        pairs
+    }
+}
+
+/// A value as it would be written on the command line.
+fn plain(value: &Bson) -> String {
+    match value {
+        Bson::String(text) => text.clone(),
+        value => value.clone().into_relaxed_extjson().to_string(),
     }
 }
 
@@ -142,6 +208,7 @@ pub(super) fn read_sink(
     }
     problems.append(&mut section.problems);
     let mut sink = SinkSettings::new(url?);
+    sink.has_own_name = name.is_some();
     sink.name = name.unwrap_or(sink.name);
     sink.options = options;
     Some(sink)

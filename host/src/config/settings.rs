@@ -59,11 +59,9 @@ impl Settings {
         }
         // Of those that have no name of their own, the second `https` is `https-2`.
         for index in 1..self.sinks.len() {
-            let name = &self.sinks[index].name;
-            let is_own = name.origin != self.sinks[index].url.origin;
-            let kind = name.value.clone();
+            let kind = self.sinks[index].name.value.clone();
             let mut number = 1;
-            while !is_own && self.has_sink_before(index) {
+            while !self.sinks[index].has_own_name && self.has_sink_before(index) {
                 number += 1;
                 self.sinks[index].name.value = format!("{kind}-{number}");
             }

@@ -197,8 +197,9 @@ pub(crate) struct SettingsArgs {
         hide_env_values = true, default_value = "mongodb:oplet.dead_letters", help_heading = FAILURES)]
     pub(crate) dead_letters: Secret,
     /// Where emitted documents go: `stdout`, `null`, `file:PATH`, `mongodb:db.collection`,
-    /// `https://HOST/PATH`; may be repeated [default: stdout]
-    #[arg(long, value_name = "URL", help_heading = OUTPUT)]
+    /// `https://HOST/PATH`, with a name and settings as in `copies=mongodb:db.coll#mode=insert`; may be
+    /// repeated [default: stdout]
+    #[arg(long, value_name = "SINK", help_heading = OUTPUT)]
     pub(crate) sink: Vec<Secret>,
     /// Serve the admin API on this address, as in `127.0.0.1:9090` [default: off]
     #[arg(long, value_name = "ADDRESS", env = "OPLET_ADMIN", hide_env_values = true,

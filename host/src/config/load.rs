@@ -112,7 +112,7 @@ pub(crate) fn load(
                     None
                 }
             };
-            command_line.sinks.iter().filter_map(sink).collect()
+            command_line.sinks.into_iter().filter_map(sink).collect()
         }
     };
     let values = command_line.layer.or(said.layer).or_default();

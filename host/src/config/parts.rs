@@ -12,6 +12,7 @@ use super::{
     origin::{Origin, Sourced},
     problem::Problem,
     readers::{bson, document, text},
+    secret::Secret,
     values,
 };
 
@@ -35,6 +36,8 @@ pub(super) struct FileModule {
 /// A sink of a run. It has no `Debug`: its options may hold secrets.
 pub(crate) struct SinkSettings {
     pub(crate) name: Sourced<String>,
+    /// Whether somebody gave that name; it is that of its kind otherwise.
+    pub(super) has_own_name: bool,
     pub(crate) url: Sourced<Deferred>,
     /// Every other key.
     pub(crate) options: Vec<SinkOption>,

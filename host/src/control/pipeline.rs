@@ -27,21 +27,24 @@ use crate::{
     guest::Limits,
     mongo::Server,
     source::{self, Start},
+    telemetry::Metrics,
 };
 
 /// Runs a plan until a bound is reached, an end is asked for, or it cannot go on.
 ///
-/// `inbox` is where the run's [`Handle`](super::Handle) sends to. `on_start` is told where the streams
+/// `inbox` is where the run's [`Handle`](super::Handle) sends to; `metrics` count what happens. `on_start` is told where the streams
 /// begin, before the first op.
 ///
 /// # Errors
 /// [`Error`]. The lanes have ended then, too.
+#[expect(clippy::too_many_arguments, reason = "what a run is made of, each named by its type")]
 pub async fn run(
     server: &Server,
     plan: Plan,
     options: &Options,
     limits: &Limits,
     inbox: mpsc::Receiver<Command>,
+    metrics: &Metrics,
     shutdown: &CancellationToken,
     on_start: impl FnOnce(&Start),
 ) -> (Summary, Result<(), Error>) {

@@ -119,6 +119,48 @@ fn lists_of_the_command_line_replace_those_of_the_file() {
 }
 
 #[test]
+fn sinks_are_set_up_by_flag_or_table() {
+    let scene = Scene::new(
+        "[[module]]\npath = 'a.wasm'\n[[sink]]\nurl = 'https://h'\nworkers = 2\nheader = { a = 'b', c = 'd' }\nbody = 'lines'",
+    );
+    let settings = scene.load(CommandLine::default()).ok().unwrap();
+    let pairs = settings.sinks[0].pairs();
+    let pairs: Vec<_> = pairs
+        .iter()
+        .map(|(key, value)| (&key[..], &value[..]))
+        .collect();
+    let expected = [
+        ("workers", "2"),
+        ("header.a", "b"),
+        ("header.c", "d"),
+        ("body", "lines"),
+    ];
+    assert_eq!(pairs, expected);
+
+    let flag = "copies=mongodb://ann:a=b@h/?x=1#mode=replace&namespace=a.b";
+    let settings = scene.load(CommandLine {
+        sinks: vec![Secret::new(flag), Secret::new("https://h/?x=1")],
+        ..CommandLine::default()
+    });
+    let settings = settings.ok().unwrap();
+    let [copies, hook] = &settings.sinks[..] else {
+        panic!("two sinks");
+    };
+    assert_eq!(copies.name.value, "copies");
+    assert_eq!(copies.url.value.text, "mongodb://ann:a=b@h/?x=1");
+    let expected = [("mode", "replace"), ("namespace", "a.b")];
+    assert_eq!(
+        copies.pairs(),
+        expected.map(|(key, value)| (key.into(), value.into()))
+    );
+    assert_eq!(copies.flag.as_ref().map(Secret::expose), Some(flag));
+    assert_eq!(
+        (&hook.name.value[..], &hook.url.value.text[..]),
+        ("https", "https://h/?x=1")
+    );
+}
+
+#[test]
 fn paths_are_relative_to_the_file() {
     let scene = Scene::new(
         "[checkpoint]\nstore = 'file:here'\n[dead-letters]\nstore = 'file:~/there'

@@ -6,6 +6,7 @@ mod containment;
 mod modules;
 mod parity;
 mod resilience;
+mod sinks;
 mod tailing;
 mod tidy;
 

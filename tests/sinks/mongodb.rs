@@ -235,6 +235,8 @@ async fn modes_mix_and_one_document_keeps_its_order() {
         doc! { "_id": 1.0, "how": "update", "$unset": { "n": "" }, "$set": { "m": 5 } },
         doc! { "_id": 4, "how": "guess" },
         doc! { "_id": 4, "n": 1 },
+        // An `_id` is never a condition: this deletes nothing.
+        doc! { "_id": { "$gt": 0 }, "how": "delete" },
     ];
     let rejections = scene
         .deliver_twice(&[("mode-field", "how")], &documents)

@@ -8,6 +8,7 @@ mod dead_letters;
 mod modules;
 mod parity;
 mod resilience;
+mod sinks;
 mod tailing;
 mod tidy;
 

@@ -113,7 +113,7 @@ impl HttpSink {
     async fn post_all(&self, batch: &OutputBatch) -> Result<Vec<Rejection>, DeliverError> {
         let mut settled = self.progress.of(batch);
         // What is left, the next piece last.
-        let mut pieces = vec![settled.count..batch.len()];
+        let mut pieces: Vec<_> = std::iter::once(settled.count..batch.len()).collect();
         while let Some(piece) = pieces.pop() {
             match piece.len() {
                 0 => {}

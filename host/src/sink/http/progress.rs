@@ -1,22 +1,14 @@
 //! How far a batch has come that is given again.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard},
-};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use crate::sink::{OutputBatch, Rejection};
-
-/// How many batches are remembered. Each worker has one under way; what is beyond was given up.
-const BATCHES_MAX: usize = 256;
+use crate::sink::{Chunk, OutputBatch, Rejection};
 
 /// What became of the first documents of a batch.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Settled {
     /// How many of its first documents are accepted or rejected.
     pub(super) count: usize,
-    /// Key of the last of them.
-    last_key: String,
     pub(super) rejections: Vec<Rejection>,
 }
 
@@ -26,36 +18,72 @@ pub(super) struct Settled {
 /// next one goes on behind the documents that were accepted: they would be posted twice otherwise,
 /// and a batch whose requests take longer than the limit would never come to an end.
 #[derive(Debug, Default)]
-pub(super) struct Progress(Mutex<HashMap<String, Settled>>);
+pub(super) struct Progress(Mutex<Vec<Attempted>>);
+
+/// A batch that was begun. It is known by the place of its first and its last settled document, not
+/// by their keys: what is read and emitted anew has the same keys, and is to be posted anew.
+#[derive(Debug)]
+struct Attempted {
+    first: Place,
+    last: Place,
+    settled: Settled,
+}
+
+/// One document of a chunk, which may be gone. While this is here, no other chunk has its address.
+#[derive(Debug)]
+struct Place {
+    chunk: Weak<Chunk>,
+    index: usize,
+}
+
+impl Place {
+    fn of(batch: &OutputBatch, index: usize) -> Self {
+        let (chunk, index) = batch.entry(index);
+        Self {
+            chunk: Arc::downgrade(chunk),
+            index,
+        }
+    }
+
+    fn is(&self, batch: &OutputBatch, index: usize) -> bool {
+        let (chunk, index) = batch.entry(index);
+        std::ptr::eq(self.chunk.as_ptr(), Arc::as_ptr(chunk)) && self.index == index
+    }
+}
 
 impl Progress {
-    fn map(&self) -> MutexGuard<'_, HashMap<String, Settled>> {
+    fn list(&self) -> MutexGuard<'_, Vec<Attempted>> {
         self.0.lock().expect("no holder of this lock panics")
     }
 
-    /// How far this batch has come; it is known by its first document's key.
+    /// How far this batch has come.
     pub(super) fn of(&self, batch: &OutputBatch) -> Settled {
-        let settled = self.map().get(&batch.key(0)).cloned();
-        settled
-            .filter(|settled| {
-                settled.count <= batch.len() && batch.key(settled.count - 1) == settled.last_key
+        let list = self.list();
+        let attempted = list.iter().find(|attempted| attempted.first.is(batch, 0));
+        attempted
+            .filter(|Attempted { last, settled, .. }| {
+                settled.count <= batch.len() && last.is(batch, settled.count - 1)
             })
+            .map(|attempted| attempted.settled.clone())
             .unwrap_or_default()
     }
 
     /// Some more documents are accepted, or rejected.
     pub(super) fn advance(&self, batch: &OutputBatch, settled: &mut Settled, count: usize) {
         settled.count += count;
-        settled.last_key = batch.key(settled.count - 1);
-        let mut map = self.map();
-        if map.len() >= BATCHES_MAX {
-            map.clear();
-        }
-        map.insert(batch.key(0), settled.clone());
+        let attempted = Attempted {
+            first: Place::of(batch, 0),
+            last: Place::of(batch, settled.count - 1),
+            settled: settled.clone(),
+        };
+        let mut list = self.list();
+        // Also those that were given up: nobody holds their chunks any more.
+        list.retain(|other| other.first.chunk.strong_count() > 0 && !other.first.is(batch, 0));
+        list.push(attempted);
     }
 
     /// The batch is done.
     pub(super) fn forget(&self, batch: &OutputBatch) {
-        self.map().remove(&batch.key(0));
+        self.list().retain(|other| !other.first.is(batch, 0));
     }
 }

@@ -75,6 +75,22 @@ pub(super) fn assemble(
     RawDocumentBuf::from_bytes(command).expect("the writer frames what it writes")
 }
 
+/// What the options leave to the documents, and so can be their fault.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Choice {
+    /// The `_id` tells which document is meant.
+    pub(super) of_key_by_id: bool,
+    /// The document names its collection.
+    pub(super) of_namespace_by_document: bool,
+}
+
+/// Codes that say that nothing can be written to this collection, whatever it is: documents that did
+/// not choose it wait until somebody mends that.
+const UNFIT: [i32; 2] = [
+    73,  // InvalidNamespace
+    166, // CommandNotSupportedOnView
+];
+
 /// What became of a statement that the server named in its reply.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -90,7 +106,7 @@ pub(super) enum Verdict {
 pub(super) fn failed_statements(
     reply: &Document,
     verb: Verb,
-    is_keyed_by_id: bool,
+    choice: Choice,
 ) -> Vec<(usize, Verdict)> {
     let errors = reply
         .get_array("writeErrors")
@@ -99,7 +115,7 @@ pub(super) fn failed_statements(
     let mut failed: Vec<_> = errors
         .map(|error| {
             let place = number(error, "index").and_then(|at| usize::try_from(at).ok());
-            let verdict = verdict(error, verb, is_keyed_by_id);
+            let verdict = verdict(error, verb, choice);
             (place.unwrap_or(0), verdict)
         })
         .collect();
@@ -116,7 +132,7 @@ pub(super) fn concern_failure(reply: &Document) -> Option<String> {
 
 const DUPLICATE_KEY: i64 = 11_000;
 
-fn verdict(error: &Document, verb: Verb, is_keyed_by_id: bool) -> Verdict {
+fn verdict(error: &Document, verb: Verb, choice: Choice) -> Verdict {
     let code = number(error, "code").unwrap_or(0);
     let message = error.get_str("errmsg").unwrap_or("no reason is given");
     let name = error.get_str("codeName").unwrap_or_default();
@@ -128,12 +144,13 @@ fn verdict(error: &Document, verb: Verb, is_keyed_by_id: bool) -> Verdict {
         match verb {
             Verb::Insert => return Verdict::Delivered,
             // Somebody else inserted the document between the server's look and its insert.
-            _ if is_keyed_by_id => return Verdict::Passing(text),
+            _ if choice.of_key_by_id => return Verdict::Passing(text),
             _ => {}
         }
     }
-    let is_passing = i32::try_from(code).is_ok_and(Fault::is_passing_for_writes);
-    match is_passing {
+    let code = i32::try_from(code).unwrap_or(0);
+    let is_misdirected = !choice.of_namespace_by_document && UNFIT.contains(&code);
+    match is_misdirected || Fault::is_passing_for_writes(code) {
         true => Verdict::Passing(text),
         false => Verdict::Rejected(text),
     }
@@ -157,26 +174,24 @@ fn number(document: &Document, key: &str) -> Option<i64> {
 }
 
 /// Codes of a refused command that are a document's fault: the server could not even read it.
-const UNREADABLE: [i32; 8] = [
+const UNREADABLE: [i32; 7] = [
     2,     // BadValue
     9,     // FailedToParse
     14,    // TypeMismatch
     15,    // Overflow
     22,    // InvalidBSON
-    73,    // InvalidNamespace
     10334, // BSONObjectTooLarge
     17280, // KeyTooLong
 ];
 
 /// What the refusal of a whole command says of the statements in it, when it is the fault of one of
 /// them.
-pub(super) fn unreadable(error: &mongodb::error::Error) -> Option<String> {
-    match &*error.kind {
-        mongodb::error::ErrorKind::Command(command) if UNREADABLE.contains(&command.code) => {
-            Some(crate::mongo::describe(error))
-        }
-        _ => None,
-    }
+pub(super) fn unreadable(error: &mongodb::error::Error, choice: Choice) -> Option<String> {
+    let mongodb::error::ErrorKind::Command(command) = &*error.kind else {
+        return None;
+    };
+    let is_misdirected = choice.of_namespace_by_document && UNFIT.contains(&command.code);
+    (is_misdirected || UNREADABLE.contains(&command.code)).then(|| crate::mongo::describe(error))
 }
 
 /// Why a command was not carried out, for people.
@@ -245,7 +260,11 @@ mod tests {
             let mut error = error;
             error.insert("index", 3);
             let shown = error.clone();
-            let failed = failed_statements(&doc! { "writeErrors": [error] }, verb, by_id);
+            let choice = Choice {
+                of_key_by_id: by_id,
+                of_namespace_by_document: false,
+            };
+            let failed = failed_statements(&doc! { "writeErrors": [error] }, verb, choice);
             let [(3, verdict)] = &failed[..] else {
                 panic!("{failed:?}")
             };

@@ -11,6 +11,7 @@
 //! the write, holds the documents back: that can be mended.
 
 mod command;
+mod document;
 mod options;
 mod stages;
 mod statement;
@@ -25,7 +26,7 @@ pub use options::{Deployment, Mode, Options};
 
 use self::{
     command::{
-        Sequence, Verdict, assemble, concern_failure, failed_statements, fitting, refusal,
+        Choice, Sequence, Verdict, assemble, concern_failure, failed_statements, fitting, refusal,
         unreadable,
     },
     stages::{Group, stages},
@@ -123,6 +124,7 @@ impl MongodbSink {
             return Ok(rejections);
         }
         for group in stages(statements) {
+            let choice = self.choice(&group);
             let mut rest = &group.statements[..];
             while let Some(first) = rest.first() {
                 let count = fitting(rest);
@@ -136,13 +138,12 @@ impl MongodbSink {
                 let sent = database.run_raw_command(command).session(&mut *session);
                 let reply = match sent.await {
                     Ok(reply) => reply,
-                    Err(error) => match (unreadable(&error), now) {
+                    Err(error) => match (unreadable(&error, choice), now) {
                         (Some(reason), [only]) => return Ok(vec![rejection(only, reason)]),
                         _ => return Err(error),
                     },
                 };
-                let by_id = self.options.is_keyed_by_id();
-                for (place, verdict) in failed_statements(&reply, group.verb, by_id) {
+                for (place, verdict) in failed_statements(&reply, group.verb, choice) {
                     return match verdict {
                         Verdict::Rejected(reason) => {
                             let guilty = now.get(place).unwrap_or(first);
@@ -173,6 +174,13 @@ impl MongodbSink {
         (statements, rejections)
     }
 
+    fn choice(&self, group: &Group) -> Choice {
+        Choice {
+            of_key_by_id: self.options.is_keyed_by_id(),
+            of_namespace_by_document: self.options.namespace.as_ref() != Some(&group.namespace),
+        }
+    }
+
     async fn write(&self, batch: &OutputBatch) -> Result<Vec<Rejection>, DeliverError> {
         let (statements, mut rejections) = self.statements(batch, Within::Command);
         for group in stages(statements) {
@@ -189,7 +197,7 @@ impl MongodbSink {
     ) -> Result<(), DeliverError> {
         let (database, _) = split_namespace(&group.namespace);
         let database = self.client.database(database);
-        let by_id = self.options.is_keyed_by_id();
+        let choice = self.choice(group);
         let mut rest = &group.statements[..];
         let mut sequence = Sequence::Ordered;
         let mut count_max = usize::MAX;
@@ -204,7 +212,7 @@ impl MongodbSink {
             let command = assemble(group, now, sequence, Within::Command);
             let reply = match database.run_raw_command(command).await {
                 Ok(reply) => reply,
-                Err(error) => match (unreadable(&error), now) {
+                Err(error) => match (unreadable(&error, choice), now) {
                     (Some(reason), [only]) => {
                         rejections.push(rejection(only, reason));
                         rest = &rest[1..];
@@ -222,7 +230,7 @@ impl MongodbSink {
             if let Some(message) = concern_failure(&reply) {
                 return Err(passing(message));
             }
-            let failed = failed_statements(&reply, group.verb, by_id);
+            let failed = failed_statements(&reply, group.verb, choice);
             let tried = match (sequence, failed.first()) {
                 (Sequence::Ordered, Some((place, _))) => count.min(place + 1),
                 _ => count,

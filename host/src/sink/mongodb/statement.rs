@@ -3,6 +3,7 @@
 use oplet_sdk::raw::{Element, Malformed, Walk, Writer, kind};
 
 use super::{
+    document::Parts,
     options::{Mode, Options, check_namespace},
     target::append_comparable,
 };
@@ -37,18 +38,6 @@ pub(super) struct Statement {
     pub(super) bytes: Vec<u8>,
     /// Which document it is about: equal for statements about the same one.
     pub(super) target: Vec<u8>,
-}
-
-/// An emitted document, taken apart.
-struct Parts<'a> {
-    /// The fields that are to be written, in order, `_id` among them.
-    fields: Vec<Element<'a>>,
-    /// The key's fields with their values.
-    key: Vec<Element<'a>>,
-    /// The document's own `_id`.
-    id: Option<Element<'a>>,
-    /// The output key as a BSON string, the `_id` of a document that has none.
-    output_key: &'a [u8],
 }
 
 impl Statement {
@@ -173,172 +162,6 @@ fn read<'a>(
         output_key,
     };
     Ok((parts, namespace, mode))
-}
-
-impl Parts<'_> {
-    /// Writes the document's `_id`, be it its own or the output key.
-    fn write_id(&self, writer: &mut Writer<'_>) {
-        match self.id {
-            Some(id) => writer.raw(b"_id", id.kind, id.value),
-            None => writer.raw(b"_id", kind::STRING, self.output_key),
-        }
-    }
-
-    /// Writes the document with an `_id`, in front, where the server would put it, too.
-    fn write_whole(&self, writer: &mut Writer<'_>) {
-        self.write_id(writer);
-        self.write_others(writer);
-    }
-
-    /// Writes all fields but `_id`.
-    fn write_others(&self, writer: &mut Writer<'_>) {
-        for field in self.fields.iter().filter(|field| field.key != b"_id") {
-            writer.raw(field.key, field.kind, field.value);
-        }
-    }
-
-    /// `q: {KEY: VALUE, ..}`
-    fn write_query(&self, writer: &mut Writer<'_>) {
-        writer.begin(b"q", kind::DOCUMENT);
-        for field in &self.key {
-            write_equality(writer, field.key, field.kind, field.value);
-        }
-        writer.end();
-    }
-
-    /// `q: {..}, u: DOCUMENT, upsert: true`
-    fn write_replace(&self, writer: &mut Writer<'_>) {
-        self.write_query(writer);
-        let is_keyed_by_id = self.key.iter().any(|field| field.key == b"_id");
-        if self.id.is_some() || is_keyed_by_id {
-            writer.begin(b"u", kind::DOCUMENT);
-            self.write_whole(writer);
-            writer.end();
-        } else {
-            // A document that is there keeps its `_id`, which is not known here; a new one gets the
-            // output key, so that two attempts at a time cannot both insert.
-            writer.begin(b"u", kind::ARRAY);
-            writer.begin(b"0", kind::DOCUMENT);
-            writer.begin(b"$replaceWith", kind::DOCUMENT);
-            writer.begin(b"$mergeObjects", kind::ARRAY);
-            writer.begin(b"0", kind::DOCUMENT);
-            writer.begin(b"_id", kind::DOCUMENT);
-            writer.begin(b"$ifNull", kind::ARRAY);
-            writer.text(b"0", "$_id");
-            writer.begin(b"1", kind::DOCUMENT);
-            writer.raw(b"$literal", kind::STRING, self.output_key);
-            writer.end();
-            writer.end();
-            writer.end();
-            writer.end();
-            writer.begin(b"1", kind::DOCUMENT);
-            writer.begin(b"$literal", kind::DOCUMENT);
-            self.write_others(writer);
-            writer.end();
-            writer.end();
-            writer.end();
-            writer.end();
-            writer.end();
-            writer.end();
-        }
-        writer.bool(b"upsert", true);
-    }
-
-    /// An insert that finds the document there already must not fail in a transaction, since that
-    /// would end it. `$setOnInsert` would sort the fields; so a pipeline looks whether the document
-    /// is new, that is, has nothing but the `_id` that the query gave it.
-    fn write_insert_unless_there(&self, writer: &mut Writer<'_>) {
-        writer.begin(b"q", kind::DOCUMENT);
-        match self.id {
-            Some(id) => write_equality(writer, b"_id", id.kind, id.value),
-            None => writer.raw(b"_id", kind::STRING, self.output_key),
-        }
-        writer.end();
-        writer.begin(b"u", kind::ARRAY);
-        writer.begin(b"0", kind::DOCUMENT);
-        writer.begin(b"$replaceWith", kind::DOCUMENT);
-        writer.begin(b"$cond", kind::ARRAY);
-        writer.begin(b"0", kind::DOCUMENT);
-        writer.begin(b"$eq", kind::ARRAY);
-        writer.text(b"0", "$$ROOT");
-        writer.begin(b"1", kind::DOCUMENT);
-        writer.text(b"_id", "$_id");
-        writer.end();
-        writer.end();
-        writer.end();
-        writer.begin(b"1", kind::DOCUMENT);
-        writer.begin(b"$literal", kind::DOCUMENT);
-        self.write_whole(writer);
-        writer.end();
-        writer.end();
-        writer.text(b"2", "$$ROOT");
-        writer.end();
-        writer.end();
-        writer.end();
-        writer.end();
-        writer.bool(b"upsert", true);
-    }
-
-    /// `q: {..}, u: {$set: FIELDS}` or the operators that the document holds, `upsert: true`
-    fn write_update(&self, writer: &mut Writer<'_>) -> Result<(), String> {
-        self.write_query(writer);
-        let is_key = |field: &&Element<'_>| self.key.iter().any(|key| key.key == field.key);
-        let rest = || {
-            let others = self.fields.iter().filter(|field| field.key != b"_id");
-            others.filter(move |field| !is_key(field))
-        };
-        let operators = rest().filter(|field| field.key.starts_with(b"$")).count();
-        if operators > 0 && operators < rest().count() {
-            return Err("it holds update operators, and fields beside them".into());
-        }
-        writer.begin(b"u", kind::DOCUMENT);
-        let mut has_set_on_insert = false;
-        if operators == 0 && rest().next().is_some() {
-            writer.begin(b"$set", kind::DOCUMENT);
-            for field in rest() {
-                writer.raw(field.key, field.kind, field.value);
-            }
-            writer.end();
-        } else {
-            for field in rest() {
-                if field.key == b"$setOnInsert" && field.kind == kind::DOCUMENT {
-                    has_set_on_insert = true;
-                    writer.begin(field.key, kind::DOCUMENT);
-                    let mut has_id = false;
-                    for inner in Walk::new(field.value).map_err(|error| error.to_string())? {
-                        let inner = inner.map_err(|error| error.to_string())?;
-                        has_id |= inner.key == b"_id";
-                        writer.raw(inner.key, inner.kind, inner.value);
-                    }
-                    if !has_id {
-                        self.write_id(writer);
-                    }
-                    writer.end();
-                } else {
-                    writer.raw(field.key, field.kind, field.value);
-                }
-            }
-        }
-        if !has_set_on_insert {
-            writer.begin(b"$setOnInsert", kind::DOCUMENT);
-            self.write_id(writer);
-            writer.end();
-        }
-        writer.end();
-        writer.bool(b"upsert", true);
-        Ok(())
-    }
-}
-
-/// `KEY: VALUE`, where no value may be taken for a condition.
-fn write_equality(writer: &mut Writer<'_>, key: &[u8], kind: u8, value: &[u8]) {
-    if matches!(kind, kind::DOCUMENT | kind::REGEX) {
-        writer.begin(key, kind::DOCUMENT);
-        writer.raw(b"$eq", kind, value);
-        writer.end();
-    } else {
-        writer.raw(key, kind, value);
-    }
 }
 
 #[cfg(test)]

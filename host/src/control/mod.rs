@@ -10,6 +10,7 @@ mod breaker;
 mod failure;
 mod handle;
 mod instances;
+mod interim;
 mod order;
 mod outlet;
 mod parked;
@@ -23,6 +24,7 @@ mod state;
 mod stats;
 mod tail;
 mod tally;
+mod updates;
 mod worker;
 
 pub use bounds::{Bounds, End};

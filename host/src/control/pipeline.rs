@@ -5,7 +5,6 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::BoxFuture;
 use tokio::{
     runtime::Handle,
     sync::{Notify, mpsc},
@@ -16,7 +15,7 @@ use tracing::{info, warn};
 
 use super::{
     Bounds, End, OnPositionLost, Plan, Stats, Summary,
-    outlet::{Closed, Letter, Letters, Outlet},
+    interim::{LoggedLetters, StdoutOutlet, Unheard},
     shared::{Shared, Standing},
     worker::LaneWorker,
 };
@@ -24,8 +23,8 @@ use crate::{
     flow::{self, Dispatcher, Gate, Lanes, Lookup, OrderingGuarantee, Panicked},
     guest::{GuestError, Limits},
     mongo::Server,
-    op::{Ack, Acknowledge, Batch, BatchTicket, Format, Since, SourceKind},
-    sink::{self, Broken, Chunk, Encoding, Stdout},
+    op::{Batch, BatchTicket, Format, Since, SourceKind},
+    sink::{self, Broken},
     source::{self, Source, Start},
 };
 
@@ -361,65 +360,4 @@ async fn finish(
         drained = lanes.drain() => drained,
         () = grace_is_over => Ok(()),
     }
-}
-
-/// Writes chunks to the standard output.
-#[derive(Debug)]
-struct StdoutOutlet {
-    format: Format,
-    broken: Mutex<Option<Broken>>,
-}
-
-impl StdoutOutlet {
-    fn take_broken(&self) -> Option<Broken> {
-        let mut broken = self.broken.lock().expect("no holder of this lock panics");
-        broken.take()
-    }
-}
-
-impl Outlet for StdoutOutlet {
-    fn encoding(&self) -> Encoding {
-        Encoding::JsonLines(self.format)
-    }
-
-    fn workers(&self) -> usize {
-        1
-    }
-
-    fn send(&self, _worker: usize, chunk: Chunk) -> BoxFuture<'_, Result<(), Closed>> {
-        let lines = std::str::from_utf8(&chunk.bytes).unwrap_or_default();
-        let written = Stdout.write(lines);
-        let sent = match written {
-            Ok(()) => {
-                chunk.ack.done();
-                Ok(())
-            }
-            Err(broken) => {
-                let mut first = self.broken.lock().expect("no holder of this lock panics");
-                first.get_or_insert(broken);
-                Err(Closed)
-            }
-        };
-        Box::pin(std::future::ready(sent))
-    }
-}
-
-/// There are no dead letters yet: an op that would be one is logged.
-#[derive(Debug)]
-struct LoggedLetters;
-
-impl Letters for LoggedLetters {
-    fn put(&self, letter: Letter, ack: Ack) -> BoxFuture<'_, ()> {
-        tracing::error!(?letter, "an op is given up");
-        ack.done();
-        Box::pin(std::future::ready(()))
-    }
-}
-
-/// There are no checkpoints yet: nobody wants to know what is done.
-#[derive(Debug)]
-struct Unheard;
-
-impl Acknowledge for Unheard {
-    fn acknowledge(&self, _: BatchTicket, _: &[u32]) {}
 }

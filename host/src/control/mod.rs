@@ -27,6 +27,9 @@ mod tally;
 mod updates;
 mod worker;
 
+#[cfg(test)]
+mod tests;
+
 pub use bounds::{Bounds, End};
 pub use handle::{CommandError, Handle, Reached};
 pub use pipeline::{Error, Options, run};

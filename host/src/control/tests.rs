@@ -1,0 +1,470 @@
+//! A lane at work, with modules written by hand: what is told as done, and when.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, LazyLock, Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use bson::{RawDocumentBuf, doc};
+use futures_util::future::BoxFuture;
+use oplet_sdk::raw::{Walk, kind};
+use proptest::{collection::vec, prelude::*, test_runner::TestRunner};
+use tokio::{runtime::Handle, sync::Notify, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    FailurePolicy, ModuleSpec, OnError, Stats, WhenOpen,
+    outlet::{Closed, Letter, Letters, Outlet},
+    shared::{Shared, Standing},
+    worker::LaneWorker,
+};
+use crate::{
+    flow::{self, Gate, Lanes, Lookup, OrderingGuarantee, Word},
+    guest::{self, Engine, Module},
+    op::{
+        Ack, Acknowledge, Batch, BatchBuilder, BatchTicket, Operation, Position, Record,
+        SourceKind, Timestamp, Value,
+    },
+    sink::{Cause, Chunk, Encoding},
+};
+
+const LONG: Duration = Duration::from_secs(20);
+
+/// A module that counts its calls in `$calls`, from 1, and answers as the expression says; it emits
+/// the op each time.
+fn module(name: &str, answer: &str, flush: &str) -> Module {
+    static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
+        let options = guest::Options {
+            instances_max: 64,
+            ..guest::Options::default()
+        };
+        Engine::new(&options).unwrap()
+    });
+    let text = format!(
+        r#"(module
+            (import "oplet" "emit" (func $emit (param i32 i32 i32) (result i32)))
+            (memory (export "memory") 2)
+            (data (i32.const 1024) "\0c\00\00\00\10a\00\01\00\00\00\00")
+            (global $calls (mut i64) (i64.const 0))
+            (func (export "oplet_abi_v1"))
+            (func (export "oplet_alloc") (param i32) (result i32) (i32.const 4096))
+            (func (export "handle") (param $ptr i32) (param $len i32) (result i32)
+                (global.set $calls (i64.add (global.get $calls) (i64.const 1)))
+                (drop (call $emit (i32.const 0) (local.get $ptr) (local.get $len)))
+                {answer})
+            {flush})"#
+    );
+    let wasm = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}"));
+    Module::load(&ENGINE, name, &wasm).unwrap()
+}
+
+/// Emits each op.
+fn echo() -> ModuleSpec {
+    spec(module("echo", "(i32.const 0)", ""), policy())
+}
+
+/// Asks for another try at its first calls.
+fn flaky(failures: u32, policy: FailurePolicy) -> ModuleSpec {
+    let answer = format!("(i64.le_u (global.get $calls) (i64.const {failures}))");
+    spec(module("flaky", &answer, ""), policy)
+}
+
+/// Asks for another try at the calls whose bits are set.
+fn moody(calls: u64, policy: FailurePolicy) -> ModuleSpec {
+    let answer = format!(
+        "(i32.wrap_i64 (i64.and (i64.const 1) (i64.shr_u (i64.const {calls}) (global.get $calls))))"
+    );
+    spec(module("moody", &answer, ""), policy)
+}
+
+fn spec(module: Module, policy: FailurePolicy) -> ModuleSpec {
+    ModuleSpec {
+        module,
+        config: None,
+        policy,
+    }
+}
+
+fn policy() -> FailurePolicy {
+    FailurePolicy {
+        attempts_max: 100,
+        backoff_min: Duration::from_millis(1),
+        backoff_max: Duration::from_millis(2),
+        breaker_failures: 0,
+        ..FailurePolicy::default()
+    }
+}
+
+/// Inserts of documents with these ids.
+fn batch(ids: &[i32]) -> Arc<Batch> {
+    let mut builder = BatchBuilder::new(Vec::new().into());
+    let namespace = builder.make(|extra| extra.extend_from_slice(b"a.b"));
+    for (second, id) in (1..).zip(ids) {
+        let mut record = Record::new(Operation::Insert, namespace, Timestamp::new(second, 1));
+        let span = builder.make(|extra| extra.extend_from_slice(&id.to_le_bytes()));
+        record.id = Some(Value {
+            kind: kind::INT32,
+            span,
+        });
+        let document = RawDocumentBuf::try_from(&doc! {"_id": id}).unwrap();
+        record.data = Some(builder.make(|extra| extra.extend_from_slice(document.as_bytes())));
+        builder.push(record);
+    }
+    let position = Position::Time(Timestamp::new(1_000, 1));
+    Arc::new(builder.finish(SourceKind::Oplog, position, false))
+}
+
+/// Everything that leaves a lane, in order.
+#[derive(Debug, Default)]
+struct Ends {
+    done: Mutex<Vec<u32>>,
+    chunks: Mutex<Vec<Chunk>>,
+    letters: Mutex<Vec<(Letter, Ack)>>,
+    has_no_room: AtomicBool,
+    /// Somebody waits for room.
+    waits: Notify,
+}
+
+impl Acknowledge for Ends {
+    fn acknowledge(&self, _: BatchTicket, places: &[u32]) {
+        self.done.lock().unwrap().extend(places);
+    }
+}
+
+impl Outlet for Ends {
+    fn encoding(&self) -> Encoding {
+        Encoding::Bson
+    }
+
+    fn workers(&self) -> usize {
+        2
+    }
+
+    fn send(&self, _: usize, chunk: Chunk) -> BoxFuture<'_, Result<(), Closed>> {
+        Box::pin(async {
+            if self.has_no_room.load(SeqCst) {
+                self.waits.notify_one();
+                std::future::pending::<()>().await;
+            }
+            self.chunks.lock().unwrap().push(chunk);
+            Ok(())
+        })
+    }
+}
+
+impl Letters for Ends {
+    fn put(&self, letter: Letter, ack: Ack) -> BoxFuture<'_, ()> {
+        self.letters.lock().unwrap().push((letter, ack));
+        Box::pin(std::future::ready(()))
+    }
+}
+
+impl Ends {
+    /// The places that were told as done, each once.
+    #[track_caller]
+    fn done(&self) -> Vec<u32> {
+        let mut done = self.done.lock().unwrap().clone();
+        done.sort_unstable();
+        assert!(done.windows(2).all(|pair| pair[0] < pair[1]), "{done:?}");
+        done
+    }
+
+    /// Accepts all outputs, and gives for each the module, the place and what made it be emitted.
+    fn accept(&self) -> Vec<(String, u32, Cause)> {
+        let chunks = std::mem::take(&mut *self.chunks.lock().unwrap());
+        let mut outputs = Vec::new();
+        for chunk in chunks {
+            for (index, output) in chunk.outputs.iter().enumerate() {
+                if output.cause == Cause::Op {
+                    let id = Walk::find(chunk.document(index), "_id").unwrap().unwrap();
+                    let (_, expected) = chunk.op(index).document_id().unwrap();
+                    assert_eq!(id.value, expected, "the document is that of its op");
+                }
+                let module = chunk.modules[output.module as usize].clone();
+                outputs.push((module, output.place, output.cause));
+            }
+            chunk.ack.done();
+        }
+        outputs
+    }
+
+    /// Stores all letters, and gives their places (one less than their second), kinds and attempts.
+    fn store(&self) -> Vec<(u32, &'static str, u32)> {
+        let letters = std::mem::take(&mut *self.letters.lock().unwrap());
+        let store = |(letter, ack): (Letter, Ack)| {
+            ack.done();
+            (letter.timestamp.seconds - 1, letter.class, letter.attempts)
+        };
+        letters.into_iter().map(store).collect()
+    }
+}
+
+/// One lane, and its ends.
+struct Scene {
+    shared: Arc<Shared>,
+    ends: Arc<Ends>,
+    lanes: Lanes,
+}
+
+impl Scene {
+    async fn new(ordering: OrderingGuarantee, modules: Vec<ModuleSpec>) -> Self {
+        let set = oplet_testkit::ReplicaSet::shared().await.unwrap();
+        let ends = Arc::new(Ends::default());
+        let shared = Arc::new(Shared {
+            names: modules
+                .iter()
+                .map(|spec| spec.module.name().to_owned())
+                .collect(),
+            standings: modules.iter().map(Standing::new).collect(),
+            streams: vec![(0..modules.len()).collect()],
+            modules,
+            ordering,
+            sinks: Arc::from(["default".to_owned()]),
+            outlets: vec![ends.clone()],
+            letters: ends.clone(),
+            acks: ends.clone(),
+            stats: Arc::new(Stats::default()),
+            gate: Gate::default(),
+            lookup: Lookup::new(set.client().await.unwrap(), true),
+            runtime: Handle::current(),
+            failure: Mutex::default(),
+            failed: CancellationToken::new(),
+            breaker_opened: Notify::new(),
+        });
+        let options = flow::Options {
+            ordering,
+            stack_bytes: 4 << 20,
+        };
+        let worker = LaneWorker::new(shared.clone()).unwrap();
+        let lanes = Lanes::start(&options, vec![worker], &shared.gate).unwrap();
+        Self {
+            shared,
+            ends,
+            lanes,
+        }
+    }
+
+    async fn dispatch(&self, ids: &[i32]) {
+        let ticket = BatchTicket {
+            stream: 0,
+            sequence: 0,
+        };
+        let mut dispatcher = self.lanes.dispatcher();
+        dispatcher.dispatch(batch(ids), ticket).await.unwrap();
+    }
+
+    async fn drain(&mut self) {
+        timeout(LONG, self.lanes.drain()).await.unwrap().unwrap();
+    }
+
+    /// Lets the lane work on one batch to its end.
+    async fn over(ordering: OrderingGuarantee, modules: Vec<ModuleSpec>, ids: &[i32]) -> Self {
+        let mut scene = Self::new(ordering, modules).await;
+        scene.dispatch(ids).await;
+        scene.drain().await;
+        scene
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_op_is_done_when_all_outputs_for_it_are_delivered() {
+    let modules = vec![echo(), flaky(3, policy())];
+    let scene = Scene::over(OrderingGuarantee::Document, modules, &[1, 2, 3, 4, 5]).await;
+    assert_eq!(scene.ends.done(), [0; 0], "nothing was accepted yet");
+    let mut outputs = scene.ends.accept();
+    assert_eq!(scene.ends.done(), [0, 1, 2, 3, 4]);
+    outputs.sort_by_key(|(module, place, _)| (*place, module.clone()));
+    let expected =
+        (0..5).flat_map(|place| ["echo", "flaky"].map(|module| (module.to_owned(), place)));
+    let got = outputs
+        .into_iter()
+        .map(|(module, place, _)| (module, place));
+    assert!(got.eq(expected));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_op_that_waits_is_not_done_by_the_outputs_of_another_module() {
+    let mut hour = policy();
+    hour.backoff_min = Duration::from_secs(3_600);
+    hour.backoff_max = hour.backoff_min;
+    let mut scene = Scene::new(
+        OrderingGuarantee::Document,
+        vec![echo(), flaky(1, hour.clone()), flaky(1, hour)],
+    )
+    .await;
+    scene.dispatch(&[1, 2]).await;
+    while scene.ends.chunks.lock().unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    scene.ends.accept();
+    assert_eq!(scene.ends.done(), [1]);
+    let parked = |module: usize| scene.shared.standings[module].stats.parked.load(SeqCst);
+    assert_eq!([0, 1, 2].map(parked), [0, 1, 1]);
+    scene.shared.gate.throw();
+    scene.drain().await;
+    assert_eq!(scene.ends.done(), [1], "what was left alone is not done");
+}
+
+#[test]
+fn under_random_failures_the_order_of_keys_is_kept_and_every_op_is_done_once() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let config = ProptestConfig::with_cases(24);
+    let orderings = prop::sample::select(vec![
+        OrderingGuarantee::Oplog,
+        OrderingGuarantee::Namespace,
+        OrderingGuarantee::Document,
+        OrderingGuarantee::AnyOrder,
+    ]);
+    let case = (orderings, vec(0..4_i32, 1..20), any::<u64>());
+    let check = |(ordering, ids, mask): (OrderingGuarantee, Vec<i32>, u64)| {
+        let modules = vec![moody(mask, policy()), echo()];
+        let scene = runtime.block_on(Scene::over(ordering, modules, &ids));
+        let outputs = scene.ends.accept();
+        let all: Vec<u32> = (0..ids.len() as u32).collect();
+        prop_assert_eq!(scene.ends.done(), all.clone());
+        let mut places: BTreeMap<(&str, i32), Vec<u32>> = BTreeMap::new();
+        for (module, place, _) in &outputs {
+            let id = match ordering {
+                OrderingGuarantee::Oplog | OrderingGuarantee::Namespace => 0,
+                _ => ids[*place as usize],
+            };
+            places.entry((module, id)).or_default().push(*place);
+        }
+        prop_assert_eq!(outputs.len(), 2 * ids.len());
+        for ((module, _), places) in places {
+            let is_in_order = places.windows(2).all(|pair| pair[0] < pair[1]);
+            let is_asked = ordering != OrderingGuarantee::AnyOrder || module == "echo";
+            prop_assert!(is_in_order || !is_asked, "{} {:?}", module, places);
+        }
+        Ok(())
+    };
+    TestRunner::new(config).run(&case, check).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_op_that_is_given_up_is_done_when_its_letter_is_stored() {
+    let three = FailurePolicy {
+        attempts_max: 3,
+        ..policy()
+    };
+    let modules = vec![flaky(3, three), echo()];
+    let scene = Scene::over(OrderingGuarantee::Oplog, modules, &[1, 1, 2]).await;
+    let outputs = scene.ends.accept();
+    assert_eq!(outputs.len(), 2 + 3);
+    assert_eq!(scene.ends.done(), [1, 2]);
+    assert_eq!(scene.ends.store(), [(0, "retry", 3)]);
+    assert_eq!(scene.ends.done(), [0, 1, 2]);
+    let counts = scene.shared.stats.summary(&Default::default());
+    assert_eq!(
+        (counts.failed, counts.dead_lettered, counts.retries),
+        (3, 1, 2)
+    );
+    assert_eq!((counts.kept, counts.handled, counts.emitted), (6, 5, 5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_stops_leaves_the_op_undone() {
+    let stop = FailurePolicy {
+        on_error: OnError::Stop,
+        ..policy()
+    };
+    // The third call fails.
+    let modules = vec![moody(1 << 3, stop)];
+    let scene = Scene::over(OrderingGuarantee::Oplog, modules, &[1, 2, 3, 4]).await;
+    scene.ends.accept();
+    assert_eq!(scene.ends.done(), [0, 1]);
+    assert!(scene.shared.failed.is_cancelled());
+    let failure = scene.shared.take_failure().unwrap().to_string();
+    assert_eq!(failure, "the module `moody` failed on the op 3:1:0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_breaker_pauses_the_run_and_no_attempt_is_lost() {
+    let pause = FailurePolicy {
+        on_error: OnError::DeadLetter,
+        breaker_failures: 3,
+        ..policy()
+    };
+    let mut scene = Scene::new(OrderingGuarantee::Document, vec![flaky(4, pause)]).await;
+    scene.dispatch(&[1, 2, 3, 4, 5, 6]).await;
+    let gate = scene.shared.gate.clone();
+    let breaker = &scene.shared.standings[0].breaker;
+    // The op that opens the breaker fails once more after the first `resume`, and not after that.
+    for _ in 0..2 {
+        let opened = scene.shared.breaker_opened.notified();
+        timeout(LONG, opened).await.unwrap();
+        assert_eq!(gate.word(), Word::Closed);
+        timeout(LONG, gate.at_rest()).await.unwrap();
+        let state = breaker.state();
+        assert!(state.open_since.is_some());
+        assert_eq!(state.failures_in_a_row, 3);
+        breaker.half_open();
+        gate.open();
+    }
+    scene.drain().await;
+    assert_eq!(scene.shared.standings[0].breaker.state().open_since, None);
+    scene.ends.accept();
+    assert_eq!(scene.ends.store(), [(0, "retry", 1), (1, "retry", 1)]);
+    assert_eq!(scene.ends.done(), [0, 1, 2, 3, 4, 5]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_breaker_passes_ops_by_without_a_call() {
+    let pass = FailurePolicy {
+        on_error: OnError::DeadLetter,
+        breaker_failures: 3,
+        breaker: WhenOpen::DeadLetter,
+        ..policy()
+    };
+    let modules = vec![flaky(1_000, pass)];
+    let scene = Scene::over(OrderingGuarantee::Document, modules, &[1, 2, 3, 4, 5]).await;
+    let letters = scene.ends.store();
+    let expected = [
+        (0, "retry", 1),
+        (1, "retry", 1),
+        (2, "retry", 1),
+        (3, "breaker", 0),
+        (4, "breaker", 0),
+    ];
+    assert_eq!(letters, expected);
+    assert_eq!(scene.ends.done(), [0, 1, 2, 3, 4]);
+    let calls = scene.shared.standings[0].stats.calls.load(SeqCst);
+    assert_eq!(calls, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_module_gathered_holds_the_ops_that_it_was_gathered_from() {
+    let flush = r#"(func (export "oplet_flush") (result i32)
+        (drop (call $emit (i32.const 0) (i32.const 1024) (i32.const 12))) (i32.const 0))"#;
+    let module = module("gather", "(i32.const 0)", flush);
+    let modules = vec![spec(module, policy())];
+    let scene = Scene::over(OrderingGuarantee::Oplog, modules, &[1, 2, 3]).await;
+    assert_eq!(scene.ends.done(), [0; 0]);
+    let outputs = scene.ends.accept();
+    let flushed = outputs
+        .iter()
+        .filter(|(_, _, cause)| *cause == Cause::Flush);
+    let places: Vec<u32> = flushed.map(|(_, place, _)| *place).collect();
+    assert_eq!(places, [2], "once, with the last op");
+    assert_eq!(scene.ends.done(), [0, 1, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_that_waits_for_a_sink_does_not_hold_up_a_pause() {
+    let mut scene = Scene::new(OrderingGuarantee::Document, vec![echo()]).await;
+    scene.ends.has_no_room.store(true, SeqCst);
+    scene.dispatch(&[1, 2]).await;
+    timeout(LONG, scene.ends.waits.notified()).await.unwrap();
+    scene.shared.gate.close();
+    timeout(LONG, scene.shared.gate.at_rest()).await.unwrap();
+    scene.shared.gate.throw();
+    scene.drain().await;
+    assert_eq!(scene.ends.done(), [0; 0]);
+}

@@ -70,3 +70,16 @@ async fn a_lane_that_waits_for_a_sink_does_not_hold_up_a_pause() {
     scene.drain().await;
     assert_eq!(scene.ends.done(), [0; 0]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ops_are_not_done_when_what_was_gathered_from_them_is_lost() {
+    let flush = r#"(func (export "oplet_flush") (result i32) (unreachable))"#;
+    let module = module("loses", "(i32.const 0)", flush);
+    let modules = vec![echo(), spec(module, policy())];
+    let scene = Scene::over(OrderingGuarantee::Oplog, modules, &[1, 2]).await;
+    let outputs = scene.ends.accept();
+    assert_eq!(outputs.len(), 4, "what was handled is passed on");
+    assert_eq!(scene.ends.done(), [0; 0]);
+    let failure = scene.shared.take_failure().unwrap().to_string();
+    assert_eq!(failure, "the module `loses` failed at a batch border");
+}

@@ -135,3 +135,42 @@ async fn a_breaker_passes_ops_by_without_a_call() {
     let calls = scene.shared.standings[0].stats.calls.load(SeqCst);
     assert_eq!(calls, 3);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_is_looked_up_again_at_each_try() {
+    let database = oplet_testkit::database_name("looked_up_again");
+    let set = oplet_testkit::ReplicaSet::shared().await.unwrap();
+    let client = set.client().await.unwrap();
+    let things = client.database(&database).collection("things");
+    things.insert_one(doc! {"_id": 1, "n": 1}).await.unwrap();
+    let slow = FailurePolicy {
+        backoff_min: Duration::from_millis(500),
+        backoff_max: Duration::from_millis(500),
+        ..policy()
+    };
+    let modules = vec![flaky(1, slow), echo()];
+    let mut scene = Scene::new(OrderingGuarantee::Document, modules).await;
+    let namespace = format!("{database}.things");
+    let updates = batch_of(&namespace, &[1], Operation::Update);
+    scene.dispatch_batch(updates).await;
+    while scene.ends.chunks.lock().unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let update = doc! {"$set": {"n": 2}};
+    things.update_one(doc! {"_id": 1}, update).await.unwrap();
+    scene.drain().await;
+    let seen: Vec<i32> = scene
+        .ends
+        .chunks
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|chunk| {
+            let op = bson::RawDocument::from_bytes(chunk.document(0)).unwrap();
+            op.get_document("data").unwrap().get_i32("n").unwrap()
+        })
+        .collect();
+    assert_eq!(seen, [1, 2], "the other module saw it as it was then");
+    scene.ends.accept();
+    assert_eq!(scene.ends.done(), [0]);
+}

@@ -102,17 +102,25 @@ fn policy() -> FailurePolicy {
 
 /// Inserts of documents with these ids.
 fn batch(ids: &[i32]) -> Arc<Batch> {
+    batch_of("a.b", ids, Operation::Insert)
+}
+
+/// Inserts, or updates whose documents are to be looked up.
+fn batch_of(namespace: &str, ids: &[i32], operation: Operation) -> Arc<Batch> {
     let mut builder = BatchBuilder::new(Vec::new().into());
-    let namespace = builder.make(|extra| extra.extend_from_slice(b"a.b"));
+    let namespace = builder.make(|extra| extra.extend_from_slice(namespace.as_bytes()));
     for (second, id) in (1..).zip(ids) {
-        let mut record = Record::new(Operation::Insert, namespace, Timestamp::new(second, 1));
+        let mut record = Record::new(operation, namespace, Timestamp::new(second, 1));
         let span = builder.make(|extra| extra.extend_from_slice(&id.to_le_bytes()));
         record.id = Some(Value {
             kind: kind::INT32,
             span,
         });
-        let document = RawDocumentBuf::try_from(&doc! {"_id": id}).unwrap();
-        record.data = Some(builder.make(|extra| extra.extend_from_slice(document.as_bytes())));
+        record.pending = operation == Operation::Update;
+        if !record.pending {
+            let document = RawDocumentBuf::try_from(&doc! {"_id": id}).unwrap();
+            record.data = Some(builder.make(|extra| extra.extend_from_slice(document.as_bytes())));
+        }
         builder.push(record);
     }
     let position = Position::Time(Timestamp::new(1_000, 1));
@@ -250,12 +258,16 @@ impl Scene {
     }
 
     async fn dispatch(&self, ids: &[i32]) {
+        self.dispatch_batch(batch(ids)).await;
+    }
+
+    async fn dispatch_batch(&self, batch: Arc<Batch>) {
         let ticket = BatchTicket {
             stream: 0,
             sequence: 0,
         };
         let mut dispatcher = self.lanes.dispatcher();
-        dispatcher.dispatch(batch(ids), ticket).await.unwrap();
+        dispatcher.dispatch(batch, ticket).await.unwrap();
     }
 
     async fn drain(&mut self) {

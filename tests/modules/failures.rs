@@ -80,19 +80,24 @@ async fn skip_passes_over_the_op_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn retry_stops_after_five_attempts() {
+async fn retry_gives_an_op_up_after_five_attempts_and_goes_on() {
     let scene = ten_with("retry", "retry").await;
     let ended = run_faulty(&scene, "change-stream", "retry")
         .await
-        .with_code(1);
-    assert_eq!(ids(&ended), [0, 1, 2, 3]);
+        .with_code(0);
+    assert_eq!(
+        ids(&ended),
+        [0, 1, 2, 3, 5, 6, 7, 8, 9],
+        "what comes after it waits for it, and keeps its order"
+    );
+    assert_eq!(ended.counted("dead-lettered"), 1);
     let failures = ended.failures();
     assert_eq!(failures.len(), 5, "{}", ended.stderr);
     for (attempt, failure) in (1..).zip(failures) {
         let next = if attempt < 5 {
             "tried again"
         } else {
-            "the run stops"
+            "the op goes into the dead letters"
         };
         for word in [&format!("attempt={attempt} "), "told to retry", next] {
             assert!(failure.contains(word), "{word}: {failure}");
@@ -103,8 +108,9 @@ async fn retry_stops_after_five_attempts() {
 #[tokio::test]
 async fn retry_does_not_repeat_what_was_rejected() {
     let scene = ten_with("rejected", "reject").await;
-    let ended = run_faulty(&scene, "oplog", "retry").await.with_code(1);
+    let ended = run_faulty(&scene, "oplog", "retry").await.with_code(0);
     assert_eq!(ended.failures().len(), 1, "{}", ended.stderr);
+    assert_eq!(ended.counted("dead-lettered"), 1);
 }
 
 /// A module that answers so at its first two calls, and is done at the third; it emits each time.

@@ -36,7 +36,11 @@ mod state;
 mod stats;
 mod tail;
 mod tally;
+mod updates;
 mod worker;
+
+#[cfg(test)]
+mod tests;
 
 pub use bounds::{Bounds, End};
 pub use handle::{Answer, Command, CommandError, Handle, Reached};

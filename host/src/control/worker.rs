@@ -1,29 +1,26 @@
 //! What a lane does with its ops: filter, look up, handle, pass on.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use super::{
     breaker::Admission,
     failure::{Called, Failure, Next},
     instances::Instances,
     order::OrderKeys,
-    outlet::Letter,
+    outlet::{Closed, Letter},
     parked::{Key, ParkedOps},
-    options::Error,
     retries::{Parked, Tries, Wait},
     segment::Segment,
     shared::Shared,
     tally::Tally,
+    updates::Window,
 };
 use crate::{
-    flow::{Documents, Stop, Turn, Work, Worker},
-    guest::{GuestError, Verdict},
+    flow::{Stop, Turn, Work, Worker},
+    guest::GuestError,
     op::{Ack, Batch, BatchTicket, DocumentState, Op},
-    sink::{Cause, Closed},
+    sink::Cause,
 };
-
-/// How many updates are looked ahead for documents to fetch in one go.
-const LOOKUP_WINDOW: usize = 1_000;
 
 /// One lane's instances, and its room for work.
 pub(super) struct LaneWorker {
@@ -36,11 +33,7 @@ pub(super) struct LaneWorker {
     pub(super) tally: Tally,
     /// The op that modules are called for.
     pub(super) op_bytes: Vec<u8>,
-    documents: Documents,
-    /// What filters said about pending updates of the window, by place and module.
-    verdicts: HashMap<(u32, usize), Verdict>,
-    /// Up to which of the batch's places verdicts are known.
-    window_end: usize,
+    pub(super) window: Window,
 }
 
 /// An op whose turn it is.
@@ -85,9 +78,7 @@ impl LaneWorker {
             keys: OrderKeys::new(shared.ordering),
             tally: Tally::new(shared.modules.len()),
             op_bytes: Vec::new(),
-            documents: Documents::default(),
-            verdicts: HashMap::new(),
-            window_end: 0,
+            window: Window::default(),
             shared,
         })
     }
@@ -95,7 +86,7 @@ impl LaneWorker {
     fn work_on(&mut self, work: &Work) -> Result<(), Stop> {
         let shared = self.shared.clone();
         let modules = &shared.streams[work.ticket.stream];
-        self.window_end = 0;
+        self.window.end = 0;
         for at in 0..work.places.len() {
             if !self.turn.may_go_on() {
                 // Who pauses the run is to see as done what is done.
@@ -140,128 +131,13 @@ impl LaneWorker {
             .try_for_each(|&module| self.serve(module, job, true))
     }
 
-    /// An update whose document has to be looked up, if any filter wants the op.
-    fn pending_op(
-        &mut self,
-        work: &Work,
-        at: usize,
-        job: &mut Job<'_>,
-        modules: &[usize],
-    ) -> Result<(), Stop> {
-        if at >= self.window_end {
-            self.look_ahead(work, at, modules)?;
-        }
-        let (op, place) = (job.op, job.place);
-        if self.is_wanted(place, modules) {
-            if self.documents.get(&op).is_none() {
-                self.fetch_window(work, at, modules)?;
-            }
-            self.op_bytes.clear();
-            let document = self.documents.get(&op).flatten();
-            op.encode(DocumentState::LookedUp(document), &mut self.op_bytes);
-        }
-        for &module in modules {
-            match self.verdicts.get(&(place, module)) {
-                Some(Verdict::Keep) => self.serve(module, job, false)?,
-                Some(Verdict::AskAgain) => self.serve(module, job, true)?,
-                Some(Verdict::Drop) | None => self.segment.saw(module, place),
-            }
-        }
-        Ok(())
-    }
-
-    /// Asks the filters about the next pending updates, so that the documents of all that are wanted
-    /// can be fetched in one go.
-    fn look_ahead(&mut self, work: &Work, at: usize, modules: &[usize]) -> Result<(), Stop> {
-        self.verdicts.clear();
-        self.documents.clear();
-        let end = (at + LOOKUP_WINDOW).min(work.places.len());
-        self.window_end = end;
-        for (index, &place) in work.places[..end].iter().enumerate().skip(at) {
-            let op = work.batch.op(place as usize);
-            if !op.is_pending() {
-                continue;
-            }
-            self.op_bytes.clear();
-            op.encode(DocumentState::NotAsked, &mut self.op_bytes);
-            let mut is_well = true;
-            for &module in modules {
-                let verdict = self.ask_ahead(module, &op)?;
-                is_well &= verdict.is_some();
-                let verdict = verdict.unwrap_or(Verdict::AskAgain);
-                self.verdicts.insert((place, module), verdict);
-            }
-            // Neither a pause nor the module's policy waits for a whole window of failures.
-            if !is_well || !self.turn.may_go_on() {
-                self.window_end = index + 1;
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// A filter's verdict on a pending update; none where it failed. It is not judged for that: the
-    /// op counts as wanted, and is asked about again, with its document, in its turn.
-    fn ask_ahead(&mut self, module: usize, op: &Op<'_>) -> Result<Option<Verdict>, Stop> {
-        if self.instances.standing(module).breaker.is_shunting() {
-            return Ok(Some(Verdict::AskAgain));
-        }
-        match self.instances.filter(module, &self.op_bytes) {
-            Ok(verdict) => Ok(Some(verdict)),
-            Err(error) => {
-                tracing::debug!(op_id = %op.id(), %error, "a filter failed on an update without its document");
-                self.instances.revive(module)?;
-                Ok(None)
-            }
-        }
-    }
-
-    /// Whether a filter kept the pending update of that place, or wants to see its document.
-    fn is_wanted(&self, place: u32, modules: &[usize]) -> bool {
-        let verdict = |module: &usize| self.verdicts.get(&(place, *module));
-        modules
-            .iter()
-            .filter_map(verdict)
-            .any(|verdict| *verdict != Verdict::Drop)
-    }
-
-    /// Fetches the documents of the window's wanted updates, from this one on.
-    fn fetch_window(&mut self, work: &Work, at: usize, modules: &[usize]) -> Result<(), Stop> {
-        // What was handled before does not wait for the server.
-        self.end_segment()?;
-        let wanted: Vec<Op<'_>> = work.places[at..self.window_end]
-            .iter()
-            .filter(|&&place| self.is_wanted(place, modules))
-            .map(|&place| work.batch.op(place as usize))
-            .collect();
-        let mut documents = std::mem::take(&mut self.documents);
-        let fetched = self.fetch(&wanted, &mut documents);
-        self.documents = documents;
-        fetched
-    }
-
-    /// Fetches documents, the first of which is answered for certain. A lookup that is under way when
-    /// the gate is closed is given up, and made again afterwards.
-    pub(super) fn fetch(&mut self, ops: &[Op<'_>], documents: &mut Documents) -> Result<(), Stop> {
-        let lookup = &self.shared.lookup;
-        loop {
-            documents.clear();
-            let fetched = self.turn.wait_while_open(lookup.fetch(ops, documents));
-            if let Some(Err(source)) = fetched {
-                let namespace = ops.first().map_or("", |op| op.namespace()).to_owned();
-                return Err(self.shared.stop(Error::Lookup { namespace, source }));
-            }
-            if !self.turn.begin() {
-                return Err(Stop);
-            }
-            if fetched.is_some() {
-                return Ok(());
-            }
-        }
-    }
-
     /// Lets a module have the op that is encoded in `op_bytes`.
-    fn serve(&mut self, module: usize, job: &mut Job<'_>, ask: bool) -> Result<(), Stop> {
+    pub(super) fn serve(
+        &mut self,
+        module: usize,
+        job: &mut Job<'_>,
+        ask: bool,
+    ) -> Result<(), Stop> {
         if !self.parked.is_empty() {
             let order = self.keys.of_parked(&job.op);
             let key = Key { module, order };

@@ -133,7 +133,14 @@ async fn writes_that_are_rolled_back_are_never_delivered() {
     let rolled_back = eventually(DEADLINE, async || {
         rollbacks(cluster.member(old)).await > Some(rollbacks_before)
     });
-    rolled_back.await.unwrap();
+    rolled_back.await.unwrap_or_else(|error| {
+        let log = cluster.member(old).log();
+        let about: Vec<&str> = log
+            .lines()
+            .filter(|line| line.contains("ollback"))
+            .collect();
+        panic!("{error}; the member says: {about:#?}")
+    });
     kept.insert_one(doc! { "_id": 2 }).await.unwrap();
 
     for oplet in &oplets {

@@ -4,6 +4,11 @@ use std::time::{Duration, Instant};
 
 use bson::{Document, doc};
 use mongodb::{Client, Collection, options::WriteConcern};
+use oplet::{
+    mongo::{self, Server},
+    op::{OpPoint, OpTime, Operation, Position, Scope, SourceKind, Timestamp},
+    source::{self, Source, Start},
+};
 use oplet_testkit::{Cluster, ReplicaSet, RunningOplet, Signal, database_name, eventually, guest};
 
 use super::{
@@ -114,6 +119,7 @@ async fn writes_that_are_rolled_back_are_never_delivered() {
         .count_documents(doc! { "_id": { "$gte": 1000 } })
         .await;
     assert_eq!(seen.unwrap(), written.len() as u64);
+    let doomed_at = newest_entry(&by_itself).await;
     // Time in which they would be printed by a reader that waits for no majority.
     tokio::time::sleep(Duration::from_millis(500)).await;
     cluster.member(old).suspend().await.unwrap();
@@ -127,7 +133,14 @@ async fn writes_that_are_rolled_back_are_never_delivered() {
     let rolled_back = eventually(DEADLINE, async || {
         rollbacks(cluster.member(old)).await > Some(rollbacks_before)
     });
-    rolled_back.await.unwrap();
+    rolled_back.await.unwrap_or_else(|error| {
+        let log = cluster.member(old).log();
+        let about: Vec<&str> = log
+            .lines()
+            .filter(|line| line.contains("ollback"))
+            .collect();
+        panic!("{error}; the member says: {about:#?}")
+    });
     kept.insert_one(doc! { "_id": 2 }).await.unwrap();
 
     for oplet in &oplets {
@@ -138,4 +151,47 @@ async fn writes_that_are_rolled_back_are_never_delivered() {
         assert_eq!(oplet.wait_exit(DEADLINE).await.unwrap(), 0);
         assert_quiet(oplet);
     }
+    goes_on_behind_the_common_entry(&cluster, &watched, doomed_at).await;
+}
+
+/// The newest entry of a member's own oplog, whether a majority has it or not.
+async fn newest_entry(client: &Client) -> OpTime {
+    let oplog = client.database("local").collection::<Document>("oplog.rs");
+    let entry = oplog.find_one(doc! {}).sort(doc! { "$natural": -1 }).await;
+    let entry = entry.unwrap().expect("an oplog is never empty");
+    OpTime {
+        timestamp: entry.get_timestamp("ts").unwrap().into(),
+        term: entry.get_i64("t").unwrap(),
+    }
+}
+
+/// Whoever was given an entry that was rolled back is given what is there instead, whole.
+async fn goes_on_behind_the_common_entry(cluster: &Cluster, watched: &str, doomed: OpTime) {
+    let uri = mongo::parse_uri(&cluster.uri()).unwrap();
+    let server = Server::connect(&uri, &mongo::Options::default()).await;
+    let server = server.unwrap();
+    let options = source::Options {
+        scope: Scope::new([watched.parse().unwrap()]),
+        start: Start::After(Position::Oplog(doomed)),
+        // Later than all that follows: nothing of another history may be passed over by it.
+        behind: Some(OpPoint {
+            timestamp: Timestamp::new(u32::MAX, 0),
+            index: 0,
+        }),
+        pipeline: Vec::new(),
+        batch_size: source::BATCH_SIZE,
+        oplog_namespace: source::default_oplog_namespace(),
+    };
+    let mut source = Source::new(SourceKind::Oplog, &server, options, Default::default());
+    let mut ids = Vec::new();
+    while ids.len() < 2 {
+        let batch = source.next().await.unwrap();
+        for op in batch.ops().filter(|op| op.operation() == Operation::Insert) {
+            let (_, id) = op.document_id().expect("an insert has an id");
+            ids.push(i32::from_le_bytes(id.try_into().expect("it is an int")));
+        }
+    }
+    assert_eq!(ids, [1, 2]);
+    drop(source);
+    server.shutdown().await;
 }

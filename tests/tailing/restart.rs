@@ -1,6 +1,8 @@
 //! Reading on where an earlier reader ended: inside a batch, inside a transaction, in another stream,
 //! and in a history that is no longer the same.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use bson::doc;
 use oplet::{
@@ -8,6 +10,7 @@ use oplet::{
     op::{OpPoint, Position, Scope, SourceKind, Timestamp},
     source::{self, Source, Start},
 };
+use oplet_testkit::Options;
 
 use super::{stand_in::StandIn, *};
 
@@ -183,13 +186,11 @@ async fn a_prepared_transaction_comes_whole_from_any_start() -> Result<()> {
     oplog.add_insert(10).await?;
     oplog.add_prepared([1, 2]).await?;
     oplog.add_insert(11).await?;
+    let running = oplog.tail().args(["--since", "now", "-v"]).start()?;
+    // Where `now` is has been decided then; no other tail may be mistaken for it.
+    oplog.is_read_by(&running).await?;
     let until = oplog.tail().args(["--since", "oldest", "--until", "3:1"]);
     assert_eq!(Ops::of(until).await?.ids(), [10, 11]);
-    let running = oplog.tail().args(["--since", "now", "-v"]).start()?;
-    let connected = |line: &str| line.contains("connected");
-    running.wait_for_stderr(connected, DEADLINE).await?;
-    // It looks for the newest entry after that, and there must be none newer yet.
-    oplog.is_read_by(&running).await?;
     oplog.add_commit(2).await?;
     oplog.add_insert(12).await?;
     for (since, ids) in [
@@ -278,5 +279,39 @@ async fn a_history_that_was_rolled_back_is_left_at_the_last_common_entry() -> Re
     assert_eq!(ids, [1, 2, 3, 4, 5, 14, 15, 16, 17]);
     let said = said(&tail);
     assert!(said.contains("back_to=3:1"), "{said}");
+    Ok(())
+}
+
+/// A server writes prepared transactions where they span shards; its test commands do it here, too.
+#[tokio::test]
+async fn an_open_prepared_transaction_outlasts_the_oplog() -> Result<()> {
+    let server = ReplicaSet::start(Options::tiny_oplog()).await?;
+    let scene = Scene::on(&server, "prepared_real").await?;
+    scene.insert("c", [0]).await?;
+    let mut session = scene.client.start_session().await?;
+    session.start_transaction().await?;
+    let collection = scene.collection("c");
+    for id in [1, 2] {
+        let insert = collection.insert_one(doc! { "_id": id });
+        insert.session(&mut session).await?;
+    }
+    let admin = scene.client.database("admin");
+    let majority = doc! { "w": "majority" };
+    let prepare = doc! { "prepareTransaction": 1, "writeConcern": &majority };
+    let prepared = admin.run_command(prepare).session(&mut session).await?;
+    let prepared = prepared.get_timestamp("prepareTimestamp")?;
+
+    // Three times as long as it takes to roll over; but for the transaction, it would.
+    let rolls = tokio::time::timeout(Duration::from_secs(4), server.roll_oplog());
+    assert!(rolls.await.is_err(), "the oplog begins behind {prepared}");
+    let position = position(now(&scene.client).await?);
+    let commit =
+        doc! { "commitTransaction": 1, "commitTimestamp": prepared, "writeConcern": majority };
+    admin.run_command(commit).session(&mut session).await?;
+    for source in SOURCES {
+        let tail = scene.tail(source).arg(scene.namespace("c"));
+        let ops = Ops::of(tail.args(["--since", &position, "--exit-when-idle"])).await?;
+        assert_eq!(ops.ids(), [1, 2], "{source}");
+    }
     Ok(())
 }

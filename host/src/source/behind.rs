@@ -51,8 +51,10 @@ mod tests {
     use super::*;
     use crate::op::{BatchBuilder, OpIndex, Operation, Position, Record, SourceKind, Timestamp};
 
-    /// A batch of ops with these cluster times and indices; none for an op without a point.
-    fn batch(ops: &[(u32, Option<u32>)]) -> Batch {
+    /// Cluster time and index of each op; no index for an op without a point.
+    type Ops = [(u32, Option<u32>)];
+
+    fn batch(ops: &Ops) -> Batch {
         let mut builder = BatchBuilder::new(Vec::new().into());
         let namespace = builder.make(|extra| extra.extend_from_slice(b"a.b"));
         for &(seconds, index) in ops {
@@ -73,7 +75,7 @@ mod tests {
     }
 
     /// How many ops of each batch are left.
-    fn check(behind: &mut Behind, batches: &[(&[(u32, Option<u32>)], usize)]) {
+    fn check(behind: &mut Behind, batches: &[(&Ops, usize)]) {
         for (ops, left) in batches {
             let mut batch = batch(ops);
             behind.pass_over(&mut batch);

@@ -99,33 +99,36 @@ const TOKEN_REFUSED: [i32; 3] = [
 /// Decides about an error: after a passing fault it waits for the next attempt's turn and returns;
 /// everything else is the source's end.
 ///
-/// `what` says what was attempted and on what, as in "cannot {what}".
+/// `what` says what was attempted and on what, as in "cannot {what}"; `position` is what is read on
+/// from, if anything is.
 pub(super) async fn wait_or_fail(
     source: mongodb::error::Error,
     what: &str,
     kind: SourceKind,
-    position: &Position,
+    position: Option<&Position>,
     backoff: &mut Backoff,
 ) -> Result<(), Error> {
     let what = what.to_owned();
+    let is_lost = |fault| fault == Fault::PositionLost || has_code(&source, &TOKEN_REFUSED);
     match Fault::of(&source) {
         Fault::Passing => {
             let delay = backoff.next_delay();
-            tracing::warn!(what, %position, attempt = backoff.attempts(), retry_in = ?delay,
-                error = describe(&source), "the stream broke; it is opened again");
+            let position = position.map(tracing::field::display);
+            tracing::warn!(what, position, attempt = backoff.attempts(), retry_in = ?delay,
+                error = describe(&source), "reading broke off; trying again");
             tokio::time::sleep(delay).await;
             Ok(())
         }
         Fault::Authentication | Fault::Unauthorized => {
             Err(Error::Unauthorized { what, kind, source })
         }
-        fault if fault == Fault::PositionLost || has_code(&source, &TOKEN_REFUSED) => {
-            Err(Error::PositionLost {
+        fault => match position {
+            Some(position) if is_lost(fault) => Err(Error::PositionLost {
                 position: position.clone(),
                 oldest: None,
                 reason: describe(&source),
-            })
-        }
-        _ => Err(Error::Refused { what, source }),
+            }),
+            _ => Err(Error::Refused { what, source }),
+        },
     }
 }

@@ -5,10 +5,13 @@ use std::time::Duration;
 use bson::{Document, doc};
 use mongodb::{Client, options::ReadConcern};
 
-use super::{default_oplog_namespace, resume::Error};
+use super::{
+    default_oplog_namespace,
+    resume::{Error, wait_or_fail},
+};
 use crate::{
     backoff::Backoff,
-    mongo::{Fault, Server, Topology, answer_in_time, describe},
+    mongo::{Server, Topology, answer_in_time},
     op::{Position, Since, SourceKind, Timestamp},
 };
 
@@ -120,31 +123,11 @@ async fn entry_at_end(
             .sort(doc! {"$natural": direction})
             .projection(doc! {"ts": 1, "op": 1, "o.msg": 1})
             .read_concern(ReadConcern::majority());
-        let entry = answer_in_time(entry).await;
-        let what = || format!("read {database}.{collection}");
-        let source = match entry {
+        match answer_in_time(entry).await {
             Ok(entry) => break entry,
-            Err(source) => source,
-        };
-        match Fault::of(&source) {
-            Fault::Passing => {
-                let delay = backoff.next_delay();
-                tracing::warn!(what = what(), attempt = backoff.attempts(), retry_in = ?delay,
-                    error = describe(&source), "an end of the oplog could not be read; trying again");
-                tokio::time::sleep(delay).await;
-            }
-            Fault::Unauthorized | Fault::Authentication => {
-                return Err(Error::Unauthorized {
-                    kind: SourceKind::Oplog,
-                    what: what(),
-                    source,
-                });
-            }
-            _ => {
-                return Err(Error::Refused {
-                    what: what(),
-                    source,
-                });
+            Err(error) => {
+                let what = format!("read {database}.{collection}");
+                wait_or_fail(error, &what, SourceKind::Oplog, None, &mut backoff).await?;
             }
         }
     };

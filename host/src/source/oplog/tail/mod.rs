@@ -176,7 +176,7 @@ impl Tail {
             error,
             &what,
             SourceKind::Oplog,
-            &self.position,
+            Some(&self.position),
             &mut self.backoff,
         )
         .await
@@ -278,7 +278,7 @@ impl Tail {
                 Err(error) => error,
             };
             let what = format!("read {database}.{collection}");
-            let (position, backoff) = (&self.position, &mut self.backoff);
+            let (position, backoff) = (Some(&self.position), &mut self.backoff);
             wait_or_fail(error, &what, SourceKind::Oplog, position, backoff).await?;
         }
     }

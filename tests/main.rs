@@ -5,10 +5,12 @@ mod checkpoint;
 mod cli;
 mod containment;
 mod dead_letters;
+mod delivery;
 mod modules;
 mod parity;
 mod resilience;
 mod sinks;
+mod soak;
 mod tailing;
 mod tidy;
 
@@ -25,4 +27,6 @@ fn oplet() -> Oplet {
     Oplet::new(env!("CARGO_BIN_EXE_oplet"))
         .env("OPLET_MODULE_CACHE", cache)
         .env("NO_COLOR", "1")
+        // Runs that share a name and a server would be in each other's way; who tests checkpoints names one.
+        .env("OPLET_CHECKPOINT", "none")
 }

@@ -17,7 +17,10 @@ const COMMANDS: usize = 100;
 const COMMAND_TIME: Duration = Duration::from_secs(20);
 
 /// Inserts while it lives, in the background.
-struct Busy(tokio::task::JoinHandle<i32>, Arc<std::sync::atomic::AtomicBool>);
+struct Busy(
+    tokio::task::JoinHandle<i32>,
+    Arc<std::sync::atomic::AtomicBool>,
+);
 
 impl Busy {
     fn start(mirrored: &Arc<Mirrored>) -> Self {
@@ -51,20 +54,35 @@ async fn command(
 ) -> Running {
     match random.u8(..10) {
         0..4 => {
-            let reached = timeout(COMMAND_TIME, running.handle.pause()).await.unwrap().unwrap();
+            let reached = timeout(COMMAND_TIME, running.handle.pause())
+                .await
+                .unwrap()
+                .unwrap();
             assert_eq!(reached.state, RunState::Paused);
             assert!(reached.saved, "a pause saves");
         }
         4..8 => {
-            let reached = timeout(COMMAND_TIME, running.handle.resume()).await.unwrap().unwrap();
+            let reached = timeout(COMMAND_TIME, running.handle.resume())
+                .await
+                .unwrap()
+                .unwrap();
             assert_eq!(reached.state, RunState::Streaming);
         }
         8 => {
-            let status = timeout(COMMAND_TIME, running.handle.status()).await.unwrap().unwrap();
-            assert!(matches!(status.state, RunState::Paused | RunState::Streaming));
+            let status = timeout(COMMAND_TIME, running.handle.status())
+                .await
+                .unwrap()
+                .unwrap();
+            assert!(matches!(
+                status.state,
+                RunState::Paused | RunState::Streaming
+            ));
         }
         _ => {
-            let reached = timeout(COMMAND_TIME, running.handle.drain()).await.unwrap().unwrap();
+            let reached = timeout(COMMAND_TIME, running.handle.drain())
+                .await
+                .unwrap()
+                .unwrap();
             assert_eq!(reached.state, RunState::Stopped);
             let (_, ended) = timeout(COMMAND_TIME, running.ended()).await.unwrap();
             ended.unwrap();
@@ -138,7 +156,10 @@ async fn seeks_lose_nothing(kind: SourceKind) {
             let to = &positions[random.usize(..positions.len())];
             let to: Since = to.cluster_time.as_ref().unwrap().parse().unwrap();
             let was = running.handle.status().await.unwrap().state;
-            let reached = timeout(COMMAND_TIME, running.handle.seek(to)).await.unwrap().unwrap();
+            let reached = timeout(COMMAND_TIME, running.handle.seek(to))
+                .await
+                .unwrap()
+                .unwrap();
             assert_eq!(reached.state, was, "a paused run stays paused");
             assert!(reached.saved, "where a seek led is saved");
         }
@@ -149,7 +170,11 @@ async fn seeks_lose_nothing(kind: SourceKind) {
     running.handle.resume().await.unwrap();
     mirrored.wait_for_copies(inserted as u64).await;
     running.end().await.1.unwrap();
-    assert_eq!(mirrored.times().await.len(), inserted as usize, "each op was delivered");
+    assert_eq!(
+        mirrored.times().await.len(),
+        inserted as usize,
+        "each op was delivered"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,13 +192,22 @@ async fn a_seek_backwards_reads_again_and_forwards_passes_over() {
     for kind in [SourceKind::ChangeStream, SourceKind::Oplog] {
         let mirrored = Mirrored::new("seek").await;
         let running = mirrored.start(mirrored.options(kind)).await;
-        let start = running.handle.pause().await.unwrap().position.cluster_time.unwrap();
+        let start = running
+            .handle
+            .pause()
+            .await
+            .unwrap()
+            .position
+            .cluster_time
+            .unwrap();
         running.handle.resume().await.unwrap();
         mirrored.insert(0..10).await;
         mirrored.wait_for_copies(10).await;
         running.handle.seek(start.parse().unwrap()).await.unwrap();
         let again = async || mirrored.times().await.iter().all(|(_, times)| *times == 2);
-        oplet_testkit::eventually(crate::DEADLINE, again).await.unwrap();
+        oplet_testkit::eventually(crate::DEADLINE, again)
+            .await
+            .unwrap();
 
         running.handle.pause().await.unwrap();
         mirrored.insert(10..20).await;
@@ -183,7 +217,11 @@ async fn a_seek_backwards_reads_again_and_forwards_passes_over() {
         mirrored.wait_for_copies(20).await;
         running.end().await.1.unwrap();
         let times: BTreeMap<_, _> = mirrored.times().await.into_iter().collect();
-        assert_eq!(times.len(), 20, "ten were read twice, ten passed over, ten read");
+        assert_eq!(
+            times.len(),
+            20,
+            "ten were read twice, ten passed over, ten read"
+        );
     }
 }
 
@@ -193,7 +231,10 @@ async fn a_seek_beyond_the_oplog_is_refused_with_what_it_has() {
     let running = mirrored.start(mirrored.options(SourceKind::Oplog)).await;
     for to in ["4000000000:1", "2100-01-01T00:00:00Z"] {
         let refused = running.handle.seek(to.parse().unwrap()).await.unwrap_err();
-        assert!(matches!(refused, CommandError::OutsideWindow { .. }), "{refused}");
+        assert!(
+            matches!(refused, CommandError::OutsideWindow { .. }),
+            "{refused}"
+        );
     }
     mirrored.insert(0..3).await;
     mirrored.wait_for_copies(3).await;

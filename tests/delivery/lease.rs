@@ -14,7 +14,10 @@ async fn a_second_process_says_who_is_at_work() {
     let second = named.run().start().unwrap();
     assert_eq!(second.wait_exit(DEADLINE).await.unwrap(), 1);
     let said = second.stderr().all().join("\n");
-    assert!(said.contains(&first.id().to_string()), "it names the process: {said}");
+    assert!(
+        said.contains(&first.id().to_string()),
+        "it names the process: {said}"
+    );
     named.insert(0..2).await;
     wait_for(&first, 2).await;
     first.signal(Signal::Terminate).unwrap();
@@ -35,8 +38,15 @@ async fn a_standby_takes_over_at_once_from_one_that_ends_or_is_killed() {
         wait_for(&first, 2).await;
         first.signal(signal).unwrap();
         let left = Instant::now();
-        second.wait_for_stderr(|line| line.contains("running"), DEADLINE).await.unwrap();
-        assert!(left.elapsed() < Duration::from_secs(10), "{:?}", left.elapsed());
+        second
+            .wait_for_stderr(|line| line.contains("running"), DEADLINE)
+            .await
+            .unwrap();
+        assert!(
+            left.elapsed() < Duration::from_secs(10),
+            "{:?}",
+            left.elapsed()
+        );
         named.insert(2..4).await;
         let complete = async || ids(&second).contains(&3);
         eventually(DEADLINE, complete).await.unwrap();
@@ -54,7 +64,11 @@ async fn a_holder_that_was_suspended_does_not_save() {
     first.signal(Signal::Stop).unwrap();
     let stopped = Instant::now();
     let second = named.start(named.run().arg("--standby")).await;
-    assert!(stopped.elapsed() < Duration::from_secs(11), "{:?}", stopped.elapsed());
+    assert!(
+        stopped.elapsed() < Duration::from_secs(11),
+        "{:?}",
+        stopped.elapsed()
+    );
     named.insert(2..4).await;
     let complete = async || ids(&second).contains(&3);
     eventually(DEADLINE, complete).await.unwrap();
@@ -66,7 +80,9 @@ async fn a_holder_that_was_suspended_does_not_save() {
     assert!(said.contains("lease"), "{said}");
     assert_eq!(epoch().await, epoch_of_second);
     named.insert(4..6).await;
-    eventually(DEADLINE, async || ids(&second).contains(&5)).await.unwrap();
+    eventually(DEADLINE, async || ids(&second).contains(&5))
+        .await
+        .unwrap();
     second.signal(Signal::Terminate).unwrap();
     assert_eq!(second.wait_exit(DEADLINE).await.unwrap(), 0);
     let third = named.start(named.run()).await;

@@ -42,7 +42,10 @@ impl Left {
         assert_eq!(gaps.len(), 1, "{gaps:?}");
         let gap = gaps.remove(0);
         let text = gap.to_string();
-        assert!(text.contains(&self.named.database), "it names what was watched: {text}");
+        assert!(
+            text.contains(&self.named.database),
+            "it names what was watched: {text}"
+        );
         let to = gap.get_timestamp("to").unwrap();
         assert!(to >= self.oldest, "{text}");
         assert!(gap.contains_key("from"), "{text}");
@@ -66,8 +69,14 @@ async fn by_default_a_lost_position_ends_the_run_and_is_recorded() {
         assert_eq!(gap.get_str("policy").unwrap(), "fail");
         let checkpoint = left.named.own("checkpoints").await.remove(0);
         assert_eq!(
-            checkpoint.get_document("checkpoint").unwrap().get("streams"),
-            left.checkpoint.get_document("checkpoint").unwrap().get("streams"),
+            checkpoint
+                .get_document("checkpoint")
+                .unwrap()
+                .get("streams"),
+            left.checkpoint
+                .get_document("checkpoint")
+                .unwrap()
+                .get("streams"),
             "the position stays where it was"
         );
         drop(left.set);
@@ -78,7 +87,11 @@ async fn by_default_a_lost_position_ends_the_run_and_is_recorded() {
 async fn with_skip_the_run_goes_on_with_what_is_left() {
     for source in ["oplog", "change-stream"] {
         let left = Left::behind(source).await;
-        let run = || left.named.run().args(["--source", source, "--on-position-lost", "skip"]);
+        let run = || {
+            left.named
+                .run()
+                .args(["--source", source, "--on-position-lost", "skip"])
+        };
         let second = left.named.start(run()).await;
         second
             .wait_for_stderr(|line| line.contains("the position is lost"), DEADLINE)
@@ -86,7 +99,11 @@ async fn with_skip_the_run_goes_on_with_what_is_left() {
             .unwrap();
         left.named.insert(5..8).await;
         wait_for(&second, 3).await;
-        assert_eq!(ids(&second), [5, 6, 7], "{source}: what was rolled over is not there");
+        assert_eq!(
+            ids(&second),
+            [5, 6, 7],
+            "{source}: what was rolled over is not there"
+        );
         let gap = left.gap().await;
         assert_eq!(gap.get_str("policy").unwrap(), "skip");
         second.signal(Signal::Terminate).unwrap();
@@ -105,7 +122,11 @@ async fn with_skip_the_run_goes_on_with_what_is_left() {
 #[tokio::test]
 async fn resnapshot_is_refused_until_there_are_direct_reads() {
     let named = Named::new("resnapshot").await;
-    let refused = named.run().args(["--on-position-lost", "resnapshot"]).start().unwrap();
+    let refused = named
+        .run()
+        .args(["--on-position-lost", "resnapshot"])
+        .start()
+        .unwrap();
     assert_eq!(refused.wait_exit(DEADLINE).await.unwrap(), 2);
     let said = refused.stderr().all().join("\n");
     assert!(said.contains("direct reads"), "{said}");

@@ -41,7 +41,9 @@ impl Named {
     /// Starts it, and waits until it runs.
     pub(super) async fn start(&self, oplet: Oplet) -> RunningOplet {
         let running = oplet.start().unwrap();
-        let runs = running.wait_for_stderr(|line| line.contains("running"), DEADLINE).await;
+        let runs = running
+            .wait_for_stderr(|line| line.contains("running"), DEADLINE)
+            .await;
         if let Err(error) = runs {
             panic!("{error:#}\n{}", running.stderr().all().join("\n"));
         }
@@ -50,14 +52,20 @@ impl Named {
 
     /// Inserts documents with these ids.
     pub(super) async fn insert(&self, ids: std::ops::Range<i32>) {
-        let things = self.client.database(&self.database).collection::<Document>("things");
+        let things = self
+            .client
+            .database(&self.database)
+            .collection::<Document>("things");
         let documents = ids.map(|id| doc! { "_id": id, "sequence": 1 });
         things.insert_many(documents).await.unwrap();
     }
 
     /// All of a collection of Oplet's own that bears this run's name.
     pub(super) async fn own(&self, collection: &str) -> Vec<Document> {
-        let own = self.client.database("oplet").collection::<Document>(collection);
+        let own = self
+            .client
+            .database("oplet")
+            .collection::<Document>(collection);
         let filter = doc! { "$or": [{ "_id": &self.database }, { "name": &self.database }] };
         own.find(filter).await.unwrap().try_collect().await.unwrap()
     }
@@ -66,7 +74,9 @@ impl Named {
     pub(super) async fn wait_for_checkpoint(&self, beyond: &Document) {
         let saved = async || {
             let checkpoints = self.own("checkpoints").await;
-            checkpoints.first().is_some_and(|present| present.get("checkpoint") != beyond.get("checkpoint"))
+            checkpoints
+                .first()
+                .is_some_and(|present| present.get("checkpoint") != beyond.get("checkpoint"))
         };
         eventually(DEADLINE, saved).await.unwrap();
     }
@@ -75,7 +85,9 @@ impl Named {
 /// The ids of the documents that were emitted, in order.
 pub(super) fn ids(running: &RunningOplet) -> Vec<i64> {
     let lines = running.stdout().all();
-    let ops = lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let ops = lines
+        .iter()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
     ops.filter_map(|op| op["_id"].as_i64()).collect()
 }
 

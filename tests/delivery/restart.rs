@@ -72,18 +72,28 @@ async fn a_bound_on_ops_leaves_the_rest_to_the_next_run() {
 #[tokio::test]
 async fn another_source_or_scope_goes_on_without_a_gap() {
     let named = Named::new("changed").await;
-    let first = named.start(named.run().args(["--source", "change-stream"])).await;
+    let first = named
+        .start(named.run().args(["--source", "change-stream"]))
+        .await;
     named.insert(0..5).await;
     wait_for(&first, 5).await;
     stop(&first).await;
     named.insert(5..8).await;
     let other = format!("{}.things", named.database);
-    let second = named.start(named.run().args(["--source", "oplog", "--watch", &other])).await;
+    let second = named
+        .start(named.run().args(["--source", "oplog", "--watch", &other]))
+        .await;
     wait_for(&second, 3).await;
     stop(&second).await;
-    assert_eq!(ids(&second), [5, 6, 7], "what was acknowledged is passed over");
+    assert_eq!(
+        ids(&second),
+        [5, 6, 7],
+        "what was acknowledged is passed over"
+    );
     named.insert(8..10).await;
-    let third = named.start(named.run().args(["--source", "change-stream"])).await;
+    let third = named
+        .start(named.run().args(["--source", "change-stream"]))
+        .await;
     wait_for(&third, 2).await;
     stop(&third).await;
     assert_eq!(ids(&third), [8, 9]);
@@ -97,8 +107,14 @@ async fn the_position_of_a_quiet_namespace_moves() {
         let saved = async || !named.own("checkpoints").await.is_empty();
         eventually(DEADLINE, saved).await.unwrap();
         let before = named.own("checkpoints").await.remove(0);
-        let elsewhere = named.client.database(&format!("{}_elsewhere", named.database));
-        elsewhere.collection("things").insert_one(doc! { "a": 1 }).await.unwrap();
+        let elsewhere = named
+            .client
+            .database(&format!("{}_elsewhere", named.database));
+        elsewhere
+            .collection("things")
+            .insert_one(doc! { "a": 1 })
+            .await
+            .unwrap();
         named.wait_for_checkpoint(&before).await;
         stop(&running).await;
         assert!(ids(&running).is_empty());
@@ -129,5 +145,8 @@ async fn garbage_in_the_store_names_the_way_out() {
     let refused = named.run().start().unwrap();
     assert_eq!(refused.wait_exit(DEADLINE).await.unwrap(), 1);
     let said = refused.stderr().all().join("\n");
-    assert!(said.contains("oplet checkpoint show") && said.contains("oplet checkpoint clear"), "{said}");
+    assert!(
+        said.contains("oplet checkpoint show") && said.contains("oplet checkpoint clear"),
+        "{said}"
+    );
 }

@@ -8,6 +8,7 @@ use oplet::{
     guest::{self, Engine, Limits, Module},
     mongo::{self, Server},
     op::{Scope, SourceKind},
+    telemetry::Metrics,
 };
 use oplet_testkit::{ReplicaSet, database_name, eventually, guest};
 use tokio::task::JoinHandle;
@@ -72,7 +73,9 @@ impl Mirrored {
     /// Starts a run, and waits until it streams.
     pub(super) async fn start(&self, options: Options) -> Running {
         let uri = mongo::parse_uri(&self.uri).unwrap();
-        let server = Server::connect(&uri, &mongo::Options::default()).await.unwrap();
+        let server = Server::connect(&uri, &mongo::Options::default())
+            .await
+            .unwrap();
         let spec = ModuleSpec {
             module: self.module.clone(),
             config: None,
@@ -84,11 +87,21 @@ impl Mirrored {
         let (handle, inbox) = Handle::new();
         let shutdown = CancellationToken::new();
         let limits = self.limits.clone();
+        let metrics = Metrics::new();
         let task = tokio::spawn({
             let shutdown = shutdown.clone();
             async move {
-                let ended =
-                    control::run(&server, plan, &options, &limits, inbox, &shutdown, |_| {}).await;
+                let ended = control::run(
+                    &server,
+                    plan,
+                    &options,
+                    &limits,
+                    inbox,
+                    &metrics,
+                    &shutdown,
+                    |_| {},
+                )
+                .await;
                 server.shutdown().await;
                 ended
             }
@@ -109,10 +122,17 @@ impl Mirrored {
     /// How often each op was delivered, by its id.
     pub(super) async fn times(&self) -> Vec<(String, i32)> {
         let ops = self.client.database(&format!("{}_audit", self.database));
-        let ops = ops.collection::<Document>("ops").find(doc! {}).await.unwrap();
+        let ops = ops
+            .collection::<Document>("ops")
+            .find(doc! {})
+            .await
+            .unwrap();
         let ops: Vec<Document> = ops.try_collect().await.unwrap();
         let times = |op: &Document| {
-            (op.get_str("_id").unwrap().to_owned(), op.get_i32("times").unwrap())
+            (
+                op.get_str("_id").unwrap().to_owned(),
+                op.get_i32("times").unwrap(),
+            )
         };
         ops.iter().map(times).collect()
     }
@@ -126,7 +146,10 @@ impl Mirrored {
     /// How many documents the copy has.
     pub(super) async fn copied(&self) -> u64 {
         let copy = self.client.database(&format!("{}_copy", self.database));
-        copy.collection::<Document>("things").count_documents(doc! {}).await.unwrap()
+        copy.collection::<Document>("things")
+            .count_documents(doc! {})
+            .await
+            .unwrap()
     }
 
     /// Waits until the copy has so many documents.

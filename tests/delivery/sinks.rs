@@ -30,7 +30,9 @@ struct Received {
 impl Receiver {
     async fn start() -> Self {
         let state = Arc::new(Received::default());
-        let app = Router::new().route("/", post(receive)).with_state(state.clone());
+        let app = Router::new()
+            .route("/", post(receive))
+            .with_state(state.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
@@ -54,7 +56,10 @@ async fn receive(State(state): State<Arc<Received>>, body: Bytes) -> StatusCode 
 /// The most memory that the process has held so far, in MiB.
 fn peak_mib(running: &RunningOplet) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", running.id())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .unwrap();
     let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
     kib / 1024
 }
@@ -73,14 +78,26 @@ async fn a_sink_that_blocks_holds_back_the_source_and_then_drains() {
     let receiver = Receiver::start().await;
     let sink = format!("{}#body=lines", receiver.url);
     let running = named
-        .start(named.run().args(["--source", "oplog", "--sink", &sink, "--admin", "127.0.0.1:0"]))
+        .start(named.run().args([
+            "--source",
+            "oplog",
+            "--sink",
+            &sink,
+            "--admin",
+            "127.0.0.1:0",
+        ]))
         .await;
     named.insert(0..100).await;
-    eventually(DEADLINE, async || receiver.count() == 100).await.unwrap();
+    eventually(DEADLINE, async || receiver.count() == 100)
+        .await
+        .unwrap();
     receiver.state.is_blocked.store(true, SeqCst);
 
     // 200 MB of documents, of which the window holds 64 MiB.
-    let things = named.client.database(&named.database).collection::<Document>("things");
+    let things = named
+        .client
+        .database(&named.database)
+        .collection::<Document>("things");
     let text = "x".repeat(20_000);
     for batch in 0..20 {
         let documents = (0..500).map(|n| doc! { "_id": 1_000 + batch * 500 + n, "text": &text });
@@ -95,9 +112,16 @@ async fn a_sink_that_blocks_holds_back_the_source_and_then_drains() {
     let started = std::time::Instant::now();
     let complete = eventually(DEADLINE, async || receiver.count() >= 10_100).await;
     if complete.is_err() {
-        panic!("{} documents\n{}", receiver.count(), running.stderr().all().join("\n"));
+        panic!(
+            "{} documents\n{}",
+            receiver.count(),
+            running.stderr().all().join("\n")
+        );
     }
-    eprintln!("10,000 documents of 20 kB drained in {:?}", started.elapsed());
+    eprintln!(
+        "10,000 documents of 20 kB drained in {:?}",
+        started.elapsed()
+    );
     running.signal(Signal::Terminate).unwrap();
     assert_eq!(running.wait_exit(DEADLINE).await.unwrap(), 0);
 }
@@ -108,17 +132,31 @@ async fn a_document_that_a_sink_will_not_take_lies_in_the_dead_letters() {
     let copies = format!("{}_copies", named.database);
     let database = named.client.database(&copies);
     let validator = doc! { "data.sequence": { "$gt": 0 } };
-    database.create_collection("things").validator(validator).await.unwrap();
+    database
+        .create_collection("things")
+        .validator(validator)
+        .await
+        .unwrap();
     let letters = format!("mongodb:{copies}.letters");
     let sink = format!("mongodb:{copies}.things");
     let running = named
-        .start(named.run().args(["--sink", &sink, "--dead-letters", &letters]))
+        .start(
+            named
+                .run()
+                .args(["--sink", &sink, "--dead-letters", &letters]),
+        )
         .await;
-    let things = named.client.database(&named.database).collection::<Document>("things");
+    let things = named
+        .client
+        .database(&named.database)
+        .collection::<Document>("things");
     let documents = (0..50).map(|id| doc! { "_id": id, "sequence": i32::from(id != 17) });
     things.insert_many(documents).await.unwrap();
     let copied = async || {
-        let copied = database.collection::<Document>("things").count_documents(doc! {}).await;
+        let copied = database
+            .collection::<Document>("things")
+            .count_documents(doc! {})
+            .await;
         copied.unwrap() == 49
     };
     eventually(DEADLINE, copied).await.unwrap();
@@ -136,16 +174,29 @@ async fn a_document_that_a_sink_will_not_take_lies_in_the_dead_letters() {
     let redriven = oplet()
         .args(["dead-letters", "redrive"])
         .arg(oplet_testkit::guest("guest_echo").unwrap())
-        .args(["--uri", &named.uri, "--dead-letters", &letters, "--sink", &sink])
+        .args([
+            "--uri",
+            &named.uri,
+            "--dead-letters",
+            &letters,
+            "--sink",
+            &sink,
+        ])
         .start()
         .unwrap();
     let code = redriven.wait_exit(DEADLINE).await.unwrap();
     assert_eq!(code, 0, "{}", redriven.stderr().all().join("\n"));
     assert!(copied_all(&database).await);
-    assert_eq!(letters_collection.count_documents(doc! {}).await.unwrap(), 0);
+    assert_eq!(
+        letters_collection.count_documents(doc! {}).await.unwrap(),
+        0
+    );
 }
 
 async fn copied_all(database: &mongodb::Database) -> bool {
-    let copied = database.collection::<Document>("things").count_documents(doc! {}).await;
+    let copied = database
+        .collection::<Document>("things")
+        .count_documents(doc! {})
+        .await;
     copied.unwrap() == 50
 }

@@ -37,7 +37,11 @@ impl Soak {
         let set = ReplicaSet::start(Options::default()).await.unwrap();
         let client = set.client().await.unwrap();
         for name in COLLECTIONS {
-            client.database(DATABASE).create_collection(name).await.unwrap();
+            client
+                .database(DATABASE)
+                .create_collection(name)
+                .await
+                .unwrap();
         }
         Self {
             set,
@@ -95,7 +99,10 @@ impl Soak {
     }
 
     async fn documents(&self, database: &str, collection: &str) -> Vec<Document> {
-        let found = self.client.database(database).collection::<Document>(collection);
+        let found = self
+            .client
+            .database(database)
+            .collection::<Document>(collection);
         let sorted = found.find(doc! {}).sort(doc! { "_id": 1 });
         match sorted.await {
             Ok(cursor) => cursor.try_collect().await.unwrap_or_default(),
@@ -119,7 +126,10 @@ impl Soak {
         for name in COLLECTIONS {
             let by_id = |documents: Vec<Document>| -> BTreeMap<i32, Document> {
                 let id = |document: &Document| document.get_i32("_id").unwrap();
-                documents.into_iter().map(|document| (id(&document), document)).collect()
+                documents
+                    .into_iter()
+                    .map(|document| (id(&document), document))
+                    .collect()
             };
             let source = by_id(self.documents(DATABASE, name).await);
             let copy = by_id(self.documents("soak_copy", name).await);
@@ -137,13 +147,18 @@ impl Soak {
 }
 
 async fn survives(source: &'static str, transactional: bool) {
-    let rounds = std::env::var("OPLET_SOAK_ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
+    let rounds = std::env::var("OPLET_SOAK_ROUNDS")
+        .ok()
+        .and_then(|rounds| rounds.parse().ok());
     let rounds = rounds.unwrap_or(ROUNDS);
     let mut soak = Soak::new(source, transactional).await;
     let mut oplet = soak.start_oplet();
     // The first start takes its position before anything is written.
     oplet
-        .wait_for_stderr(|line| line.contains("running") || line.contains("since"), crate::DEADLINE)
+        .wait_for_stderr(
+            |line| line.contains("running") || line.contains("since"),
+            crate::DEADLINE,
+        )
         .await
         .unwrap();
     let writers = Writers::start(&soak.set, DATABASE, 4, soak.random.u64(..)).await;
@@ -158,15 +173,28 @@ async fn survives(source: &'static str, transactional: bool) {
     if caught_up.is_err() {
         let said = oplet.stderr().all();
         let differences = soak.differences().await;
-        panic!("after {written} writes the copy differs: {differences:#?}\n{}", said.join("\n"));
+        panic!(
+            "after {written} writes the copy differs: {differences:#?}\n{}",
+            said.join("\n")
+        );
     }
     oplet.signal(Signal::Terminate).unwrap();
     assert_eq!(oplet.wait_exit(crate::DEADLINE).await.unwrap(), 0);
 
-    assert!(written > u64::from(rounds) * 10, "the writers had work to do: {written}");
+    assert!(
+        written > u64::from(rounds) * 10,
+        "the writers had work to do: {written}"
+    );
     let ops = soak.documents("soak_audit", "ops").await;
-    assert!(ops.len() as u64 >= written / 2, "{} ops of {written} writes", ops.len());
-    let repeated = ops.iter().filter(|op| op.get("times") != Some(&Bson::Int32(1))).count();
+    assert!(
+        ops.len() as u64 >= written / 2,
+        "{} ops of {written} writes",
+        ops.len()
+    );
+    let repeated = ops
+        .iter()
+        .filter(|op| op.get("times") != Some(&Bson::Int32(1)))
+        .count();
     let mut descents = 0;
     for document in soak.documents("soak_audit", "history").await {
         let sequences = document.get_array("sequences").unwrap();
@@ -175,11 +203,17 @@ async fn survives(source: &'static str, transactional: bool) {
             .filter(|pair| pair[1].as_i32() < pair[0].as_i32())
             .count();
         let kills = soak.kills as usize;
-        assert!(back <= kills, "went back {back} times in {kills} kills: {document}");
+        assert!(
+            back <= kills,
+            "went back {back} times in {kills} kills: {document}"
+        );
         descents += back;
     }
-    eprintln!("{source}: {written} writes, {} ops, {repeated} repeated, {descents} descents, {} kills",
-        ops.len(), soak.kills);
+    eprintln!(
+        "{source}: {written} writes, {} ops, {repeated} repeated, {descents} descents, {} kills",
+        ops.len(),
+        soak.kills
+    );
     if transactional {
         assert_eq!((repeated, descents), (0, 0), "each op counts once");
     }

@@ -7,7 +7,9 @@ use bson::{Binary, RawDocumentBuf, Uuid, oid::ObjectId, rawdoc};
 use oplet::{
     checkpoint::{AckWindow, WindowOptions},
     guest::{Engine, Instance, Module, Options, Outcome, Verdict},
-    op::{Ack, Batch, BatchBuilder, DocumentState, Frontier, Position, Scope, SourceKind, Timestamp},
+    op::{
+        Ack, Batch, BatchBuilder, DocumentState, Frontier, Position, Scope, SourceKind, Timestamp,
+    },
     source::oplog::Decoder,
 };
 

@@ -121,8 +121,17 @@ fn options(args: &RunArgs, settings: &Settings) -> control::Options {
             "none" => None,
             text => Some(text.parse().expect("it was read before")),
         },
-        dead_letters: values.dead_letters.value.text.parse().expect("it was read before"),
-        sinks: settings.sinks.iter().map(|sink| sink_of(sink, args.format)).collect(),
+        dead_letters: values
+            .dead_letters
+            .value
+            .text
+            .parse()
+            .expect("it was read before"),
+        sinks: settings
+            .sinks
+            .iter()
+            .map(|sink| sink_of(sink, args.format))
+            .collect(),
         environment: config::environment,
     }
 }

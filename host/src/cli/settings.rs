@@ -61,12 +61,12 @@ fn command_line(args: &SettingsArgs, matches: &ArgMatches) -> CommandLine {
             breaker_failures: given.flag("breaker_failures", args.breaker_failures),
             breaker: given.flag("breaker", args.breaker),
         },
-        checkpoint: given
-            .flag("checkpoint", args.checkpoint.clone())
-            .map(|given| given.value),
-        dead_letters: given
-            .flag("dead_letters", args.dead_letters.clone())
-            .map(|given| given.value),
+        checkpoint: given.or("checkpoint", "OPLET_CHECKPOINT", args.checkpoint.clone()),
+        dead_letters: given.or(
+            "dead_letters",
+            "OPLET_DEAD_LETTERS",
+            args.dead_letters.clone(),
+        ),
         admin_token_file: args.admin_token_file.clone(),
         modules: args.modules.clone(),
         sinks: args.sink.clone(),

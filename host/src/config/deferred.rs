@@ -41,7 +41,7 @@ pub(crate) fn checkpoint(text: &str) -> Result<Deferred, String> {
 pub(crate) fn dead_letters(text: &str) -> Result<Deferred, String> {
     match text.parse::<dead_letters::StoreSpec>() {
         Ok(_) => Ok(Deferred { text: text.into() }),
-        Err(error) => Err(error.reason),
+        Err(error) => Err(error.reason.into()),
     }
 }
 

@@ -180,7 +180,7 @@ settings! { Layer, Values:
         |s| s.take("grace-period-s", |v, _| seconds(v, 0..=86_400));
 
     /// Where checkpoints are kept.
-    checkpoint: Deferred = ["checkpoint", "store", "checkpoint", ""],
+    checkpoint: Deferred = ["checkpoint", "store", "checkpoint", "OPLET_CHECKPOINT"],
         Deferred { text: "mongodb:oplet.checkpoints".into() },
         |s| s.take("store", |v, source| text(v, |t| deferred::checkpoint(&source.address(t))));
     /// The least time between two savings.
@@ -194,7 +194,7 @@ settings! { Layer, Values:
         |s| s.take("standby", |v, _| switch(v));
 
     /// Where dead letters are kept.
-    dead_letters: Deferred = ["dead-letters", "store", "dead-letters", ""],
+    dead_letters: Deferred = ["dead-letters", "store", "dead-letters", "OPLET_DEAD_LETTERS"],
         Deferred { text: "mongodb:oplet.dead_letters".into() },
         |s| s.take("store", |v, source| text(v, |t| deferred::dead_letters(&source.address(t))));
 

@@ -23,8 +23,8 @@ pub(crate) struct CommandLine {
     pub(crate) layer: Layer,
     /// For all modules, whatever the file says of each.
     pub(crate) policy: PolicyLayer,
-    pub(crate) checkpoint: Option<Secret>,
-    pub(crate) dead_letters: Option<Secret>,
+    pub(crate) checkpoint: Option<Sourced<Secret>>,
+    pub(crate) dead_letters: Option<Sourced<Secret>>,
     pub(crate) admin_token_file: Option<PathBuf>,
     /// Instead of those of the file.
     pub(crate) modules: Vec<PathBuf>,
@@ -67,12 +67,14 @@ pub(crate) fn load(
             Err(reason) => problems.push(Problem::new(format!("--admin-token-file: {reason}"))),
         }
     }
-    let mut of_flag = |flag: &str, given: Option<Secret>, parse: Parse| match parse(given?.expose())
-    {
-        Ok(text) => Some(Sourced::new(text, Origin::Flag)),
-        Err(reason) => {
-            problems.push(Problem::new(format!("{flag}: {reason}")));
-            None
+    let mut of_flag = |flag: &str, given: Option<Sourced<Secret>>, parse: Parse| {
+        let Sourced { value, origin } = given?;
+        match parse(value.expose()) {
+            Ok(text) => Some(Sourced::new(text, origin)),
+            Err(reason) => {
+                problems.push(Problem::new(format!("{flag}: {reason}")));
+                None
+            }
         }
     };
     let layer = &mut command_line.layer;
@@ -105,7 +107,7 @@ pub(crate) fn load(
     let sinks = match command_line.sinks.is_empty() {
         true => said.sinks,
         false => {
-            let sink = |url: &Secret| match SinkSettings::from_flag(url.expose()) {
+            let sink = |flag: Secret| match SinkSettings::from_flag(flag.expose()) {
                 Ok(sink) => Some(sink),
                 Err(reason) => {
                     problems.push(Problem::new(format!("--sink: {reason}")));

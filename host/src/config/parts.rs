@@ -12,7 +12,6 @@ use super::{
     origin::{Origin, Sourced},
     problem::Problem,
     readers::{bson, document, text},
-    secret::Secret,
     values,
 };
 
@@ -36,8 +35,6 @@ pub(super) struct FileModule {
 /// A sink of a run. It has no `Debug`: its options may hold secrets.
 pub(crate) struct SinkSettings {
     pub(crate) name: Sourced<String>,
-    /// Whether somebody gave that name; it is that of its kind otherwise.
-    pub(super) has_own_name: bool,
     pub(crate) url: Sourced<Deferred>,
     /// Every other key.
     pub(crate) options: Vec<SinkOption>,
@@ -177,7 +174,11 @@ pub(super) fn read_sink(
     for option in &options {
         flatten(&option.key, &option.value, &mut pairs);
     }
-    let spec = Spec::from_table(name.as_ref().map(|name| name.value.as_str()), &url.value.text, pairs);
+    let spec = Spec::from_table(
+        name.as_ref().map(|name| name.value.as_str()),
+        &url.value.text,
+        pairs,
+    );
     let spec = match spec {
         Ok(spec) => spec,
         Err(error) => {

@@ -60,7 +60,12 @@ impl Assembly<'_> {
         let modules = self.plan.modules.iter();
         let shared = Arc::new(Shared {
             names: modules.map(|spec| spec.module.name().to_owned()).collect(),
-            streams: self.plan.streams.iter().map(|stream| stream.modules.clone()).collect(),
+            streams: self
+                .plan
+                .streams
+                .iter()
+                .map(|stream| stream.modules.clone())
+                .collect(),
             modules: self.plan.modules.clone(),
             sinks: options.sinks.iter().map(|spec| spec.name.clone()).collect(),
             outlets: self.delivery.outlets.clone(),
@@ -99,7 +104,12 @@ impl Assembly<'_> {
             Stream {
                 index,
                 kind: options.source,
-                source: Source::new(options.source, self.server, source_options, self.sources.clone()),
+                source: Source::new(
+                    options.source,
+                    self.server,
+                    source_options,
+                    self.sources.clone(),
+                ),
                 bounds: self.bounds.clone(),
                 position: begin.start.position(),
                 window: window.clone(),

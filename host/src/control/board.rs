@@ -6,9 +6,8 @@ use std::{
 };
 
 use super::{
-    CheckpointStatus, Options, Reached, RunState, ShownGap, ShownOps, ShownPosition,
-    Stats, Status, delivery::Delivery, rfc3339, saver::Saver, shared::Shared,
-    vitals::VitalsWatch,
+    CheckpointStatus, Options, Reached, RunState, ShownGap, ShownOps, ShownPosition, Stats, Status,
+    delivery::Delivery, rfc3339, saver::Saver, shared::Shared, vitals::VitalsWatch,
 };
 use crate::{
     checkpoint::AckWindow,
@@ -86,7 +85,12 @@ impl Board {
     pub(super) fn enter(&self, state: RunState, reason: Option<String>) {
         let mut parts = self.parts();
         if parts.state != state {
-            tracing::debug!(from = parts.state.as_str(), to = state.as_str(), reason, "the run changes its state");
+            tracing::debug!(
+                from = parts.state.as_str(),
+                to = state.as_str(),
+                reason,
+                "the run changes its state"
+            );
             parts.since = SystemTime::now();
         }
         parts.state = state;
@@ -148,30 +152,55 @@ impl Board {
         let inner = &*self.0;
         let done = parts.done_time();
         let in_flight = parts.window.as_ref().map(|window| window.in_flight());
-        let vitals = parts.vitals.as_ref().map(VitalsWatch::latest).unwrap_or_default();
-        let checkpoint = inner.store.as_ref().and_then(|store| parts.checkpoint(store));
-        let sinks = parts.delivery.as_ref().map(|delivery| delivery.statuses()).unwrap_or_default();
-        let is_kept = checkpoint.as_ref().is_none_or(|checkpoint| checkpoint.error.is_none());
-        let dead_lettered = parts.delivery.as_ref().map_or(0, |delivery| delivery.letters_written());
+        let vitals = parts
+            .vitals
+            .as_ref()
+            .map(VitalsWatch::latest)
+            .unwrap_or_default();
+        let checkpoint = inner
+            .store
+            .as_ref()
+            .and_then(|store| parts.checkpoint(store));
+        let sinks = parts
+            .delivery
+            .as_ref()
+            .map(|delivery| delivery.statuses())
+            .unwrap_or_default();
+        let is_kept = checkpoint
+            .as_ref()
+            .is_none_or(|checkpoint| checkpoint.error.is_none());
+        let dead_lettered = parts
+            .delivery
+            .as_ref()
+            .map_or(0, |delivery| delivery.letters_written());
         Status {
             name: inner.name.clone(),
             state: parts.state,
             since: shown(parts.since),
             reason: parts.reason.clone(),
-            ready: parts.state == RunState::Streaming && is_kept && sinks.iter().all(|sink| sink.ready),
+            ready: parts.state == RunState::Streaming
+                && is_kept
+                && sinks.iter().all(|sink| sink.ready),
             source: inner.source,
             scope: inner.scope.clone(),
             position: ShownPosition::of_time(done),
             lag_seconds: seconds_between(done, vitals.newest),
-            oplog_window_hours: seconds_between(vitals.oldest, done).map(|seconds| seconds / 3600.0),
+            oplog_window_hours: seconds_between(vitals.oldest, done)
+                .map(|seconds| seconds / 3600.0),
             in_flight_ops: in_flight.as_ref().map_or(0, |in_flight| in_flight.ops),
-            in_flight_bytes: in_flight.as_ref().map_or(0, |in_flight| in_flight.bytes as u64),
+            in_flight_bytes: in_flight
+                .as_ref()
+                .map_or(0, |in_flight| in_flight.bytes as u64),
             oldest_unacknowledged_seconds: in_flight
                 .and_then(|in_flight| in_flight.oldest)
                 .map(|oldest| oldest.elapsed().as_secs_f64()),
             ops: inner.ops(dead_lettered),
             checkpoint,
-            modules: parts.shared.as_ref().map(|shared| shared.module_statuses()).unwrap_or_default(),
+            modules: parts
+                .shared
+                .as_ref()
+                .map(|shared| shared.module_statuses())
+                .unwrap_or_default(),
             sinks,
             gap: parts.gap.clone(),
         }
@@ -216,7 +245,10 @@ impl Parts {
 
 /// The earliest cluster time of some frontiers.
 pub(super) fn earliest(frontiers: &[Frontier]) -> Option<Timestamp> {
-    frontiers.iter().filter_map(|frontier| frontier.position.timestamp()).min()
+    frontiers
+        .iter()
+        .filter_map(|frontier| frontier.position.timestamp())
+        .min()
 }
 
 /// Seconds from one cluster time to another; none for a negative span.

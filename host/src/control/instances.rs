@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{
     OnError,
     failure::Called,
-    order::OrderKeys,
     options::Error,
+    order::OrderKeys,
     segment::Segment,
     shared::{Shared, Standing},
     tally::Tally,

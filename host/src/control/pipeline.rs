@@ -21,8 +21,8 @@ use super::{
 };
 use crate::{
     checkpoint::{
-        AckWindow, Checkpoint, Holder, Holding, Keeper, Lease, LeaseOptions, ModuleRef, Standby, Store,
-        StreamCheckpoint, WindowOptions, take,
+        AckWindow, Checkpoint, Holder, Holding, Keeper, Lease, LeaseOptions, ModuleRef, Standby,
+        Store, StreamCheckpoint, WindowOptions, take,
     },
     guest::Limits,
     mongo::Server,
@@ -37,7 +37,10 @@ use crate::{
 ///
 /// # Errors
 /// [`Error`]. The lanes have ended then, too.
-#[expect(clippy::too_many_arguments, reason = "what a run is made of, each named by its type")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what a run is made of, each named by its type"
+)]
 pub async fn run(
     server: &Server,
     plan: Plan,
@@ -50,7 +53,11 @@ pub async fn run(
 ) -> (Summary, Result<(), Error>) {
     let stats = Arc::new(Stats::default());
     let sources = Arc::new(source::Stats::default());
-    let scopes: Vec<_> = plan.streams.iter().map(|stream| stream.scope.to_string()).collect();
+    let scopes: Vec<_> = plan
+        .streams
+        .iter()
+        .map(|stream| stream.scope.to_string())
+        .collect();
     let board = Board::new(options, scopes.join(", "), stats.clone(), sources.clone());
     let desk = Desk::new(board, inbox);
     let mut run = Run {
@@ -127,7 +134,8 @@ impl Run<'_> {
         let (kept, found, bounds) = prepared?;
         let ended = match (found, bounds) {
             (Ok(begins), Some(bounds)) => {
-                self.supervise(&mut desk, delivery, &kept, begins, bounds, on_start).await
+                self.supervise(&mut desk, delivery, &kept, begins, bounds, on_start)
+                    .await
             }
             (Err(error), _) => Err(error),
             (Ok(_), None) => Ok(()),
@@ -152,7 +160,9 @@ impl Run<'_> {
         bounds: Bounds,
         on_start: impl FnOnce(&Start),
     ) -> Result<(), Error> {
-        let saver = kept.as_ref().map(|kept| Arc::new(self.saver(kept, &delivery, &begins)));
+        let saver = kept
+            .as_ref()
+            .map(|kept| Arc::new(self.saver(kept, &delivery, &begins)));
         if let (Some(saver), Some(kept)) = (&saver, kept) {
             desk.board.show_saver(saver.clone(), kept.lease.epoch);
         }
@@ -197,7 +207,11 @@ impl Run<'_> {
 
     /// Opens the store, waits for the lease, and reads the checkpoint under it.
     async fn take_over(&self, delivery: &Delivery, board: &Board) -> Result<Kept, Error> {
-        let spec = self.options.checkpoint.as_ref().expect("the caller has looked");
+        let spec = self
+            .options
+            .checkpoint
+            .as_ref()
+            .expect("the caller has looked");
         let client = match &delivery.ledger {
             Some(ledger) => ledger.client(),
             None => &self.server.client,
@@ -218,7 +232,15 @@ impl Run<'_> {
             info!(name = self.options.name, holder = %by.holder, "standing by: another process holds the lease");
             board.enter(RunState::Standby, Some(reason));
         };
-        let lease = take(&store, &self.options.name, &holder, &lease_options, standby, on_wait).await?;
+        let lease = take(
+            &store,
+            &self.options.name,
+            &holder,
+            &lease_options,
+            standby,
+            on_wait,
+        )
+        .await?;
         let keeper = Keeper::start(store.clone(), lease.clone(), lease_options);
         let saved = store.load(&self.options.name).await?;
         Ok(Kept {

@@ -59,8 +59,13 @@ impl Post {
             output.cause == Cause::Flush,
             document.as_deref(),
         );
-        tracing::error!(sink, module, op_id = letter.op_id, reason,
-            "a sink refuses a document; it goes into the dead letters");
+        tracing::error!(
+            sink,
+            module,
+            op_id = letter.op_id,
+            reason,
+            "a sink refuses a document; it goes into the dead letters"
+        );
         self.writer.put(letter, ack).await;
     }
 
@@ -113,7 +118,14 @@ pub(super) async fn pass_on(
         let encoding = encodings.get(&rejected.sink).copied();
         let encoding = encoding.unwrap_or(Encoding::Bson);
         let (chunk, index) = (&rejected.chunk, rejected.index);
-        post.refused(&rejected.sink, chunk, index, encoding, &rejected.reason, rejected.ack)
-            .await;
+        post.refused(
+            &rejected.sink,
+            chunk,
+            index,
+            encoding,
+            &rejected.reason,
+            rejected.ack,
+        )
+        .await;
     }
 }

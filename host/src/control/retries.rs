@@ -8,9 +8,9 @@ use std::{
 use super::{
     breaker::{Admission, Advice},
     failure::{Called, Failure, Next},
+    options::Error,
     outlet::Letter,
     parked::Key,
-    options::Error,
     worker::{Job, LaneWorker},
 };
 use crate::{

@@ -124,7 +124,11 @@ impl Saver {
 
     /// Ends the task; tells why it had ended before, if it had.
     pub(super) async fn end(&self) -> Option<Error> {
-        let task = self.task.lock().expect("no holder of this lock panics").take()?;
+        let task = self
+            .task
+            .lock()
+            .expect("no holder of this lock panics")
+            .take()?;
         if !self.failed.is_cancelled() {
             task.abort();
         }
@@ -283,7 +287,11 @@ impl Run {
                 store.save(lease, &checkpoint).await?;
                 true
             }
-            Some(ledger) => ledger.commit(store, lease, &mut checkpoint, &progress, &saved).await?,
+            Some(ledger) => {
+                ledger
+                    .commit(store, lease, &mut checkpoint, &progress, &saved)
+                    .await?
+            }
         };
         if is_all {
             window.saved(progress.mark);
@@ -298,7 +306,11 @@ impl Run {
         self.last = Some(Instant::now());
         Stats::add(&self.task.stats.checkpoint_saves, 1);
         self.saved.send_replace(Saved {
-            frontiers: checkpoint.streams.into_iter().map(|stream| stream.frontier).collect(),
+            frontiers: checkpoint
+                .streams
+                .into_iter()
+                .map(|stream| stream.frontier)
+                .collect(),
             at: Some(SystemTime::now()),
             error: None,
         });

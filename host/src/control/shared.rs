@@ -9,8 +9,8 @@ use super::{
     ModuleSpec, ModuleStatus, Stats,
     board::shown,
     breaker::Breaker,
-    outlet::{Letters, Outlet},
     options::Error,
+    outlet::{Letters, Outlet},
     tally::ModuleStats,
 };
 use crate::{
@@ -100,7 +100,9 @@ impl Shared {
 
     /// Lets modules with an open breaker try again.
     pub(super) fn half_open_breakers(&self) {
-        self.standings.iter().for_each(|standing| standing.breaker.half_open());
+        self.standings
+            .iter()
+            .for_each(|standing| standing.breaker.half_open());
     }
 
     /// How the modules stand.

@@ -143,14 +143,12 @@ impl Supervisor<'_> {
                 Event::BreakerOpened => self.breaker_opened(&at_work),
                 Event::Command(Command::Pause(answer)) => self.pause(&at_work, answer),
                 Event::Command(Command::Resume(answer)) => self.resume(&at_work, answer),
-                Event::Command(Command::Seek(to, answer)) => {
-                    match self.seek_start(&to).await {
-                        Ok(start) => return self.seek(&mut at_work, start, answer).await,
-                        Err(error) => {
-                            let _ = answer.send(Err(error));
-                        }
+                Event::Command(Command::Seek(to, answer)) => match self.seek_start(&to).await {
+                    Ok(start) => return self.seek(&mut at_work, start, answer).await,
+                    Err(error) => {
+                        let _ = answer.send(Err(error));
                     }
-                }
+                },
                 Event::Command(Command::Drain(_) | Command::Status(_)) => {}
             }
         }
@@ -288,7 +286,10 @@ impl Supervisor<'_> {
             gate.at_rest().await;
             delivery.flush().await;
         };
-        let _ = self.desk.serve_while(tokio::time::timeout(COMMAND_TIME, rested)).await;
+        let _ = self
+            .desk
+            .serve_while(tokio::time::timeout(COMMAND_TIME, rested))
+            .await;
         self.save(COMMAND_TIME).await;
         at_work.gate.throw();
         let finished = self.desk.serve_while(at_work.session.finish()).await;
@@ -441,14 +442,20 @@ impl Supervisor<'_> {
     /// Saves what is done, within that time; tells whether it is durable.
     pub(super) async fn save(&mut self, time: Duration) -> bool {
         match self.saver.clone() {
-            Some(saver) => self.desk.serve_while(async move { save(&saver, time).await }).await,
+            Some(saver) => {
+                self.desk
+                    .serve_while(async move { save(&saver, time).await })
+                    .await
+            }
             None => false,
         }
     }
 }
 
 async fn save(saver: &Saver, time: Duration) -> bool {
-    tokio::time::timeout(time, saver.save_now()).await.unwrap_or(false)
+    tokio::time::timeout(time, saver.save_now())
+        .await
+        .unwrap_or(false)
 }
 
 /// What an answer needs to know of the end.

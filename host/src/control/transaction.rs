@@ -28,8 +28,8 @@ use crate::{
     mongo::Fault,
     op::{Ack, Frontier},
     sink::{
-        Cause, Chunk, Closed, Context, DeliverError, Encoding, Kind, OpenError, OutputBatch, Rejection, Spec,
-        mongodb::MongodbSink,
+        Cause, Chunk, Closed, Context, DeliverError, Encoding, Kind, OpenError, OutputBatch,
+        Rejection, Spec, mongodb::MongodbSink,
     },
 };
 
@@ -240,14 +240,22 @@ impl Ledger {
             for rejection in rejections.iter().rev() {
                 let (_, chunk, index) = share.outputs.remove(rejection.index);
                 let (name, reason) = (&self.name, &rejection.reason);
-                let refused = self.post.refused(name, &chunk, index, Encoding::Bson, reason, Ack::to_nobody());
+                let refused = self.post.refused(
+                    name,
+                    &chunk,
+                    index,
+                    Encoding::Bson,
+                    reason,
+                    Ack::to_nobody(),
+                );
                 refused.await;
                 rejected += 1;
             }
             // Kept before the checkpoint goes beyond their ops.
             self.post.flush().await;
         }
-        self.delivered.fetch_add(share.outputs.len() as u64, Relaxed);
+        self.delivered
+            .fetch_add(share.outputs.len() as u64, Relaxed);
         self.rejected.fetch_add(rejected, Relaxed);
         let mut waiting = self.waiting();
         for key in keys {
@@ -277,7 +285,11 @@ impl Ledger {
         let begun = session.start_transaction().with_options(options).await;
         begun.map_err(failed)?;
         if !batch.is_empty() {
-            let rejections = self.sink.deliver_in(&mut session, batch).await.map_err(failed)?;
+            let rejections = self
+                .sink
+                .deliver_in(&mut session, batch)
+                .await
+                .map_err(failed)?;
             if !rejections.is_empty() {
                 // The server has aborted it already, or does when the session ends.
                 let _ = session.abort_transaction().await;
@@ -328,9 +340,17 @@ impl Outlet for Ledger {
         let mut waiting = self.waiting();
         for (index, output) in chunk.outputs.iter().enumerate() {
             let is_flush = output.cause == Cause::Flush;
-            let place = (ticket.sequence, output.place, is_flush, output.module, output.number);
+            let place = (
+                ticket.sequence,
+                output.place,
+                is_flush,
+                output.module,
+                output.number,
+            );
             waiting.bytes += chunk.document(index).len();
-            waiting.outputs.insert((ticket.stream, place), (chunk.clone(), index));
+            waiting
+                .outputs
+                .insert((ticket.stream, place), (chunk.clone(), index));
         }
         drop(waiting);
         ack.done();

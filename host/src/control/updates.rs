@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{
-    pipeline::Error,
+    options::Error,
     worker::{Job, LaneWorker},
 };
 use crate::{

@@ -7,7 +7,7 @@ use super::{
     failure::{Called, Failure, Next},
     instances::Instances,
     order::OrderKeys,
-    outlet::{Closed, Letter},
+    outlet::Letter,
     parked::{Key, ParkedOps},
     retries::{Parked, Tries, Wait},
     segment::Segment,
@@ -19,7 +19,7 @@ use crate::{
     flow::{Stop, Turn, Work, Worker},
     guest::GuestError,
     op::{Ack, Batch, BatchTicket, DocumentState, Op},
-    sink::Cause,
+    sink::{Cause, Closed},
 };
 
 /// One lane's instances, and its room for work.

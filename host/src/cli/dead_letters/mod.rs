@@ -84,7 +84,7 @@ async fn connect(args: &DeadLettersArgs) -> Result<Option<Server>, UserError> {
     // A file needs a server for nothing but the documents of a redrive's updates.
     let is_needed =
         !matches!(args.dead_letters, StoreSpec::File(_)) || matches!(args.verb, Verb::Redrive(_));
-    let uri = uri.parse()?;
+    let uri = settings::parse_uri(&uri)?;
     if !is_needed {
         return Ok(None);
     }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     FailurePolicy, ModuleSpec, OnError, Stats, WhenOpen,
-    outlet::{Closed, Letter, Letters, Outlet},
+    outlet::{Letter, Letters, Outlet},
     shared::{Shared, Standing},
     worker::LaneWorker,
 };
@@ -27,7 +27,7 @@ use crate::{
         Ack, Acknowledge, Batch, BatchBuilder, BatchTicket, Operation, Position, Record,
         SourceKind, Timestamp, Value,
     },
-    sink::{Cause, Chunk, Encoding},
+    sink::{Cause, Chunk, Closed, Encoding},
 };
 
 mod done;
@@ -233,7 +233,7 @@ impl Scene {
             modules,
             ordering,
             sinks: Arc::from(["default".to_owned()]),
-            outlets: vec![ends.clone()],
+            outlets: vec![ends.clone() as Arc<dyn Outlet>].into(),
             letters: ends.clone(),
             acks: ends.clone(),
             stats: Arc::new(Stats::default()),

@@ -82,13 +82,13 @@ impl Named {
     }
 }
 
-/// The ids of the documents that were emitted, in order.
+/// The ids of the documents that were emitted. Lanes work side by side: they are sorted.
 pub(super) fn ids(running: &RunningOplet) -> Vec<i64> {
     let lines = running.stdout().all();
-    let ops = lines
-        .iter()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap());
-    ops.filter_map(|op| op["_id"].as_i64()).collect()
+    let id = |line: &String| serde_json::from_str::<Value>(line).unwrap()["_id"].as_i64();
+    let mut ids: Vec<_> = lines.iter().filter_map(id).collect();
+    ids.sort_unstable();
+    ids
 }
 
 /// Waits until so many lines were emitted.

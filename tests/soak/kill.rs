@@ -11,7 +11,7 @@ use super::writers::{COLLECTIONS, Writers};
 use crate::oplet;
 
 /// Kills in the short form.
-const ROUNDS: u32 = 8;
+const ROUNDS: u32 = 6;
 
 /// How long the copy may take to catch up at the end.
 const CATCH_UP: Duration = Duration::from_secs(120);
@@ -163,7 +163,7 @@ async fn survives(source: &'static str, transactional: bool) {
         .unwrap();
     let writers = Writers::start(&soak.set, DATABASE, 4, soak.random.u64(..)).await;
     for _ in 0..rounds {
-        let pause = soak.random.u64(100..1_500);
+        let pause = soak.random.u64(100..1_200);
         tokio::time::sleep(Duration::from_millis(pause)).await;
         oplet = soak.strike(oplet).await;
     }

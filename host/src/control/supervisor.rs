@@ -117,7 +117,14 @@ impl Supervisor<'_> {
                     info!(?grace_period, "stopping: the lanes finish what they have");
                     return self.end(&mut at_work, Ok(())).await;
                 }
-                Event::Drain | Event::LaneFailed | Event::Stream(None) => {
+                Event::Drain => {
+                    // A pause ends where somebody asks to finish; not so one by a breaker.
+                    if at_work.shared.open_breaker().is_none() {
+                        at_work.gate.open();
+                    }
+                    return self.end(&mut at_work, Ok(())).await;
+                }
+                Event::LaneFailed | Event::Stream(None) => {
                     return self.end(&mut at_work, Ok(())).await;
                 }
                 Event::Stream(Some(StreamEnd::Done)) => {}
@@ -232,9 +239,17 @@ impl Supervisor<'_> {
         let server = self.assembly.server;
         let asked = async {
             let namespace = &options.oplog_namespace;
-            let start = source::resolve(to, options.source, server, namespace).await?;
+            // `now` is not when the run connected.
+            let server = server
+                .refreshed()
+                .await
+                .map_err(|source| source::Error::Refused {
+                    what: "ask the server for its time".into(),
+                    source,
+                })?;
+            let start = source::resolve(to, options.source, &server, namespace).await?;
             let oldest = source::oldest_entry(&server.client, namespace).await?;
-            let newest = source::resolve(&Since::Now, options.source, server, namespace).await?;
+            let newest = source::resolve(&Since::Now, options.source, &server, namespace).await?;
             Ok::<_, source::Error>((start, oldest, newest))
         };
         let asked = tokio::time::timeout(COMMAND_TIME, asked);

@@ -86,10 +86,6 @@ impl Supervisor<'_> {
     ) -> Result<Next, Error> {
         let gate = Gate::new(word);
         let (session, shared) = self.assembly.start(begins, &gate)?;
-        if let Some(ledger) = &self.assembly.delivery.ledger {
-            ledger.clear();
-            session.window.hold_unsaved(true);
-        }
         if let Some(saver) = &self.saver {
             saver.follow(session.window.clone());
         }

@@ -290,6 +290,8 @@ fn percent_decoded(text: &str) -> String {
 }
 
 #[cfg(test)]
+mod documented;
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::sink::{Encoding, settings::FORMATS};

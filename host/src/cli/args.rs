@@ -93,6 +93,8 @@ const DEAD_LETTERS_EXAMPLES: &str = "Examples:
   oplet dead-letters show audit/audit/1700000001:7:0
   oplet dead-letters redrive audit.wasm
       run them through the mended module, and remove those that succeed
+  oplet dead-letters redrive --config oplet.toml --module audit
+      the same, with the sinks and all else that the run has
   oplet dead-letters drop --kind reject --until 30d --yes";
 
 // Headings of the help texts. A flag names its own, since a heading that is set for those that follow

@@ -15,6 +15,7 @@ mod key;
 mod namespace;
 mod position;
 mod single;
+mod store_spec;
 mod timestamp;
 mod view;
 
@@ -28,6 +29,7 @@ pub use key::{DocumentKey, PARTITIONS, partition_of};
 pub use namespace::{Namespace, NamespaceError, OWN_DATABASE, Scope, split_namespace};
 pub use position::{OpTime, Position, Since, SinceError};
 pub use single::{OpDocumentError, batch_of};
+pub use store_spec::{StoreSpec, StoreSpecError};
 pub use timestamp::Timestamp;
 pub use view::{DocumentState, Op};
 

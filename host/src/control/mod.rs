@@ -15,6 +15,7 @@ mod desk;
 mod failure;
 mod handle;
 mod instances;
+mod measured;
 mod options;
 mod order;
 mod outlet;

@@ -35,8 +35,8 @@ const FIRST_SAVE_TIME: Duration = Duration::from_secs(5);
 
 /// Runs a plan until a bound is reached, an end is asked for, or it cannot go on.
 ///
-/// `inbox` is where the run's [`Handle`](super::Handle) sends to; `metrics` count what happens. `on_start` is told where the streams
-/// begin, before the first op.
+/// `inbox` is where the run's [`Handle`](super::Handle) sends to; `metrics` show what is measured. `on_start` is told
+/// where the streams begin, before the first op.
 ///
 /// # Errors
 /// [`Error`]. The lanes have ended then, too.
@@ -62,7 +62,8 @@ pub async fn run(
         .map(|stream| stream.scope.to_string())
         .collect();
     let board = Board::new(options, scopes.join(", "), stats.clone(), sources.clone());
-    let desk = Desk::new(board, inbox);
+    metrics.show(Arc::new(board.clone()));
+    let desk = Desk::new(board.clone(), inbox);
     let mut run = Run {
         server,
         plan: &plan,
@@ -73,6 +74,8 @@ pub async fn run(
         sources: sources.clone(),
     };
     let ended = run.work(desk, on_start).await;
+    // Whoever measures may keep the board longer than what it shows is to live.
+    board.close();
     (stats.summary(&sources), ended)
 }
 

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{
-    CommandError, Error, OnPositionLost, Reached, RunState, ShownGap, ShownPosition,
+    CommandError, Error, OnPositionLost, Reached, RunState, ShownGap, ShownPosition, Stats,
     assembly::Assembly,
     begin::Begin,
     desk::Desk,
@@ -357,6 +357,7 @@ impl Supervisor<'_> {
             namespaces: namespaces.clone(),
             reason: reason.to_owned(),
         });
+        Stats::add(&self.assembly.stats.gaps, 1);
         let oldest = to.map(|to| to.to_string());
         error!(name = options.name, %from, to = oldest, namespaces = namespaces.join(", "), reason,
             policy = policy.as_str(), "the position is lost: changes between these two were not seen");

@@ -24,6 +24,7 @@ pub use error::{Cause, Error};
 pub use gaps::Gap;
 pub use holder::{Holder, Holding};
 pub use keeper::{Keeper, LeaseState};
+pub(crate) use lease::chain;
 pub use lease::{Lease, LeaseOptions, Standby, take};
 pub use record::{Checkpoint, ModuleRef, StreamCheckpoint};
 pub use resume::{StreamIdentity, digest_of};

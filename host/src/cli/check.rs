@@ -101,14 +101,10 @@ fn examine(settings: &Settings) -> Result<Plan, Vec<Finding>> {
     match modules::load(settings, None, &Limits::default(), 1) {
         Err(error) => findings.push(error.into()),
         Ok(specs) => {
-            for (spec, module) in specs.into_iter().zip(&settings.modules) {
+            for spec in specs {
                 let prepared = spec.and_then(|spec| match prepare(vec![spec.clone()]) {
                     Ok(_) => Ok(spec),
-                    Err(error) => Err(settings::placed(
-                        settings,
-                        &module.path.origin,
-                        error.into(),
-                    )),
+                    Err(error) => Err(settings::refused_plan(settings, error)),
                 });
                 match prepared {
                     Ok(spec) => sound.push(spec),
@@ -120,5 +116,5 @@ fn examine(settings: &Settings) -> Result<Plan, Vec<Finding>> {
     if !findings.is_empty() {
         return Err(findings);
     }
-    prepare(sound).map_err(|error| vec![UserError::from(error).into()])
+    prepare(sound).map_err(|error| vec![settings::refused_plan(settings, error).into()])
 }

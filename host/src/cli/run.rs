@@ -40,7 +40,8 @@ pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Resul
         options.source,
         options.ordering,
         values.ignore_pipeline.value,
-    )?;
+    )
+    .map_err(|error| settings::refused_plan(&settings, error))?;
 
     let (handle, inbox) = Handle::new();
     let metrics = Metrics::new();

@@ -3,7 +3,7 @@
 use clap::{ArgMatches, parser::ValueSource};
 
 use mongodb::options::ConnectionString;
-use oplet::mongo;
+use oplet::{control, mongo};
 
 use super::{args::SettingsArgs, error::UserError};
 use crate::config::{
@@ -98,6 +98,16 @@ impl Given<'_> {
 pub(super) fn uri(settings: &Settings) -> Result<ConnectionString, UserError> {
     let Sourced { value, origin } = &settings.values.uri;
     parse_uri(value).map_err(|error| placed(settings, origin, error))
+}
+
+/// Why modules cannot be run; of a module in a file, the place is told.
+pub(super) fn refused_plan(settings: &Settings, error: control::PlanError) -> UserError {
+    let modules = &settings.modules;
+    let module = modules
+        .iter()
+        .find(|module| module.name.value == error.module());
+    let origin = module.map_or(&Origin::Default, |module| &module.path.origin);
+    placed(settings, origin, error.into())
 }
 
 /// Adds where something is written, if that is in the file.

@@ -33,6 +33,9 @@ pub(crate) fn checkpoint(text: &str) -> Result<Deferred, String> {
     }
     match text.parse::<StoreSpec>() {
         Ok(_) => Ok(Deferred { text: text.into() }),
+        Err(_) if strsim::damerau_levenshtein(text, "none") <= 2 => {
+            Err(with_nearest("it is no store", Some("none")))
+        }
         Err(error) => Err(with_nearest(&error.reason, error.nearest.as_deref())),
     }
 }

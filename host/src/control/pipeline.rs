@@ -1,6 +1,6 @@
 //! A run: the data flow in code.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +29,9 @@ use crate::{
     source::{self, Start},
     telemetry::Metrics,
 };
+
+/// How long a run waits at its start until it is saved where it begins.
+const FIRST_SAVE_TIME: Duration = Duration::from_secs(5);
 
 /// Runs a plan until a bound is reached, an end is asked for, or it cannot go on.
 ///
@@ -166,6 +169,17 @@ impl Run<'_> {
         if let (Some(saver), Some(kept)) = (&saver, kept) {
             desk.board.show_saver(saver.clone(), kept.lease.epoch);
         }
+        if let Some(saver) = saver.clone() {
+            // Whoever sees that the run has begun can rely on it: after a crash it begins there again.
+            let shutdown = self.shutdown;
+            let saved = async move {
+                tokio::select! {
+                    _ = tokio::time::timeout(FIRST_SAVE_TIME, saver.save_now()) => {}
+                    () = shutdown.cancelled() => {}
+                }
+            };
+            desk.serve_while(saved).await;
+        }
         if let Some(begin) = begins.first() {
             on_start(&begin.start);
         }
@@ -284,6 +298,9 @@ impl Run<'_> {
         // The first session's window takes its place before anything is done.
         let frontiers = begins.iter().map(Begin::frontier).collect();
         let window = AckWindow::new(frontiers, WindowOptions::default());
+        if let Some(ledger) = &delivery.ledger {
+            ledger.begin(window.clone());
+        }
         let saved = Saved::default();
         Saver::start(task, window, saved)
     }

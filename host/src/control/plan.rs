@@ -82,6 +82,19 @@ pub enum PlanError {
     },
 }
 
+impl PlanError {
+    /// The name of the module that cannot be run.
+    #[must_use]
+    pub fn module(&self) -> &str {
+        match self {
+            Self::Guest { module, .. }
+            | Self::Pipeline { module, .. }
+            | Self::OrderOverStreams { module }
+            | Self::PipelineOnOplog { module, .. } => module,
+        }
+    }
+}
+
 /// Makes one instance of each module to see that it starts, and asks it once per watched namespace
 /// which stages the server may run for it.
 ///

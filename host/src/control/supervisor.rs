@@ -19,7 +19,7 @@ use crate::{
     checkpoint::{Gap, Store},
     flow::{Gate, Panicked, Word},
     op::{Position, Since, Timestamp},
-    source::{self, Start},
+    source::{self, Start, Window},
 };
 
 /// In the first part of the grace period the lanes finish what they have, and the sinks take it; in
@@ -86,10 +86,6 @@ impl Supervisor<'_> {
     ) -> Result<Next, Error> {
         let gate = Gate::new(word);
         let (session, shared) = self.assembly.start(begins, &gate)?;
-        if let Some(ledger) = &self.assembly.delivery.ledger {
-            ledger.clear();
-            session.window.hold_unsaved(true);
-        }
         if let Some(saver) = &self.saver {
             saver.follow(session.window.clone());
         }
@@ -248,12 +244,11 @@ impl Supervisor<'_> {
                     source,
                 })?;
             let start = source::resolve(to, options.source, &server, namespace).await?;
-            let oldest = source::oldest_entry(&server.client, namespace).await?;
-            let newest = source::resolve(&Since::Now, options.source, &server, namespace).await?;
-            Ok::<_, source::Error>((start, oldest, newest))
+            let window = Window::ask(options.source, &server, namespace).await?;
+            Ok::<_, source::Error>((start, window))
         };
         let asked = tokio::time::timeout(COMMAND_TIME, asked);
-        let (start, oldest, newest) = match asked.await {
+        let (start, window) = match asked.await {
             Ok(Ok(answers)) => answers,
             Ok(Err(error)) => {
                 let reason = error.to_string();
@@ -264,19 +259,14 @@ impl Supervisor<'_> {
                 return Err(CommandError::Failed { verb, reason });
             }
         };
-        let newest = newest.position().timestamp();
-        let at = start.position().timestamp();
-        let is_too_old = matches!((at, &oldest), (Some(at), Some(oldest))
-            if !oldest.is_beginning && at < oldest.timestamp.before());
-        let is_too_new = matches!((at, newest), (Some(at), Some(newest)) if at > newest);
-        if is_too_old || is_too_new {
+        if !window.contains(&start) {
             let show = |timestamp: Option<Timestamp>| {
                 timestamp.map_or_else(|| "?".into(), |timestamp| timestamp.to_string())
             };
             return Err(CommandError::OutsideWindow {
                 to: to.to_string(),
-                oldest: show(oldest.map(|oldest| oldest.timestamp)),
-                newest: show(newest),
+                oldest: show(window.oldest()),
+                newest: show(window.newest()),
             });
         }
         Ok(start)

@@ -19,6 +19,23 @@ const STORE: &str = "Store";
 const FILTER: &str = "Which letters";
 const MODULE: &str = "Module";
 
+const LIST_EXAMPLES: &str = "Examples:
+  oplet dead-letters list --module audit --since 1h
+  oplet dead-letters list --format json | jq -r .message | sort | uniq -c";
+
+const SHOW_EXAMPLES: &str = "Examples:
+  oplet dead-letters show audit/audit/1700000001:7:0";
+
+const REDRIVE_EXAMPLES: &str = "Examples:
+  oplet dead-letters redrive audit.wasm
+      all letters of the module `audit`
+  oplet dead-letters redrive audit.wasm --kind reject --limit 1
+      one of them, to see whether the module is mended";
+
+const DROP_EXAMPLES: &str = "Examples:
+  oplet dead-letters drop audit/audit/1700000001:7:0
+  oplet dead-letters drop --kind reject --until 30d --yes";
+
 /// `oplet dead-letters`
 #[derive(Debug, Args)]
 pub(crate) struct DeadLettersArgs {
@@ -42,15 +59,19 @@ pub(crate) struct DeadLettersArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// List dead letters, in the order of their ops
+    #[command(after_help = LIST_EXAMPLES)]
     List(ListArgs),
     /// Print all that is known of one letter, its op and traces among it
+    #[command(after_help = SHOW_EXAMPLES)]
     Show(ShowArgs),
     /// Run dead letters through a module again, and remove those that succeed
     ///
     /// They run in the order of their ops. One that fails stays, and holds back the later ones of its
     /// document. A letter that the module's filter does not want any more counts as done.
+    #[command(after_help = REDRIVE_EXAMPLES)]
     Redrive(Box<RedriveArgs>),
     /// Remove dead letters for good
+    #[command(after_help = DROP_EXAMPLES)]
     Drop(DropArgs),
 }
 

@@ -83,7 +83,15 @@ impl Mirrored {
         };
         let scope = Scope::new([self.database.parse().unwrap()]);
         let kind = options.source;
-        let plan = control::prepare(vec![spec], &scope, kind, options.ordering, false).unwrap();
+        let plan = control::prepare(
+            vec![spec],
+            &Sinks::names(&options.sinks),
+            &scope,
+            kind,
+            options.ordering,
+            false,
+        )
+        .unwrap();
         let (handle, inbox) = Handle::new();
         let shutdown = CancellationToken::new();
         let limits = self.limits.clone();

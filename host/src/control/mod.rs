@@ -59,10 +59,7 @@ pub use options::{Error, Options};
 pub use pipeline::run;
 pub use plan::{ModuleSpec, Plan, PlanError, StreamPlan, prepare};
 pub use policy::{FailurePolicy, OnError, OnPositionLost, WhenOpen};
-pub use redrive::{
-    Deliver, DeliverFailure, Redrive, RedriveError, RedriveSummary, RedrivenOutput, StdoutDelivery,
-    output_key,
-};
+pub use redrive::{Redrive, RedriveError, RedriveSinks, RedriveSummary};
 pub use state::{
     CheckpointStatus, ModuleStatus, RunState, ShownGap, ShownOps, ShownPosition, SinkStatus,
     Status, rfc3339,

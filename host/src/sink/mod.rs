@@ -60,6 +60,3 @@ pub use settings::SpecError;
 pub use spec::{Batching, FileOptions, Kind, Retry, Spec, StdoutOptions};
 pub use state::{LATENCY_BOUNDS, Latency, SinkState};
 pub use stdout::{Broken, Stdout, StdoutSink};
-
-/// Names of the sinks that a module can ask for, by their number; 0 is the default.
-pub const NAMES: [&str; 1] = ["stdout"];

@@ -4,6 +4,7 @@
 mod control;
 mod lease;
 mod lost;
+mod metrics;
 mod process;
 mod restart;
 mod run;

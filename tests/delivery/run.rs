@@ -4,7 +4,6 @@ use bson::{Document, doc};
 use futures_util::TryStreamExt as _;
 use mongodb::{Client, Collection};
 use oplet::{
-    checkpoint,
     control::{self, Error, FailurePolicy, Handle, ModuleSpec, Options, RunState, Summary},
     guest::{self, Engine, Limits, Module},
     mongo::{self, Server},

@@ -261,7 +261,11 @@ impl Run<'_> {
             let reason = format!("the checkpoint is in {spec}, which is not on its deployment");
             return Err(Error::Transactional { reason });
         }
-        let holder = Holder::this_process();
+        let session = delivery.ledger.as_ref();
+        let holder = Holder {
+            session: session.and_then(|ledger| ledger.session_id()),
+            ..Holder::this_process()
+        };
         let lease_options = LeaseOptions::with_ttl(self.options.lease);
         let standby = match self.options.standby {
             true => Standby::Wait,

@@ -26,7 +26,7 @@ use super::{Error, outlet::Outlet, post::Post};
 use crate::{
     backoff::Backoff,
     checkpoint::{self, AckWindow, Checkpoint, Lease, Progress, Store},
-    mongo::Fault,
+    mongo::{self, Fault},
     op::{Ack, Frontier},
     sink::{
         Cause, Chunk, Closed, Context, DeliverError, Encoding, Kind, Latency, OpenError,
@@ -45,6 +45,9 @@ const BYTES_MAX: usize = 64 << 20;
 /// waits for ever for a server that is silent.
 const ATTEMPT_TIME: Duration = Duration::from_secs(60);
 
+/// How long ending a transaction that failed may take.
+const ABORT_TIME: Duration = Duration::from_secs(5);
+
 const WHAT: &str = "write outputs and checkpoint in one transaction";
 
 /// Where an output stands in its stream: batch, op, what made the module emit, module, and which
@@ -58,6 +61,10 @@ pub(super) struct Ledger {
     name: String,
     target: String,
     post: Arc<Post>,
+    /// The one session of all transactions: whoever takes over has to end it. The lock is held for a
+    /// transaction.
+    session: tokio::sync::Mutex<ClientSession>,
+    session_id: Option<bson::Uuid>,
     waiting: Mutex<Waiting>,
     room: Notify,
     delivered: AtomicU64,
@@ -160,7 +167,17 @@ impl Ledger {
                 }
             }
         };
+        let session = sink.client().start_session().await;
+        let session = session.map_err(|error| Error::Transactional {
+            reason: format!("no session can be had: {}", mongo::describe(&error)),
+        })?;
+        let session_id = match session.id().get("id") {
+            Some(bson::Bson::Binary(id)) => id.to_uuid().ok(),
+            _ => None,
+        };
         Ok(Self {
+            session: tokio::sync::Mutex::new(session),
+            session_id,
             sink,
             name: spec.name.clone(),
             post,
@@ -174,6 +191,11 @@ impl Ledger {
             failing: Mutex::default(),
             latency: Mutex::default(),
         })
+    }
+
+    /// The session of all transactions.
+    pub(super) fn session_id(&self) -> Option<bson::Uuid> {
+        self.session_id
     }
 
     /// The deployment that is written to.
@@ -323,12 +345,18 @@ impl Ledger {
                 batch.push(chunk.clone(), *index);
             }
             let begun = Instant::now();
-            let attempt = self.attempt(store, lease, checkpoint, &batch);
+            let mut session = self.session.lock().await;
+            let attempt = self.attempt(store, lease, checkpoint, &batch, &mut session);
             let attempt = tokio::time::timeout(ATTEMPT_TIME, attempt).await;
             let attempt = attempt.unwrap_or_else(|_| {
                 Err(checkpoint::Error::too_late(WHAT.to_owned(), ATTEMPT_TIME))
             });
-            let (mut session, rejections) = self.note(attempt)?;
+            if !matches!(&attempt, Ok(rejections) if rejections.is_empty()) {
+                // The server may have aborted it already.
+                let aborted = session.abort_transaction();
+                let _ = tokio::time::timeout(ABORT_TIME, aborted).await;
+            }
+            let rejections = self.note(attempt)?;
             if rejections.is_empty() {
                 let committed = commit(&mut session).await;
                 self.note(committed)?;
@@ -391,18 +419,18 @@ impl Ledger {
         lease: &Lease,
         checkpoint: &Checkpoint,
         batch: &OutputBatch,
-    ) -> Result<(ClientSession, Vec<Rejection>), checkpoint::Error> {
+        session: &mut ClientSession,
+    ) -> Result<Vec<Rejection>, checkpoint::Error> {
         let options = TransactionOptions::builder()
             .read_concern(ReadConcern::snapshot())
             .write_concern(WriteConcern::majority())
             .build();
-        let mut session = self.client().start_session().await.map_err(failed)?;
         let begun = session.start_transaction().with_options(options).await;
         begun.map_err(failed)?;
         if !batch.is_empty() {
             let rejections = self
                 .sink
-                .deliver_in(&mut session, batch)
+                .deliver_in(session, batch)
                 .await
                 // As with every sink: what cannot be written now waits until it can.
                 .map_err(|error| checkpoint::Error::Away {
@@ -410,13 +438,11 @@ impl Ledger {
                     source: Box::new(error),
                 })?;
             if !rejections.is_empty() {
-                // The server has aborted it already, or does when the session ends.
-                let _ = session.abort_transaction().await;
-                return Ok((session, rejections));
+                return Ok(rejections);
             }
         }
-        store.save_in(&mut session, lease, checkpoint).await?;
-        Ok((session, Vec::new()))
+        store.save_in(session, lease, checkpoint).await?;
+        Ok(Vec::new())
     }
 }
 
@@ -436,7 +462,7 @@ async fn commit(session: &mut ClientSession) -> Result<(), checkpoint::Error> {
             return Err(failed(error));
         }
         let delay = backoff.next_delay();
-        warn!(attempt = backoff.attempts(), retry_in = ?delay, error = crate::mongo::describe(&error),
+        warn!(attempt = backoff.attempts(), retry_in = ?delay, error = mongo::describe(&error),
             "it is not known whether a transaction was committed; asking again");
         tokio::time::sleep(delay).await;
     }

@@ -27,7 +27,7 @@ fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let module = guest("new_users").unwrap();
     fs::copy(module, folder.path().join("new_users.wasm")).unwrap();
-    for secret in ["token", "events-password"] {
+    for secret in ["token", "events-password", "billing-token"] {
         fs::write(folder.path().join(secret), "s3cret\n").unwrap();
     }
     folder
@@ -50,6 +50,21 @@ async fn sinks_in_a_file_are_as_the_page_says() {
         let sinks = ended.stdout.iter().filter(is_sink).count();
         assert_eq!(sinks, example.matches("[[sink]]").count(), "{example}");
     }
+}
+
+#[tokio::test]
+async fn the_file_of_the_readme_is_right() {
+    let readme = fs::read_to_string(workspace::root().join("README.md")).unwrap();
+    let example = blocks(&readme, "toml").pop().expect("there is one");
+    let folder = folder();
+    let module = folder.path().join("new_users.wasm");
+    fs::copy(module, folder.path().join("invoices.wasm")).unwrap();
+    fs::write(folder.path().join("oplet.toml"), example).unwrap();
+    let check = oplet()
+        .in_folder(folder.path())
+        .env("ORDERS_URI", "mongodb://localhost")
+        .args(["check", "--config", "oplet.toml"]);
+    Ended::of(check).await.with_code(0);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 mod control;
 mod lease;
 mod lost;
+mod metrics;
 pub(crate) mod process;
 mod restart;
 mod run;

@@ -87,9 +87,12 @@ fn examine(settings: &Settings) -> Result<Plan, Vec<Finding>> {
     let values = &settings.values;
     findings.extend(settings::uri(settings).err().map(Finding::from));
     let scope = Scope::new(values.watch.value.clone());
+    let sinks = settings.sinks.iter().map(|sink| sink.spec.name.clone());
+    let sinks = sinks.collect();
     let prepare = |specs: Vec<ModuleSpec>| {
         control::prepare(
             specs,
+            &sinks,
             &scope,
             values.kind.value,
             values.ordering.value,

@@ -54,7 +54,7 @@ impl UserError {
     }
 
     /// An end about which nothing is said.
-    fn quiet() -> Self {
+    pub(super) fn quiet() -> Self {
         Self {
             code: 0,
             is_quiet: true,

@@ -28,6 +28,7 @@ pub(crate) struct ModuleSettings {
 }
 
 /// A module as a file has it.
+#[derive(Clone)]
 pub(super) struct FileModule {
     pub(super) path: Sourced<PathBuf>,
     pub(super) name: Sourced<String>,

@@ -269,8 +269,11 @@ impl Run {
         Stats::add(&self.task.stats.checkpoint_failures, 1);
         let pause = self.backoff.next_delay();
         if self.backoff.attempts() == 1 {
-            warn!(store = self.task.store.place(), error = checkpoint::chain(error),
-                "the checkpoint cannot be saved; work goes on up to the window's bound");
+            warn!(
+                store = self.task.store.place(),
+                error = checkpoint::chain(error),
+                "the checkpoint cannot be saved; work goes on up to the window's bound"
+            );
         }
         let text = checkpoint::chain(error);
         self.saved.send_modify(|saved| saved.error = Some(text));

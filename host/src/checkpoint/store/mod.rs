@@ -8,7 +8,6 @@ mod file;
 mod head;
 mod mongodb;
 mod slot;
-mod spec;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -17,8 +16,7 @@ use bson::Document;
 
 use self::{file::FileStore, mongodb::MongodbStore};
 use super::{Checkpoint, Error, Gap, Holder, Holding, Lease};
-
-pub use spec::{StoreSpec, StoreSpecError};
+use crate::op::StoreSpec;
 
 /// A place for checkpoints. Cheap to clone.
 ///

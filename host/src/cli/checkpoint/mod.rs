@@ -7,9 +7,9 @@ mod summary;
 
 use anstream::eprintln;
 use oplet::{
-    checkpoint::{Checkpoint, Error, Store, StoreSpec},
+    checkpoint::{self, Checkpoint, Error, Store},
     mongo::{self, Server},
-    op::Position,
+    op::{Position, StoreSpec},
     source::{self, Window, default_oplog_namespace},
 };
 
@@ -60,7 +60,7 @@ fn store_spec(args: &CheckpointArgs) -> Result<StoreSpec, UserError> {
         let error = refused("a run with `none` keeps no position".to_owned());
         return Err(error.hint("name the store of the run: `mongodb:db.collection` or `file:PATH`"));
     }
-    Ok(text.parse().expect("it was read before"))
+    Ok(settings::store(&text, checkpoint::COLLECTION))
 }
 
 /// The deployment, unless a file is all there is to look at.

@@ -8,3 +8,5 @@ mod process;
 mod restart;
 mod run;
 mod sinks;
+mod states;
+mod transaction;

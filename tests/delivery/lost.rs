@@ -3,7 +3,10 @@
 use bson::{Document, Timestamp};
 use oplet_testkit::{Options, ReplicaSet, Signal};
 
-use super::process::{Named, ids, wait_for};
+use super::{
+    metrics::Scrape,
+    process::{Named, ids, wait_for},
+};
 use crate::DEADLINE;
 
 /// A run that worked, was stopped, and whose position has rolled off the oplog since.
@@ -91,6 +94,7 @@ async fn with_skip_the_run_goes_on_with_what_is_left() {
             left.named
                 .run()
                 .args(["--source", source, "--on-position-lost", "skip"])
+                .args(["--admin", "127.0.0.1:0"])
         };
         let second = left.named.start(run()).await;
         second
@@ -106,6 +110,8 @@ async fn with_skip_the_run_goes_on_with_what_is_left() {
         );
         let gap = left.gap().await;
         assert_eq!(gap.get_str("policy").unwrap(), "skip");
+        let gaps = Scrape::of(&second).await.value("oplet_source_gaps_total");
+        assert_eq!(gaps, 1.0);
         second.signal(Signal::Terminate).unwrap();
         assert_eq!(second.wait_exit(DEADLINE).await.unwrap(), 0);
         // The gap is behind: the next run goes on without another.

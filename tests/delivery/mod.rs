@@ -4,7 +4,8 @@
 mod control;
 mod lease;
 mod lost;
-mod process;
+mod metrics;
+pub(crate) mod process;
 mod restart;
 mod run;
 mod sinks;

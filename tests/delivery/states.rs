@@ -5,7 +5,7 @@ use std::time::Duration;
 use bson::{Document, doc};
 use oplet::{
     control::{CommandError, End, FailurePolicy, OnError, Options, RunState, WhenOpen},
-    op::{Since, SourceKind},
+    op::{Since, SourceKind, StoreSpec},
 };
 use oplet_testkit::{eventually, guest};
 use tokio::time::timeout;
@@ -115,8 +115,7 @@ async fn broken(hint: &str, breaker: WhenOpen) -> (Mirrored, Running) {
             max_ops: Some(10),
             ..End::default()
         },
-        dead_letters: format!("mongodb:{}_copy.letters", mirrored.database)
-            .parse()
+        dead_letters: StoreSpec::parse(&format!("mongodb:{}_copy.letters", mirrored.database), "")
             .unwrap(),
         workers: 1,
         ..mirrored.options(SourceKind::ChangeStream)
@@ -178,7 +177,7 @@ async fn with_the_store_away_work_goes_on_up_to_the_bound_of_the_window() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("checkpoint");
     let options = Options {
-        checkpoint: Some(format!("file:{}", path.display()).parse().unwrap()),
+        checkpoint: Some(StoreSpec::File(path)),
         window_ops: 50,
         ..mirrored.options(SourceKind::ChangeStream)
     };

@@ -7,7 +7,7 @@ use futures_util::TryStreamExt as _;
 use mongodb::options::{ReadConcern, TransactionOptions};
 use oplet::{
     control::{FailurePolicy, Options},
-    op::SourceKind,
+    op::{SourceKind, StoreSpec},
 };
 use oplet_testkit::{eventually, wat};
 
@@ -24,7 +24,7 @@ fn options(mirrored: &Mirrored, kind: SourceKind) -> Options {
         format!("mongodb:{copy}.things#namespace-field=_ns&mode-field=_mode&transactional=true");
     Options {
         sinks: vec![sink.parse().unwrap()],
-        dead_letters: format!("mongodb:{copy}.letters").parse().unwrap(),
+        dead_letters: StoreSpec::parse(&format!("mongodb:{copy}.letters"), "").unwrap(),
         ..mirrored.options(kind)
     }
 }

@@ -28,4 +28,7 @@ pub(crate) use lease::chain;
 pub use lease::{Lease, LeaseOptions, Standby, take};
 pub use record::{Checkpoint, ModuleRef, StreamCheckpoint};
 pub use resume::{StreamIdentity, digest_of};
-pub use store::{Store, StoreSpec, StoreSpecError};
+pub use store::Store;
+
+/// The collection of Oplet's own database that checkpoints lie in when nobody says otherwise.
+pub const COLLECTION: &str = "checkpoints";

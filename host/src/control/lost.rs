@@ -3,7 +3,7 @@
 use tracing::{error, warn};
 
 use super::{
-    Error, ShownGap, ShownPosition,
+    Error, ShownGap, ShownPosition, Stats,
     begin::Begin,
     ending::Commands,
     supervisor::{AtWork, COMMAND_TIME, Next, Supervisor},
@@ -100,6 +100,7 @@ impl Supervisor<'_> {
             namespaces: namespaces.clone(),
             reason: reason.clone(),
         });
+        Stats::add(&self.assembly.stats.gaps, 1);
         let oldest = to.map(|to| to.to_string());
         error!(name = options.name, %from, to = oldest, namespaces = namespaces.join(", "), reason,
             policy = policy.as_str(), "the position is lost: changes between these two were not seen");

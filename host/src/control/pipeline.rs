@@ -38,8 +38,8 @@ const RELEASE_TIME: Duration = Duration::from_secs(2);
 
 /// Runs a plan until a bound is reached, an end is asked for, or it cannot go on.
 ///
-/// `inbox` is where the run's [`Handle`](super::Handle) sends to; `metrics` count what happens. `on_start` is told where the streams
-/// begin, before the first op.
+/// `inbox` is where the run's [`Handle`](super::Handle) sends to; `metrics` show what is measured. `on_start` is told
+/// where the streams begin, before the first op.
 ///
 /// # Errors
 /// [`Error`]. The lanes have ended then, too.
@@ -65,7 +65,8 @@ pub async fn run(
         .map(|stream| stream.scope.to_string())
         .collect();
     let board = Board::new(options, scopes.join(", "), stats.clone(), sources.clone());
-    let desk = Desk::new(board, inbox);
+    metrics.show(Arc::new(board.clone()));
+    let desk = Desk::new(board.clone(), inbox);
     let mut run = Run {
         server,
         plan: &plan,
@@ -76,6 +77,8 @@ pub async fn run(
         sources: sources.clone(),
     };
     let ended = run.work(desk, on_start).await;
+    // Whoever measures may keep the board longer than what it shows is to live.
+    board.close();
     (stats.summary(&sources), ended)
 }
 
@@ -258,7 +261,11 @@ impl Run<'_> {
             let reason = format!("the checkpoint is in {spec}, which is not on its deployment");
             return Err(Error::Transactional { reason });
         }
-        let holder = Holder::this_process();
+        let session = delivery.ledger.as_ref();
+        let holder = Holder {
+            session: session.and_then(|ledger| ledger.session_id()),
+            ..Holder::this_process()
+        };
         let lease_options = LeaseOptions::with_ttl(self.options.lease);
         let standby = match self.options.standby {
             true => Standby::Wait,

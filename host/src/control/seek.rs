@@ -13,7 +13,7 @@ use super::{
 use crate::{
     flow::{Panicked, Word},
     op::{Since, Timestamp},
-    source::{self, Start},
+    source::{self, Start, Window},
 };
 
 const VERB: &str = "seek";
@@ -98,12 +98,11 @@ impl Supervisor<'_> {
                     source,
                 })?;
             let start = source::resolve(to, options.source, &server, namespace).await?;
-            let oldest = source::oldest_entry(&server.client, namespace).await?;
-            let newest = source::resolve(&Since::Now, options.source, &server, namespace).await?;
-            Ok::<_, source::Error>((start, oldest, newest))
+            let window = Window::ask(options.source, &server, namespace).await?;
+            Ok::<_, source::Error>((start, window))
         };
         let asked = timeout(COMMAND_TIME, asked);
-        let (start, oldest, newest) = match self.desk.hold_while(asked).await {
+        let (start, window) = match self.desk.hold_while(asked).await {
             Ok(Ok(answers)) => answers,
             Ok(Err(error)) => {
                 let reason = error.to_string();
@@ -114,19 +113,14 @@ impl Supervisor<'_> {
                 return Err(CommandError::Failed { verb: VERB, reason });
             }
         };
-        let newest = newest.position().timestamp();
-        let at = start.position().timestamp();
-        let is_too_old = matches!((at, &oldest), (Some(at), Some(oldest))
-            if !oldest.is_beginning && at < oldest.timestamp.before());
-        let is_too_new = matches!((at, newest), (Some(at), Some(newest)) if at > newest);
-        if is_too_old || is_too_new {
+        if !window.contains(&start) {
             let show = |timestamp: Option<Timestamp>| {
                 timestamp.map_or_else(|| "?".into(), |timestamp| timestamp.to_string())
             };
             return Err(CommandError::OutsideWindow {
                 to: to.to_string(),
-                oldest: show(oldest.map(|oldest| oldest.timestamp)),
-                newest: show(newest),
+                oldest: show(window.oldest()),
+                newest: show(window.newest()),
             });
         }
         Ok(start)

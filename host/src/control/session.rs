@@ -52,6 +52,7 @@ pub(super) struct Stream {
 impl Stream {
     /// Reads to the end, and hands what it read to the lanes.
     async fn read(mut self) -> StreamEnd {
+        let mut counts = self.stats.namespaces.counts();
         loop {
             let batch = tokio::select! {
                 biased;
@@ -88,6 +89,8 @@ impl Stream {
             };
             if !batch.is_empty() {
                 Stats::add(&self.stats.read, batch.len() as u64);
+                batch.ops().for_each(|op| counts.of(&op).read += 1);
+                counts.tell();
                 // Not given up half way: the ops of one batch are handled together or not at all.
                 if self.dispatcher.dispatch(batch, ticket).await.is_err() {
                     return StreamEnd::LaneEnded;

@@ -10,7 +10,7 @@ use std::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, Instant, SystemTime},
 };
 
 use futures_util::future::BoxFuture;
@@ -22,15 +22,15 @@ use mongodb::{
 use tokio::sync::Notify;
 use tracing::warn;
 
-use super::{Error, SinkStatus, outlet::Outlet, post::Post};
+use super::{Error, outlet::Outlet, post::Post};
 use crate::{
     backoff::Backoff,
     checkpoint::{self, AckWindow, Checkpoint, Lease, Progress, Store},
-    mongo::Fault,
+    mongo::{self, Fault},
     op::{Ack, Frontier},
     sink::{
-        Cause, Chunk, Closed, Context, DeliverError, Encoding, Kind, OpenError, OutputBatch,
-        Rejection, Spec, mongodb::MongodbSink,
+        Cause, Chunk, Closed, Context, DeliverError, Encoding, Kind, Latency, OpenError,
+        OutputBatch, Rejection, SinkState, Spec, mongodb::MongodbSink,
     },
 };
 
@@ -45,6 +45,9 @@ const BYTES_MAX: usize = 64 << 20;
 /// waits for ever for a server that is silent.
 const ATTEMPT_TIME: Duration = Duration::from_secs(60);
 
+/// How long ending a transaction that failed may take.
+const ABORT_TIME: Duration = Duration::from_secs(5);
+
 const WHAT: &str = "write outputs and checkpoint in one transaction";
 
 /// Where an output stands in its stream: batch, op, what made the module emit, module, and which
@@ -56,13 +59,23 @@ type Place = (u64, u32, bool, u32, u32);
 pub(super) struct Ledger {
     sink: MongodbSink,
     name: String,
+    target: String,
     post: Arc<Post>,
+    /// The one session of all transactions: whoever takes over has to end it. The lock is held for a
+    /// transaction.
+    session: tokio::sync::Mutex<ClientSession>,
+    session_id: Option<bson::Uuid>,
     waiting: Mutex<Waiting>,
     room: Notify,
     delivered: AtomicU64,
+    delivered_bytes: AtomicU64,
     rejected: AtomicU64,
-    /// How the last transaction failed, if it did.
-    failing: Mutex<Option<String>>,
+    failures: AtomicU64,
+    /// Since when transactions fail, and how the last one did, if it did. The lock is held to note or
+    /// read it.
+    failing: Mutex<Option<(SystemTime, String)>>,
+    /// The lock is held to add one transaction, or to read.
+    latency: Mutex<Latency>,
 }
 
 #[derive(Debug, Default)]
@@ -154,16 +167,35 @@ impl Ledger {
                 }
             }
         };
+        let session = sink.client().start_session().await;
+        let session = session.map_err(|error| Error::Transactional {
+            reason: format!("no session can be had: {}", mongo::describe(&error)),
+        })?;
+        let session_id = match session.id().get("id") {
+            Some(bson::Bson::Binary(id)) => id.to_uuid().ok(),
+            _ => None,
+        };
         Ok(Self {
+            session: tokio::sync::Mutex::new(session),
+            session_id,
             sink,
             name: spec.name.clone(),
             post,
             waiting: Mutex::default(),
             room: Notify::new(),
+            target: spec.target.clone(),
             delivered: AtomicU64::new(0),
+            delivered_bytes: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
             failing: Mutex::default(),
+            latency: Mutex::default(),
         })
+    }
+
+    /// The session of all transactions.
+    pub(super) fn session_id(&self) -> Option<bson::Uuid> {
+        self.session_id
     }
 
     /// The deployment that is written to.
@@ -195,24 +227,34 @@ impl Ledger {
     }
 
     /// How the sink stands.
-    pub(super) fn status(&self) -> SinkStatus {
+    pub(super) fn state(&self) -> SinkState {
         let failing = self.failing().clone();
+        let (failing_since, last_error) = failing.unzip();
+        let latency = self.latency().clone();
         let waiting = self.waiting();
-        SinkStatus {
+        SinkState {
             name: self.name.clone(),
             kind: "mongodb",
-            ready: failing.is_none(),
+            target: self.target.clone(),
+            ready: failing_since.is_none(),
             delivered: self.delivered.load(Relaxed),
+            delivered_bytes: self.delivered_bytes.load(Relaxed),
             rejected: self.rejected.load(Relaxed),
-            failures: 0,
+            failures: self.failures.load(Relaxed),
             queued: waiting.outputs.len() as u64,
             queued_bytes: waiting.bytes as u64,
-            last_error: failing,
+            failing_since,
+            last_error,
+            latency,
         }
     }
 
-    fn failing(&self) -> MutexGuard<'_, Option<String>> {
+    fn failing(&self) -> MutexGuard<'_, Option<(SystemTime, String)>> {
         self.failing.lock().expect("no holder of this lock panics")
+    }
+
+    fn latency(&self) -> MutexGuard<'_, Latency> {
+        self.latency.lock().expect("no holder of this lock panics")
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -302,17 +344,27 @@ impl Ledger {
             for (_, chunk, index) in &share.outputs {
                 batch.push(chunk.clone(), *index);
             }
-            let attempt = self.attempt(store, lease, checkpoint, &batch);
+            let begun = Instant::now();
+            let mut session = self.session.lock().await;
+            let attempt = self.attempt(store, lease, checkpoint, &batch, &mut session);
             let attempt = tokio::time::timeout(ATTEMPT_TIME, attempt).await;
             let attempt = attempt.unwrap_or_else(|_| {
                 Err(checkpoint::Error::too_late(WHAT.to_owned(), ATTEMPT_TIME))
             });
-            *self.failing() = attempt.as_ref().err().map(checkpoint::chain);
-            let (mut session, rejections) = attempt?;
+            if !matches!(&attempt, Ok(rejections) if rejections.is_empty()) {
+                // The server may have aborted it already.
+                let aborted = session.abort_transaction();
+                let _ = tokio::time::timeout(ABORT_TIME, aborted).await;
+            }
+            let rejections = self.note(attempt)?;
             if rejections.is_empty() {
                 let committed = commit(&mut session).await;
-                *self.failing() = committed.as_ref().err().map(checkpoint::chain);
-                committed?;
+                self.note(committed)?;
+                if !batch.is_empty() {
+                    self.delivered_bytes
+                        .fetch_add(batch.bytes() as u64, Relaxed);
+                    self.latency().add(begun.elapsed());
+                }
                 break;
             }
             // The transaction was aborted: once more, without these.
@@ -345,6 +397,21 @@ impl Ledger {
         Ok(())
     }
 
+    /// Notes whether transactions work.
+    fn note<T>(&self, attempted: Result<T, checkpoint::Error>) -> Result<T, checkpoint::Error> {
+        let mut failing = self.failing();
+        match &attempted {
+            Ok(_) => *failing = None,
+            Err(error) => {
+                self.failures.fetch_add(1, Relaxed);
+                let since = failing.take().map(|(since, _)| since);
+                let since = since.unwrap_or_else(SystemTime::now);
+                *failing = Some((since, checkpoint::chain(error)));
+            }
+        }
+        attempted
+    }
+
     /// One transaction, to be committed unless it names documents that it failed on.
     async fn attempt(
         &self,
@@ -352,18 +419,18 @@ impl Ledger {
         lease: &Lease,
         checkpoint: &Checkpoint,
         batch: &OutputBatch,
-    ) -> Result<(ClientSession, Vec<Rejection>), checkpoint::Error> {
+        session: &mut ClientSession,
+    ) -> Result<Vec<Rejection>, checkpoint::Error> {
         let options = TransactionOptions::builder()
             .read_concern(ReadConcern::snapshot())
             .write_concern(WriteConcern::majority())
             .build();
-        let mut session = self.client().start_session().await.map_err(failed)?;
         let begun = session.start_transaction().with_options(options).await;
         begun.map_err(failed)?;
         if !batch.is_empty() {
             let rejections = self
                 .sink
-                .deliver_in(&mut session, batch)
+                .deliver_in(session, batch)
                 .await
                 // As with every sink: what cannot be written now waits until it can.
                 .map_err(|error| checkpoint::Error::Away {
@@ -371,13 +438,11 @@ impl Ledger {
                     source: Box::new(error),
                 })?;
             if !rejections.is_empty() {
-                // The server has aborted it already, or does when the session ends.
-                let _ = session.abort_transaction().await;
-                return Ok((session, rejections));
+                return Ok(rejections);
             }
         }
-        store.save_in(&mut session, lease, checkpoint).await?;
-        Ok((session, Vec::new()))
+        store.save_in(session, lease, checkpoint).await?;
+        Ok(Vec::new())
     }
 }
 
@@ -397,7 +462,7 @@ async fn commit(session: &mut ClientSession) -> Result<(), checkpoint::Error> {
             return Err(failed(error));
         }
         let delay = backoff.next_delay();
-        warn!(attempt = backoff.attempts(), retry_in = ?delay, error = crate::mongo::describe(&error),
+        warn!(attempt = backoff.attempts(), retry_in = ?delay, error = mongo::describe(&error),
             "it is not known whether a transaction was committed; asking again");
         tokio::time::sleep(delay).await;
     }

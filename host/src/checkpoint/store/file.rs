@@ -306,6 +306,11 @@ impl FileStore {
         if let Some(by) = head.held_against("") {
             return Err(held(name, by));
         }
+        if let Ok(Some(document)) = self.current(name)
+            && let Ok(found) = document.get_str("name")
+        {
+            self.check_name(name, found)?;
+        }
         // A new epoch: a holder that is only suspended must not save over this.
         let head = Head {
             epoch: head.epoch + 1,

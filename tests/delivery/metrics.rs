@@ -1,0 +1,373 @@
+//! What `GET /metrics` tells, beside what was done.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::atomic::{AtomicU64, Ordering::SeqCst},
+};
+
+use axum::{Router, http::StatusCode, routing::post};
+use bson::{Document, doc};
+use oplet::telemetry::{ALL, Kind, NAMESPACES_MAX};
+use oplet_testkit::{Oplet, RunningOplet, Signal, eventually, guest, wat};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use super::process::{Named, wait_for};
+use crate::{DEADLINE, oplet};
+
+/// How often the modules of these runs are tried.
+const ATTEMPTS: f64 = 3.0;
+
+/// What one request was answered: a value for each series.
+#[derive(Debug)]
+pub(super) struct Scrape(BTreeMap<String, f64>);
+
+impl Scrape {
+    /// Of a run that was started with `--admin 127.0.0.1:0`.
+    pub(super) async fn of(running: &RunningOplet) -> Self {
+        let answer = ask(running, "GET /metrics").await;
+        let (_, text) = answer.split_once("\r\n\r\n").unwrap();
+        let series = |line: &str| {
+            let (series, value) = line.rsplit_once(' ').unwrap();
+            (series.to_owned(), value.parse().unwrap())
+        };
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        Self(lines.map(series).collect())
+    }
+
+    /// The value of one series, such as `oplet_control_state{state="paused"}`.
+    #[track_caller]
+    pub(super) fn value(&self, series: &str) -> f64 {
+        let value = self.0.get(series);
+        *value.unwrap_or_else(|| panic!("no {series} in {:#?}", self.0))
+    }
+
+    /// All series of a metric, without its name.
+    fn all<'a>(&'a self, name: &str) -> BTreeMap<&'a str, f64> {
+        let of_it = |(series, value): (&'a String, &f64)| {
+            let labels = series.strip_prefix(name)?;
+            (labels.is_empty() || labels.starts_with('{')).then_some((labels, *value))
+        };
+        self.0.iter().filter_map(of_it).collect()
+    }
+
+    /// That these series have these values.
+    #[track_caller]
+    fn has(&self, expected: &[(&str, f64)]) {
+        for (series, value) in expected {
+            assert_eq!(self.value(series), *value, "{series} in {:#?}", self.0);
+        }
+    }
+}
+
+/// A request to a run's admin API: the whole answer.
+async fn ask(running: &RunningOplet, request: &str) -> String {
+    let is_served = |line: &str| line.contains("the admin API is served");
+    let line = running.wait_for_stderr(is_served, DEADLINE).await.unwrap();
+    let (_, address) = line.split_once("address=").unwrap();
+    let address = address.split_whitespace().next().unwrap();
+    let address: SocketAddr = address.trim_matches('"').parse().unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = "HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    let request = format!("{request} {head}");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    answer
+}
+
+/// `oplet run` of these modules under the name of the database, with one lane and the admin API.
+fn run(named: &Named, modules: &[std::path::PathBuf], source: &str) -> Oplet {
+    oplet()
+        .arg("run")
+        .args(modules)
+        .args(["--uri", &named.uri, "--watch", &named.database])
+        .args(["--name", &named.database, "--source", source])
+        .args(["--checkpoint", "mongodb:oplet.checkpoints"])
+        .args(["--workers", "1", "--admin", "127.0.0.1:0"])
+}
+
+/// Counts the ops that it sees.
+const SEEN: &str = r#"(module
+    (import "oplet" "count" (func $count (param i32 i32 i64)))
+    (memory (export "memory") 2)
+    (data (i32.const 1024) "seen")
+    (func (export "oplet_abi_v1"))
+    (func (export "oplet_alloc") (param i32) (result i32) (i32.const 4096))
+    (func (export "handle") (param i32 i32) (result i32)
+        (call $count (i32.const 1024) (i32.const 4) (i64.const 1))
+        (i32.const 0)))"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_tell_what_was_done() {
+    for source in ["oplog", "change-stream"] {
+        tell_what_was_done(source).await;
+    }
+}
+
+async fn tell_what_was_done(source: &str) {
+    let named = Named::new("metrics").await;
+    let database = named.client.database(&named.database);
+    // Now, so that what is counted later begins with the first document.
+    for collection in ["things", "others"] {
+        database.create_collection(collection).await.unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let seen = folder.path().join("seen.wasm");
+    std::fs::write(&seen, wat(SEEN).unwrap()).unwrap();
+    let modules = [guest("guest_faulty").unwrap(), seen];
+    let attempts = ATTEMPTS.to_string();
+    let oplet = run(&named, &modules, source).args(["--attempts", &attempts]);
+    let running = named.start(oplet).await;
+
+    let things = database.collection::<Document>("things");
+    named.insert(0..10).await;
+    for id in 0..3 {
+        let (which, update) = (doc! { "_id": id }, doc! { "$set": { "sequence": 2 } });
+        things.update_one(which, update).await.unwrap();
+    }
+    for id in 3..5 {
+        things.delete_one(doc! { "_id": id }).await.unwrap();
+    }
+    let others = database.collection::<Document>("others");
+    let documents = [
+        doc! { "_id": 1 },
+        doc! { "_id": 2, "panic": true },
+        doc! { "_id": 3, "reject": true },
+        doc! { "_id": 4 },
+    ];
+    others.insert_many(documents).await.unwrap();
+    others.drop().await.unwrap();
+    // One for each op, but for the two that fail.
+    wait_for(&running, 18).await;
+    let settled = async || {
+        let scrape = Scrape::of(&running).await;
+        // Three writes that are seen from outside as one: the op, its letter, the checkpoint.
+        scrape.value("oplet_flow_in_flight_ops") == 0.0
+            && scrape.value("oplet_dead_letters_written_total") == 2.0
+            && scrape.value("oplet_checkpoint_saves_total") > 0.0
+    };
+    eventually(DEADLINE, settled).await.unwrap();
+    let scrape = Scrape::of(&running).await;
+
+    let series = |namespace: &str, operation: &str, value: f64| {
+        let namespace = format!("{}.{namespace}", named.database);
+        let labels = format!(r#"{{namespace="{namespace}",operation="{operation}"}}"#);
+        (labels, value)
+    };
+    let by_namespace = |name: &str, expected: &[(String, f64)]| {
+        let expected = expected.iter().map(|(labels, value)| (&**labels, *value));
+        let expected: BTreeMap<_, _> = expected.collect();
+        assert_eq!(scrape.all(name), expected, "{name} of {source}");
+    };
+    let common = |others_inserted: f64, modules: f64| {
+        [
+            series("things", "insert", 10.0 * modules),
+            series("things", "update", 3.0 * modules),
+            series("things", "delete", 2.0 * modules),
+            series("others", "insert", others_inserted),
+            series("others", "command", modules),
+        ]
+    };
+    by_namespace("oplet_source_ops_total", &common(4.0, 1.0));
+    // `seen` handles the two that the other fails on, too.
+    by_namespace("oplet_flow_handled_ops_total", &common(2.0 + 4.0, 2.0));
+    by_namespace("oplet_flow_emitted_documents_total", &common(2.0, 1.0));
+
+    let printed: usize = running
+        .stdout()
+        .all()
+        .iter()
+        .map(|line| line.len() + 1)
+        .sum();
+    scrape.has(&[
+        (
+            r#"oplet_guest_calls_total{module="guest_faulty"}"#,
+            // Eighteen went well at once, one was refused, one was tried until nothing was left.
+            18.0 + 1.0 + ATTEMPTS,
+        ),
+        (r#"oplet_guest_calls_total{module="seen"}"#, 20.0),
+        (
+            r#"oplet_guest_failures_total{module="guest_faulty",class="trap"}"#,
+            ATTEMPTS,
+        ),
+        (
+            r#"oplet_guest_failures_total{module="guest_faulty",class="reject"}"#,
+            1.0,
+        ),
+        (
+            r#"oplet_guest_retries_total{module="guest_faulty"}"#,
+            ATTEMPTS - 1.0,
+        ),
+        (r#"oplet_guest_retries_total{module="seen"}"#, 0.0),
+        (
+            r#"oplet_guest_dead_letters_total{module="guest_faulty"}"#,
+            2.0,
+        ),
+        (
+            r#"oplet_guest_skipped_ops_total{module="guest_faulty"}"#,
+            0.0,
+        ),
+        (
+            r#"oplet_guest_emitted_documents_total{module="guest_faulty"}"#,
+            18.0,
+        ),
+        (r#"oplet_guest_emitted_documents_total{module="seen"}"#, 0.0),
+        (r#"oplet_guest_waiting_ops{module="guest_faulty"}"#, 0.0),
+        (r#"oplet_guest_breaker_open{module="guest_faulty"}"#, 0.0),
+        (r#"oplet_module_count{module="seen",name="seen"}"#, 20.0),
+        ("oplet_dead_letters_written_total", 2.0),
+        ("oplet_dead_letters_waiting", 0.0),
+        ("oplet_dead_letters_failures_total", 0.0),
+        (
+            r#"oplet_sink_delivered_documents_total{sink="stdout"}"#,
+            18.0,
+        ),
+        (
+            r#"oplet_sink_delivered_bytes_total{sink="stdout"}"#,
+            printed as f64,
+        ),
+        (r#"oplet_sink_rejected_documents_total{sink="stdout"}"#, 0.0),
+        (r#"oplet_sink_queued_documents{sink="stdout"}"#, 0.0),
+        (r#"oplet_sink_ready{sink="stdout"}"#, 1.0),
+        ("oplet_source_gaps_total", 0.0),
+        ("oplet_source_reconnects_total", 0.0),
+        ("oplet_source_undecodable_entries_total", 0.0),
+        ("oplet_flow_in_flight_bytes", 0.0),
+        ("oplet_checkpoint_failures_total", 0.0),
+        ("oplet_checkpoint_unacknowledged_seconds", 0.0),
+        ("oplet_control_ready", 1.0),
+    ]);
+    is_in(&scrape, "streaming");
+    // One call in 64 is timed, from the first on.
+    let timed = scrape.all("oplet_guest_call_seconds_count");
+    assert_eq!(timed.values().sum::<f64>(), 1.0, "{timed:?}");
+    let deliveries = scrape.value(r#"oplet_sink_delivery_seconds_count{sink="stdout"}"#);
+    assert!((1.0..=18.0).contains(&deliveries), "{deliveries}");
+    assert!(scrape.value("oplet_source_batches_total") >= 1.0);
+    assert!(scrape.value("oplet_source_read_bytes_total") > 20.0 * 30.0);
+    assert!(scrape.value("oplet_source_lag_seconds") < DEADLINE.as_secs_f64());
+    assert!(scrape.value("oplet_checkpoint_age_seconds") < DEADLINE.as_secs_f64());
+    let now = bson::DateTime::now().timestamp_millis() as f64 / 1000.0;
+    let position = scrape.value("oplet_source_position_timestamp_seconds");
+    assert!(
+        (now - position).abs() < DEADLINE.as_secs_f64(),
+        "{position}"
+    );
+    // Nothing is declared that a run never tells.
+    for metric in ALL {
+        let name = match metric.kind {
+            Kind::Histogram => format!("{}_count", metric.name),
+            Kind::Counter | Kind::Gauge => metric.name.to_owned(),
+        };
+        let series = scrape.all(&name);
+        assert!(!series.is_empty(), "{name} in {:#?}", scrape.0);
+        for labels in series.keys() {
+            let count = labels.matches("=\"").count();
+            assert_eq!(count, metric.labels.len(), "{name}{labels}");
+        }
+    }
+
+    ask(&running, "POST /pause").await;
+    let scrape = Scrape::of(&running).await;
+    is_in(&scrape, "paused");
+    scrape.has(&[("oplet_control_ready", 0.0)]);
+    running.signal(Signal::Terminate).unwrap();
+    assert_eq!(running.wait_exit(DEADLINE).await.unwrap(), 0);
+}
+
+/// That the run is in this state, and in no other.
+#[track_caller]
+fn is_in(scrape: &Scrape, state: &str) {
+    let states = scrape.all("oplet_control_state");
+    assert_eq!(states.values().sum::<f64>(), 1.0, "{states:?}");
+    let label = format!(r#"{{state="{state}"}}"#);
+    assert_eq!(states.get(&*label), Some(&1.0), "{states:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_tell_what_a_sink_refused_and_when_it_was_away() {
+    // Away at first; one document it never takes.
+    static ASKED: AtomicU64 = AtomicU64::new(0);
+    let receive = async |body: String| match ASKED.fetch_add(1, SeqCst) {
+        0 => StatusCode::SERVICE_UNAVAILABLE,
+        _ if body.contains(r#""_id":3"#) => StatusCode::UNPROCESSABLE_ENTITY,
+        _ => StatusCode::OK,
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let sink = format!("web=http://{}/", listener.local_addr().unwrap());
+    let app = Router::new().route("/", post(receive));
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+
+    let named = Named::new("refusing").await;
+    let database = named.client.database(&named.database);
+    database.create_collection("things").await.unwrap();
+    let oplet = run(&named, &[guest("guest_echo").unwrap()], "oplog").args(["--sink", &sink]);
+    let running = named.start(oplet).await;
+    named.insert(0..6).await;
+    let told = async || {
+        let scrape = Scrape::of(&running).await;
+        scrape.value("oplet_dead_letters_written_total") == 1.0
+            && scrape.value(r#"oplet_sink_delivered_documents_total{sink="web"}"#) == 5.0
+    };
+    if eventually(DEADLINE, told).await.is_err() {
+        panic!(
+            "{:#?}\n{:#?}",
+            Scrape::of(&running).await,
+            running.stderr().all()
+        );
+    }
+    Scrape::of(&running).await.has(&[
+        (r#"oplet_sink_rejected_documents_total{sink="web"}"#, 1.0),
+        (r#"oplet_sink_failures_total{sink="web"}"#, 1.0),
+        (r#"oplet_sink_ready{sink="web"}"#, 1.0),
+        (
+            r#"oplet_guest_dead_letters_total{module="guest_echo"}"#,
+            0.0,
+        ),
+    ]);
+    running.signal(Signal::Terminate).unwrap();
+    assert_eq!(running.wait_exit(DEADLINE).await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_stay_bounded_however_many_namespaces_there_are() {
+    const NAMESPACES: usize = 300;
+    let named = Named::new("namespaces").await;
+    let database = named.client.database(&named.database);
+    let echo = [guest("guest_echo").unwrap()];
+    let running = named.start(run(&named, &echo, "oplog")).await;
+    for n in 0..NAMESPACES {
+        let collection = database.collection::<Document>(&format!("c{n}"));
+        collection
+            .insert_one(doc! { "_id": n as i64 })
+            .await
+            .unwrap();
+    }
+    let inserts = |scrape: &Scrape, name: &str| {
+        let series = scrape.all(name).into_iter();
+        let inserts = series.filter(|(labels, _)| labels.contains(r#"operation="insert""#));
+        inserts.map(|(_, value)| value).collect::<Vec<_>>()
+    };
+    let names = ["oplet_source_ops_total", "oplet_flow_handled_ops_total"];
+    let all_told = async || {
+        let scrape = Scrape::of(&running).await;
+        let sum = |name: &&str| inserts(&scrape, name).iter().sum::<f64>();
+        names.iter().all(|name| sum(name) == NAMESPACES as f64)
+    };
+    eventually(DEADLINE, all_told).await.unwrap();
+    let scrape = Scrape::of(&running).await;
+    for name in names {
+        assert_eq!(inserts(&scrape, name).len(), NAMESPACES_MAX + 1, "{name}");
+        let other = format!(r#"{name}{{namespace="other",operation="insert"}}"#);
+        let others = (NAMESPACES - NAMESPACES_MAX) as f64;
+        assert_eq!(scrape.value(&other), others, "{name}");
+    }
+    running.signal(Signal::Terminate).unwrap();
+    assert_eq!(running.wait_exit(DEADLINE).await.unwrap(), 0);
+    database.drop().await.unwrap();
+}

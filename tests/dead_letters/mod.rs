@@ -2,6 +2,7 @@
 
 mod commands;
 mod redrive;
+mod redrive_sinks;
 mod stores;
 mod writer;
 

@@ -4,7 +4,7 @@
 mod control;
 mod lease;
 mod lost;
-mod process;
+pub(crate) mod process;
 mod restart;
 mod run;
 mod sinks;

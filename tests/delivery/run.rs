@@ -4,10 +4,12 @@ use bson::{Document, doc};
 use futures_util::TryStreamExt as _;
 use mongodb::{Client, Collection};
 use oplet::{
+    checkpoint,
     control::{self, Error, FailurePolicy, Handle, ModuleSpec, Options, RunState, Summary},
     guest::{self, Engine, Limits, Module},
     mongo::{self, Server},
-    op::{Scope, SourceKind},
+    op::{Scope, SourceKind, StoreSpec},
+    sink::Sinks,
     telemetry::Metrics,
 };
 use oplet_testkit::{ReplicaSet, database_name, eventually, guest};
@@ -63,7 +65,7 @@ impl Mirrored {
         Options {
             name: database.clone(),
             source,
-            checkpoint: Some("mongodb:oplet.checkpoints".parse().unwrap()),
+            checkpoint: Some(StoreSpec::own("checkpoints")),
             sinks: vec![sink.parse().unwrap()],
             workers: 2,
             ..Options::default()

@@ -13,7 +13,6 @@
 mod access;
 mod answer;
 mod connections;
-mod gauges;
 mod routes;
 mod server;
 

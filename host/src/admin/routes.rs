@@ -18,10 +18,9 @@ use super::{
     access::Access,
     answer::{Refusal, document, fresh},
     connections::Busy,
-    gauges::{gauges, gauges_of_none},
 };
 use crate::{
-    control::{CommandError, Handle, Reached, RunState, Status},
+    control::{CommandError, Handle, Reached, Status},
     op::Since,
     telemetry::{self, Metrics},
 };
@@ -133,17 +132,10 @@ async fn modules(State(face): State<Face>) -> Answer {
     Ok(document(&json!({"modules": status.modules})))
 }
 
-async fn metrics(State(face): State<Face>) -> Answer {
-    // What was counted is told also when the run does not answer, or has ended.
-    let status = tokio::time::timeout(STATUS_TIME_MAX, face.handle.status()).await;
-    face.metrics.set_gauges(&match status {
-        Ok(Ok(status)) => gauges(&status),
-        Ok(Err(_)) => gauges_of_none(Some(RunState::Stopped)),
-        Err(_) => gauges_of_none(None),
-    });
+async fn metrics(State(face): State<Face>) -> Response {
+    // They are told also when the run does not answer, or has ended.
     let content_type = [(CONTENT_TYPE, telemetry::CONTENT_TYPE)];
-    let response = (content_type, face.metrics.encode()).into_response();
-    Ok(fresh(response))
+    fresh((content_type, face.metrics.encode()).into_response())
 }
 
 async fn pause(State(face): State<Face>) -> Answer {

@@ -1,48 +1,55 @@
 //! What is known of a run at any moment, and shown.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, atomic::Ordering::Relaxed},
     time::SystemTime,
 };
 
 use super::{
     CheckpointStatus, Options, Reached, RunState, ShownGap, ShownOps, ShownPosition, Stats, Status,
-    delivery::Delivery, rfc3339, saver::Saver, shared::Shared, vitals::VitalsWatch,
+    delivery::{Delivery, sink_status},
+    rfc3339,
+    saver::Saver,
+    shared::Shared,
+    vitals::VitalsWatch,
 };
 use crate::{
     checkpoint::AckWindow,
     op::{Frontier, Timestamp},
     source,
+    telemetry::{Collect as _, Samples},
 };
 
 /// What is known of a run; cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Board(Arc<Inner>);
+pub(super) struct Board(pub(super) Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
+pub(super) struct Inner {
     name: String,
     source: &'static str,
     scope: String,
     store: Option<String>,
-    stats: Arc<Stats>,
-    sources: Arc<source::Stats>,
+    pub(super) stats: Arc<Stats>,
+    pub(super) sources: Arc<source::Stats>,
     parts: Mutex<Parts>,
 }
 
 /// What comes and goes in the life of a run. The lock is held to read or replace them, never across
 /// anything that waits.
 #[derive(Debug)]
-struct Parts {
+pub(super) struct Parts {
     state: RunState,
     since: SystemTime,
     reason: Option<String>,
     window: Option<Arc<AckWindow>>,
-    shared: Option<Arc<Shared>>,
-    delivery: Option<Arc<Delivery>>,
+    pub(super) shared: Option<Arc<Shared>>,
+    pub(super) delivery: Option<Arc<Delivery>>,
     saver: Option<(Arc<Saver>, u64)>,
     vitals: Option<VitalsWatch>,
     gap: Option<ShownGap>,
+    /// What was measured at the end.
+    pub(super) last: Option<Samples>,
 }
 
 impl Board {
@@ -69,16 +76,22 @@ impl Board {
                 saver: None,
                 vitals: None,
                 gap: None,
+                last: None,
             }),
         }))
     }
 
-    fn parts(&self) -> MutexGuard<'_, Parts> {
+    pub(super) fn parts(&self) -> MutexGuard<'_, Parts> {
         self.0.parts.lock().expect("no holder of this lock panics")
     }
 
     pub(super) fn state(&self) -> RunState {
         self.parts().state
+    }
+
+    /// Why it is in that state, where that is not plain.
+    pub(super) fn reason(&self) -> Option<String> {
+        self.parts().reason.clone()
     }
 
     /// Shows another state.
@@ -119,9 +132,15 @@ impl Board {
         self.parts().gap = Some(gap);
     }
 
-    /// Lets go of everything that works, and keeps what was seen.
+    /// Lets go of everything that works, and keeps what was measured. Nothing follows.
     pub(super) fn close(&self) {
+        self.enter(RunState::Stopped, None);
+        let mut last = Samples::default();
+        self.collect(&mut last);
         let mut parts = self.parts();
+        parts.last = Some(last);
+        parts.window = None;
+        parts.shared = None;
         parts.delivery = None;
         parts.saver = None;
         parts.vitals = None;
@@ -161,18 +180,13 @@ impl Board {
             .store
             .as_ref()
             .and_then(|store| parts.checkpoint(store));
-        let sinks = parts
-            .delivery
-            .as_ref()
-            .map(|delivery| delivery.statuses())
-            .unwrap_or_default();
+        let delivery = parts.delivery.as_ref();
+        let sinks = delivery.map(|delivery| delivery.sinks());
+        let sinks: Vec<_> = sinks.into_iter().flatten().map(sink_status).collect();
         let is_kept = checkpoint
             .as_ref()
             .is_none_or(|checkpoint| checkpoint.error.is_none());
-        let dead_lettered = parts
-            .delivery
-            .as_ref()
-            .map_or(0, |delivery| delivery.letters_written());
+        let dead_lettered = delivery.map_or(0, |delivery| delivery.letters().written.load(Relaxed));
         Status {
             name: inner.name.clone(),
             state: parts.state,
@@ -224,7 +238,7 @@ impl Inner {
 
 impl Parts {
     /// The cluster time up to which everything is done, in all streams.
-    fn done_time(&self) -> Option<Timestamp> {
+    pub(super) fn done_time(&self) -> Option<Timestamp> {
         earliest(&self.window.as_ref()?.frontiers())
     }
 

@@ -1,6 +1,6 @@
 //! Where outputs and failed ops go, for the whole life of a run.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
@@ -94,24 +94,21 @@ impl Delivery {
         self.sinks.ended().await
     }
 
-    pub(super) fn letters_written(&self) -> u64 {
-        self.counts.written.load(Relaxed)
+    /// What became of dead letters.
+    pub(super) fn letters(&self) -> &dead_letters::Counts {
+        &self.counts
     }
 
     /// How the sinks stand.
-    pub(super) fn statuses(&self) -> Vec<SinkStatus> {
-        let statuses = self.sinks.statuses();
-        let ledger = self.ledger.as_ref().map(|ledger| ledger.status());
-        statuses.into_iter().map(status).chain(ledger).collect()
-    }
-
-    /// How the sinks with queues stand, in numbers.
-    pub(super) fn sink_states(&self) -> Vec<SinkState> {
-        self.sinks.statuses()
+    pub(super) fn sinks(&self) -> Vec<SinkState> {
+        let mut sinks = self.sinks.statuses();
+        sinks.extend(self.ledger.as_ref().map(|ledger| ledger.state()));
+        sinks
     }
 }
 
-fn status(state: SinkState) -> SinkStatus {
+/// What is shown of how a sink stands.
+pub(super) fn sink_status(state: SinkState) -> SinkStatus {
     SinkStatus {
         name: state.name,
         kind: state.kind,

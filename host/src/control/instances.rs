@@ -97,9 +97,12 @@ impl Instances {
         }
         let Err(source) = flushed else {
             let batch = segment.batch().cloned();
-            let order = || batch.map_or(0, |batch| keys.of(&batch.op(place as usize)));
+            let batch = batch.expect("what was seen since the segment began is of its batch");
+            let op = batch.op(place as usize);
+            let order = || keys.of(&op);
             match segment.take_outputs(instance, (place, module, Cause::Flush), order) {
-                Ok(emitted) => tally.flushed(module, emitted),
+                Ok(0) => {}
+                Ok(emitted) => tally.flushed(module, &op, emitted),
                 Err(error) => {
                     instance.clear_outputs();
                     tracing::error!(module = name, error, "an output cannot be written");

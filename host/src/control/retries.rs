@@ -96,7 +96,7 @@ impl LaneWorker {
                 }));
             }
             Next::Skip => {
-                self.tally.skipped();
+                self.tally.skipped(module);
                 self.count_kept(failure);
             }
             Next::Retry | Next::DeadLetter => {}

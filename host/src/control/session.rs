@@ -18,6 +18,8 @@ use crate::{
 pub(super) enum StreamEnd {
     /// It reached a bound, or was asked to stop.
     Done,
+    /// A lane has ended, and noted why.
+    LaneEnded,
     /// A fault in the program.
     Panicked,
     /// It cannot go on.
@@ -50,6 +52,7 @@ pub(super) struct Stream {
 impl Stream {
     /// Reads to the end, and hands what it read to the lanes.
     async fn read(mut self) -> StreamEnd {
+        let mut counts = self.stats.namespaces.counts();
         loop {
             let batch = tokio::select! {
                 biased;
@@ -86,10 +89,11 @@ impl Stream {
             };
             if !batch.is_empty() {
                 Stats::add(&self.stats.read, batch.len() as u64);
+                batch.ops().for_each(|op| counts.of(&op).read += 1);
+                counts.tell();
                 // Not given up half way: the ops of one batch are handled together or not at all.
                 if self.dispatcher.dispatch(batch, ticket).await.is_err() {
-                    // A lane has ended, and noted why.
-                    return StreamEnd::Done;
+                    return StreamEnd::LaneEnded;
                 }
             }
             if reached {
@@ -134,6 +138,11 @@ impl Session {
             Err(error) if error.is_panic() => Some(StreamEnd::Panicked),
             Err(_) => Some(StreamEnd::Done),
         }
+    }
+
+    /// Whether a lane has ended, though there may be work for it.
+    pub(super) fn has_lost_a_lane(&self) -> bool {
+        self.lanes.has_lost_one()
     }
 
     /// Asks the streams to read nothing more.

@@ -9,6 +9,8 @@ use std::{
     },
 };
 
+use crate::telemetry::{COUNTS_MAX, Namespaces, OTHER};
+
 /// Counters of one run; any thread may add and read.
 #[derive(Debug, Default)]
 pub struct Stats {
@@ -32,6 +34,10 @@ pub struct Stats {
     pub checkpoint_saves: AtomicU64,
     /// Times that it could not be.
     pub checkpoint_failures: AtomicU64,
+    /// Positions that were lost.
+    pub gaps: AtomicU64,
+    /// What became of the ops, by namespace.
+    pub namespaces: Namespaces,
     /// Counters of the modules' own, by module and name. The lock is held to add one batch's counts.
     pub counts: Mutex<BTreeMap<(String, String), i64>>,
 }
@@ -44,12 +50,15 @@ impl Stats {
         }
     }
 
-    /// Adds to a module's own counter.
+    /// Adds to a module's own counter. Guests choose these names, so beyond [`COUNTS_MAX`] they share
+    /// one.
     pub(super) fn count(&self, module: &str, name: &str, delta: i64) {
         let mut counts = self.counts.lock().expect("no holder of this lock panics");
-        let count = counts
-            .entry((module.to_owned(), name.to_owned()))
-            .or_default();
+        let mut key = (module.to_owned(), name.to_owned());
+        if counts.len() >= COUNTS_MAX && !counts.contains_key(&key) {
+            OTHER.clone_into(&mut key.1);
+        }
+        let count = counts.entry(key).or_default();
         *count = count.saturating_add(delta);
     }
 
@@ -128,5 +137,23 @@ impl fmt::Display for Summary {
             write!(f, "\ncount: {module}.{name} = {count}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_that_guests_name_are_bounded() {
+        let stats = Stats::default();
+        for n in 0..COUNTS_MAX + 10 {
+            stats.count("audit", &format!("n{n}"), 1);
+        }
+        stats.count("audit", "n0", 1);
+        let counts = stats.counts.lock().unwrap();
+        assert_eq!(counts.len(), COUNTS_MAX + 1);
+        let count = |name: &str| counts[&("audit".to_owned(), name.to_owned())];
+        assert_eq!((count("n0"), count(OTHER)), (2, 10));
     }
 }

@@ -10,6 +10,10 @@ use std::{
 };
 
 use super::Stats;
+use crate::{
+    op::Op,
+    telemetry::{NamespaceCounts, Namespaces},
+};
 
 /// One of so many calls is timed: the clock costs as much as a small handler.
 const TIMED_EVERY: u64 = 64;
@@ -41,6 +45,8 @@ pub(super) struct ModuleStats {
     pub(super) retries: AtomicU64,
     /// Ops put into the dead letters.
     pub(super) dead_lettered: AtomicU64,
+    /// Ops given up.
+    pub(super) skipped: AtomicU64,
     /// Ops that wait at present: for another try, or behind one that does.
     pub(super) parked: AtomicU64,
     /// Failed calls by [`Failure::class`](super::failure::Failure::class). The lock is held to add
@@ -59,6 +65,7 @@ struct ModuleTally {
     emitted: u64,
     retries: u64,
     dead_lettered: u64,
+    skipped: u64,
     failures: Vec<&'static str>,
     times: Vec<Duration>,
 }
@@ -68,7 +75,7 @@ struct ModuleTally {
 pub(super) struct Tally {
     kept: u64,
     handled: u64,
-    skipped: u64,
+    namespaces: NamespaceCounts,
     /// Calls since the start, to choose those that are timed.
     calls: u64,
     modules: Vec<ModuleTally>,
@@ -77,11 +84,11 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn new(modules: usize) -> Self {
+    pub(super) fn new(modules: usize, namespaces: &Namespaces) -> Self {
         Self {
             kept: 0,
             handled: 0,
-            skipped: 0,
+            namespaces: namespaces.counts(),
             calls: 0,
             modules: (0..modules).map(|_| ModuleTally::default()).collect(),
             is_empty: true,
@@ -104,6 +111,12 @@ impl Tally {
         }
     }
 
+    /// A module's filter was called for an op, and did not want it.
+    pub(super) fn dropped_ahead(&mut self, module: usize) {
+        self.is_empty = false;
+        self.modules[module].calls += 1;
+    }
+
     /// An op was kept by a filter, and given up by the handler.
     pub(super) fn kept(&mut self) {
         self.is_empty = false;
@@ -112,15 +125,20 @@ impl Tally {
 
     /// An op was kept and handled.
     #[inline]
-    pub(super) fn handled(&mut self, module: usize, emitted: u64) {
+    pub(super) fn handled(&mut self, module: usize, op: &Op<'_>, emitted: u64) {
         self.kept += 1;
         self.handled += 1;
         self.modules[module].emitted += emitted;
+        let counts = self.namespaces.of(op);
+        counts.handled += 1;
+        counts.emitted += emitted;
     }
 
-    pub(super) fn flushed(&mut self, module: usize, emitted: u64) {
+    /// A module gave what it had gathered, the last of it from this op.
+    pub(super) fn flushed(&mut self, module: usize, op: &Op<'_>, emitted: u64) {
         self.is_empty = false;
         self.modules[module].emitted += emitted;
+        self.namespaces.of(op).emitted += emitted;
     }
 
     pub(super) fn failed(&mut self, module: usize, class: &'static str) {
@@ -133,9 +151,9 @@ impl Tally {
         self.modules[module].retries += 1;
     }
 
-    pub(super) fn skipped(&mut self) {
+    pub(super) fn skipped(&mut self, module: usize) {
         self.is_empty = false;
-        self.skipped += 1;
+        self.modules[module].skipped += 1;
     }
 
     pub(super) fn dead_lettered(&mut self, module: usize) {
@@ -154,7 +172,7 @@ impl Tally {
         }
         Stats::add(&stats.kept, std::mem::take(&mut self.kept));
         Stats::add(&stats.handled, std::mem::take(&mut self.handled));
-        Stats::add(&stats.skipped, std::mem::take(&mut self.skipped));
+        self.namespaces.tell();
         for (tally, module) in self.modules.iter_mut().zip(modules) {
             tally.tell(stats, module);
         }
@@ -168,6 +186,7 @@ impl ModuleTally {
             emitted,
             retries,
             dead_lettered,
+            skipped,
             failures,
             times,
         } = self;
@@ -182,6 +201,7 @@ impl ModuleTally {
             dead_lettered,
             &[&module.dead_lettered, &stats.dead_lettered],
         );
+        add(skipped, &[&module.skipped, &stats.skipped]);
         if !failures.is_empty() {
             Stats::add(&stats.failed, failures.len() as u64);
             let mut by_class = module
@@ -204,29 +224,55 @@ impl ModuleTally {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        op::{Batch, BatchBuilder, Operation, Position, Record, SourceKind, Timestamp},
+        telemetry::{Samples, names},
+    };
+
+    /// An insert into `a.b`.
+    fn batch() -> Batch {
+        let mut builder = BatchBuilder::new(Vec::new().into());
+        let namespace = builder.make(|extra| extra.extend_from_slice(b"a.b"));
+        let at = Timestamp::new(1, 1);
+        builder.push(Record::new(Operation::Insert, namespace, at));
+        builder.finish(SourceKind::Oplog, Position::Time(at), true)
+    }
 
     #[test]
     fn what_was_counted_is_told_once() {
         let (stats, module) = (Stats::default(), ModuleStats::default());
-        let mut tally = Tally::new(1);
+        let mut tally = Tally::new(1, &stats.namespaces);
+        let batch = batch();
         for _ in 0..130 {
             let begun = tally.begin_call(0);
-            tally.handled(0, 2);
+            tally.handled(0, &batch.op(0), 2);
             tally.end_call(0, begun);
         }
+        tally.flushed(0, &batch.op(0), 5);
+        tally.dropped_ahead(0);
+        tally.skipped(0);
         tally.failed(0, "trap");
         tally.retried(0);
         tally.dead_lettered(0);
         for _ in 0..2 {
             tally.tell(&stats, [&module].into_iter());
-            assert_eq!(module.calls.load(Relaxed), 130);
+            assert_eq!(module.calls.load(Relaxed), 131);
             assert_eq!(stats.kept.load(Relaxed), 130);
-            assert_eq!(stats.emitted.load(Relaxed), 260);
+            assert_eq!(stats.emitted.load(Relaxed), 265);
+            assert_eq!(module.skipped.load(Relaxed), 1);
+            assert_eq!(stats.skipped.load(Relaxed), 1);
             assert_eq!(stats.failed.load(Relaxed), 1);
             assert_eq!(stats.dead_lettered.load(Relaxed), 1);
             assert_eq!(module.failures.lock().unwrap()["trap"], 1);
             let timed: u64 = module.times.iter().map(|count| count.load(Relaxed)).sum();
             assert_eq!(timed, 3, "the 1st, the 65th and the 129th");
+            let mut samples = Samples::default();
+            stats.namespaces.collect(&mut samples);
+            let mut expected = Samples::default();
+            let labels = ["a.b", "insert"];
+            expected.count(names::FLOW_HANDLED_OPS, &labels, 130);
+            expected.count(names::FLOW_OUTPUTS, &labels, 265);
+            assert_eq!(samples, expected);
         }
     }
 }

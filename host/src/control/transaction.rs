@@ -10,7 +10,7 @@ use std::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, Instant, SystemTime},
 };
 
 use futures_util::future::BoxFuture;
@@ -22,15 +22,15 @@ use mongodb::{
 use tokio::sync::Notify;
 use tracing::warn;
 
-use super::{Error, SinkStatus, outlet::Outlet, post::Post};
+use super::{Error, outlet::Outlet, post::Post};
 use crate::{
     backoff::Backoff,
     checkpoint::{self, AckWindow, Checkpoint, Lease, Progress, Store},
     mongo::Fault,
     op::{Ack, Frontier},
     sink::{
-        Cause, Chunk, Closed, Context, DeliverError, Encoding, Kind, OpenError, OutputBatch,
-        Rejection, Spec, mongodb::MongodbSink,
+        Cause, Chunk, Closed, Context, DeliverError, Encoding, Kind, Latency, OpenError,
+        OutputBatch, Rejection, SinkState, Spec, mongodb::MongodbSink,
     },
 };
 
@@ -56,13 +56,19 @@ type Place = (u64, u32, bool, u32, u32);
 pub(super) struct Ledger {
     sink: MongodbSink,
     name: String,
+    target: String,
     post: Arc<Post>,
     waiting: Mutex<Waiting>,
     room: Notify,
     delivered: AtomicU64,
+    delivered_bytes: AtomicU64,
     rejected: AtomicU64,
-    /// How the last transaction failed, if it did.
-    failing: Mutex<Option<String>>,
+    failures: AtomicU64,
+    /// Since when transactions fail, and how the last one did, if it did. The lock is held to note or
+    /// read it.
+    failing: Mutex<Option<(SystemTime, String)>>,
+    /// The lock is held to add one transaction, or to read.
+    latency: Mutex<Latency>,
 }
 
 #[derive(Debug, Default)]
@@ -160,9 +166,13 @@ impl Ledger {
             post,
             waiting: Mutex::default(),
             room: Notify::new(),
+            target: spec.target.clone(),
             delivered: AtomicU64::new(0),
+            delivered_bytes: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
             failing: Mutex::default(),
+            latency: Mutex::default(),
         })
     }
 
@@ -195,24 +205,34 @@ impl Ledger {
     }
 
     /// How the sink stands.
-    pub(super) fn status(&self) -> SinkStatus {
+    pub(super) fn state(&self) -> SinkState {
         let failing = self.failing().clone();
+        let (failing_since, last_error) = failing.unzip();
+        let latency = self.latency().clone();
         let waiting = self.waiting();
-        SinkStatus {
+        SinkState {
             name: self.name.clone(),
             kind: "mongodb",
-            ready: failing.is_none(),
+            target: self.target.clone(),
+            ready: failing_since.is_none(),
             delivered: self.delivered.load(Relaxed),
+            delivered_bytes: self.delivered_bytes.load(Relaxed),
             rejected: self.rejected.load(Relaxed),
-            failures: 0,
+            failures: self.failures.load(Relaxed),
             queued: waiting.outputs.len() as u64,
             queued_bytes: waiting.bytes as u64,
-            last_error: failing,
+            failing_since,
+            last_error,
+            latency,
         }
     }
 
-    fn failing(&self) -> MutexGuard<'_, Option<String>> {
+    fn failing(&self) -> MutexGuard<'_, Option<(SystemTime, String)>> {
         self.failing.lock().expect("no holder of this lock panics")
+    }
+
+    fn latency(&self) -> MutexGuard<'_, Latency> {
+        self.latency.lock().expect("no holder of this lock panics")
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -302,17 +322,21 @@ impl Ledger {
             for (_, chunk, index) in &share.outputs {
                 batch.push(chunk.clone(), *index);
             }
+            let begun = Instant::now();
             let attempt = self.attempt(store, lease, checkpoint, &batch);
             let attempt = tokio::time::timeout(ATTEMPT_TIME, attempt).await;
             let attempt = attempt.unwrap_or_else(|_| {
                 Err(checkpoint::Error::too_late(WHAT.to_owned(), ATTEMPT_TIME))
             });
-            *self.failing() = attempt.as_ref().err().map(checkpoint::chain);
-            let (mut session, rejections) = attempt?;
+            let (mut session, rejections) = self.note(attempt)?;
             if rejections.is_empty() {
                 let committed = commit(&mut session).await;
-                *self.failing() = committed.as_ref().err().map(checkpoint::chain);
-                committed?;
+                self.note(committed)?;
+                if !batch.is_empty() {
+                    self.delivered_bytes
+                        .fetch_add(batch.bytes() as u64, Relaxed);
+                    self.latency().add(begun.elapsed());
+                }
                 break;
             }
             // The transaction was aborted: once more, without these.
@@ -343,6 +367,21 @@ impl Ledger {
             self.room.notify_waiters();
         }
         Ok(())
+    }
+
+    /// Notes whether transactions work.
+    fn note<T>(&self, attempted: Result<T, checkpoint::Error>) -> Result<T, checkpoint::Error> {
+        let mut failing = self.failing();
+        match &attempted {
+            Ok(_) => *failing = None,
+            Err(error) => {
+                self.failures.fetch_add(1, Relaxed);
+                let since = failing.take().map(|(since, _)| since);
+                let since = since.unwrap_or_else(SystemTime::now);
+                *failing = Some((since, checkpoint::chain(error)));
+            }
+        }
+        attempted
     }
 
     /// One transaction, to be committed unless it names documents that it failed on.

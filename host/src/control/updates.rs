@@ -50,7 +50,10 @@ impl LaneWorker {
             match self.window.verdicts.get(&(place, module)) {
                 Some(Verdict::Keep) => self.serve(module, job, false)?,
                 Some(Verdict::AskAgain) => self.serve(module, job, true)?,
-                Some(Verdict::Drop) | None => self.segment.saw(module, place),
+                Some(Verdict::Drop) | None => {
+                    self.segment.saw(module, place);
+                    self.tally.dropped_ahead(module);
+                }
             }
         }
         Ok(())

@@ -76,7 +76,7 @@ impl LaneWorker {
             segment: Segment::new(shared.clone()),
             parked: ParkedOps::default(),
             keys: OrderKeys::new(shared.ordering),
-            tally: Tally::new(shared.modules.len()),
+            tally: Tally::new(shared.modules.len(), &shared.stats.namespaces),
             op_bytes: Vec::new(),
             window: Window::default(),
             shared,
@@ -200,7 +200,7 @@ impl LaneWorker {
             Called::Handled(emitted) => {
                 breaker.succeeded();
                 self.segment.saw(module, place);
-                self.tally.handled(module, emitted);
+                self.tally.handled(module, op, emitted);
             }
             Called::Dropped => {
                 breaker.dropped();

@@ -51,7 +51,13 @@ impl<'a> Op<'a> {
     /// `db.coll`; `db` alone for `dropDatabase`. Empty when the server sent something other than text.
     #[must_use]
     pub fn namespace(&self) -> &'a str {
-        std::str::from_utf8(self.batch.slice(self.record.namespace)).unwrap_or_default()
+        std::str::from_utf8(self.namespace_bytes()).unwrap_or_default()
+    }
+
+    /// The namespace's bytes, without a look at whether they are text.
+    #[must_use]
+    pub fn namespace_bytes(&self) -> &'a [u8] {
+        self.batch.slice(self.record.namespace)
     }
 
     /// Cluster time.

@@ -38,6 +38,20 @@ pub struct Latency {
     pub classes: [u64; LATENCY_BOUNDS.len() + 1],
 }
 
+impl Latency {
+    /// Adds a delivery that took so long.
+    pub fn add(&mut self, took: Duration) {
+        self.count += 1;
+        self.sum += took;
+        self.classes[class(took)] += 1;
+    }
+}
+
+/// Which of the classes a time falls into.
+fn class(took: Duration) -> usize {
+    LATENCY_BOUNDS.partition_point(|bound| *bound < took)
+}
+
 /// How a sink stands.
 #[derive(Debug, Clone)]
 pub struct SinkState {
@@ -134,8 +148,7 @@ impl Counters {
         self.rejected.fetch_add(rejected.len() as u64, Relaxed);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.latency_micros.fetch_add(micros, Relaxed);
-        let class = LATENCY_BOUNDS.partition_point(|bound| *bound < took);
-        self.latency_classes[class].fetch_add(1, Relaxed);
+        self.latency_classes[class(took)].fetch_add(1, Relaxed);
     }
 
     /// The sink was away when it was to be opened: nobody waits for it yet.

@@ -29,7 +29,7 @@ pub struct Metric {
 /// One line for each metric: a constant, and its place in [`ALL`].
 macro_rules! metrics {
     ($($id:ident: $kind:ident $name:literal, $unit:literal, [$($label:literal),*], $help:literal;)*) => {
-        $(pub(super) const $id: Metric = Metric {
+        $(pub(crate) const $id: Metric = Metric {
             name: $name,
             kind: Kind::$kind,
             unit: $unit,
@@ -50,9 +50,9 @@ metrics! {
     SOURCE_OPS: Counter "oplet_source_ops_total", "ops", ["namespace", "operation"],
         "Ops that the source gave";
     SOURCE_BATCHES: Counter "oplet_source_batches_total", "batches", [],
-        "Batches that the source gave";
+        "Batches that the server's cursors gave, also those that held nothing";
     SOURCE_BYTES: Counter "oplet_source_read_bytes_total", "bytes", [],
-        "Bytes of the batches that the source gave, as the server sent them";
+        "Bytes of these batches, as the server sent them";
     SOURCE_RECONNECTS: Counter "oplet_source_reconnects_total", "cursors", [],
         "Cursors that were opened again after a fault";
     SOURCE_UNDECODABLE: Counter "oplet_source_undecodable_entries_total", "entries", [],
@@ -68,39 +68,47 @@ metrics! {
     FLOW_HANDLED_OPS: Counter "oplet_flow_handled_ops_total", "ops", ["namespace", "operation"],
         "Ops that a module handled, each module counted by itself";
     FLOW_OUTPUTS: Counter "oplet_flow_emitted_documents_total", "documents", ["namespace", "operation"],
-        "Documents that handlers emitted, by the op that led to them";
+        "Documents that handlers emitted, by the op that led to them; what came from `flush`, by the last op before it";
     FLOW_IN_FLIGHT_OPS: Gauge "oplet_flow_in_flight_ops", "ops", [],
         "Ops that were read and are not done";
     FLOW_IN_FLIGHT_BYTES: Gauge "oplet_flow_in_flight_bytes", "bytes", [],
         "Bytes of batches that were read and are not done";
     GUEST_CALLS: Counter "oplet_guest_calls_total", "calls", ["module"],
-        "Calls of the module's `filter`, `handle` and `flush`";
+        "Ops that the module was called for, `filter` and `handle` together; each further try counts";
     GUEST_CALL_SECONDS: Histogram "oplet_guest_call_seconds", "seconds", ["module"],
-        "How long calls took";
+        "How long such a call took: one in 64 is timed, so `_count` is less than the calls";
     GUEST_FAILURES: Counter "oplet_guest_failures_total", "calls", ["module", "class"],
-        "Calls that failed, by how: `trap`, `deadline`, `memory-limit`, ..., and `retry` and `reject` for the handler's own word";
+        "Calls that failed, by how: `trap`, `deadline`, `memory-limit`, ..., and `retry` and `reject` for the handler's own word; also those of `flush`";
     GUEST_OUTPUTS: Counter "oplet_guest_emitted_documents_total", "documents", ["module"],
         "Documents that the module emitted";
     GUEST_RETRIES: Counter "oplet_guest_retries_total", "calls", ["module"],
         "Calls for an op that was tried before";
     GUEST_DEAD_LETTERS: Counter "oplet_guest_dead_letters_total", "ops", ["module"],
-        "Ops that were put into the dead letters";
+        "Ops that were given to the dead letters after the module failed on them";
     GUEST_SKIPPED: Counter "oplet_guest_skipped_ops_total", "ops", ["module"],
         "Ops that were given up by the policy `skip`";
     GUEST_WAITING: Gauge "oplet_guest_waiting_ops", "ops", ["module"],
-        "Ops that wait for another try";
+        "Ops that wait for another try, or behind one that does";
     GUEST_BREAKER: Gauge "oplet_guest_breaker_open", "0 or 1", ["module"],
         "Whether the module's breaker is open: it failed on one op after the other";
     MODULE_COUNT: Gauge "oplet_module_count", "the module's", ["module", "name"],
         "Counters of the module's own, from the import `count`";
+    DEAD_LETTERS_WRITTEN: Counter "oplet_dead_letters_written_total", "letters", [],
+        "Dead letters that were stored: failed ops, and documents that sinks rejected";
+    DEAD_LETTERS_WAITING: Gauge "oplet_dead_letters_waiting", "letters", [],
+        "Dead letters that wait to be stored, and hold their ops back";
+    DEAD_LETTERS_FAILURES: Counter "oplet_dead_letters_failures_total", "attempts", [],
+        "Attempts to store dead letters that failed; they are made again";
     SINK_DELIVERED: Counter "oplet_sink_delivered_documents_total", "documents", ["sink"],
         "Documents that the sink accepted";
+    SINK_DELIVERED_BYTES: Counter "oplet_sink_delivered_bytes_total", "bytes", ["sink"],
+        "Bytes of these documents";
     SINK_REJECTED: Counter "oplet_sink_rejected_documents_total", "documents", ["sink"],
         "Documents that the sink will never accept";
     SINK_FAILURES: Counter "oplet_sink_failures_total", "attempts", ["sink"],
         "Attempts to deliver that failed; they are made again";
     SINK_SECONDS: Histogram "oplet_sink_delivery_seconds", "seconds", ["sink"],
-        "How long attempts to deliver a batch took";
+        "How long deliveries of a batch took that worked";
     SINK_QUEUED: Gauge "oplet_sink_queued_documents", "documents", ["sink"],
         "Documents that wait for the sink";
     SINK_QUEUED_BYTES: Gauge "oplet_sink_queued_bytes", "bytes", ["sink"],
@@ -121,10 +129,11 @@ metrics! {
 mod tests {
     use super::*;
 
-    const ROOMS: [&str; 7] = [
+    const ROOMS: [&str; 8] = [
         "source",
         "flow",
         "guest",
+        "dead_letters",
         "sink",
         "checkpoint",
         "control",
@@ -137,11 +146,11 @@ mod tests {
             let name = metric.name;
             let allowed = |c: char| c.is_ascii_lowercase() || c == '_';
             assert!(name.chars().all(allowed), "{name}");
-            let mut words = name.split('_');
-            assert_eq!(words.next(), Some("oplet"), "{name}");
-            let room = words.next().unwrap();
-            assert!(ROOMS.contains(&room), "{name}");
-            assert!(words.next().is_some_and(|noun| noun != "total"), "{name}");
+            let noun = name.strip_prefix("oplet_").and_then(|name| {
+                let noun = |room| name.strip_prefix(room)?.strip_prefix('_');
+                ROOMS.iter().find_map(noun)
+            });
+            assert!(noun.is_some_and(|noun| noun != "total"), "{name}");
             let is_counter = metric.kind == Kind::Counter;
             assert_eq!(name.ends_with("_total"), is_counter, "{name}");
             for unit in ["seconds", "bytes", "hours"] {

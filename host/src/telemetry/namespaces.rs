@@ -3,33 +3,18 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
-use prometheus_client::{
-    encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family},
-};
-
-use super::OTHER;
-use crate::op::Operation;
+use super::{OTHER, names, samples::Samples};
+use crate::op::{Op, Operation};
 
 /// Namespaces with a label of their own: the first that are seen. A deployment can have any number,
 /// and a monitoring system that is given them all breaks.
 pub const NAMESPACES_MAX: usize = 200;
-
-/// How far an op came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// The source gave it.
-    Read,
-    /// A module handled it.
-    Handled,
-    /// A handler emitted documents for it: documents are counted.
-    Emitted,
-}
-
-const STAGES: usize = 3;
 
 const OPERATIONS: [Operation; 4] = [
     Operation::Insert,
@@ -38,8 +23,17 @@ const OPERATIONS: [Operation; 4] = [
     Operation::Command,
 ];
 
+const fn operation_index(operation: Operation) -> usize {
+    match operation {
+        Operation::Insert => 0,
+        Operation::Update => 1,
+        Operation::Delete => 2,
+        Operation::Command => 3,
+    }
+}
+
 /// The word of an operation in labels.
-fn operation_label(operation: Operation) -> &'static str {
+const fn operation_label(operation: Operation) -> &'static str {
     match operation {
         Operation::Insert => "insert",
         Operation::Update => "update",
@@ -48,59 +42,136 @@ fn operation_label(operation: Operation) -> &'static str {
     }
 }
 
-/// The numbers of one namespace since the last merge.
-#[derive(Debug, Default)]
-struct Row {
-    is_touched: bool,
-    counts: [[u64; OPERATIONS.len()]; STAGES],
+/// What became of the ops of one namespace and operation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Ops that the source gave.
+    pub read: u64,
+    /// Ops that a module handled, per module.
+    pub handled: u64,
+    /// Documents that handlers emitted for them.
+    pub emitted: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct NamespaceLabels {
-    namespace: Arc<str>,
-    operation: &'static str,
-}
-
-/// One family for each stage.
-pub(super) type StageFamilies = [Family<NamespaceLabels, Counter>; STAGES];
-
-/// Which namespaces have a label, for all threads. The lock guards the list, and is taken when a
-/// thread meets a namespace for the first time, or learns that the list is full.
+/// The sums of one namespace over all threads: read, handled, emitted, by operation.
 #[derive(Debug)]
-pub(super) struct Namespaces {
-    labels: Mutex<Vec<Arc<str>>>,
-    other: Arc<str>,
+struct Sums {
+    label: Box<str>,
+    by_operation: [[AtomicU64; 3]; OPERATIONS.len()],
 }
 
-impl Default for Namespaces {
-    fn default() -> Self {
-        Self {
-            labels: Mutex::default(),
-            other: OTHER.into(),
+impl Sums {
+    fn new(label: &str) -> Arc<Self> {
+        Arc::new(Self {
+            label: label.into(),
+            by_operation: Default::default(),
+        })
+    }
+
+    fn add(&self, counted: &[Counts; OPERATIONS.len()]) {
+        for (sums, counts) in self.by_operation.iter().zip(counted) {
+            let counts = [counts.read, counts.handled, counts.emitted];
+            for (sum, count) in sums.iter().zip(counts) {
+                if count > 0 {
+                    sum.fetch_add(count, Relaxed);
+                }
+            }
         }
     }
 }
 
-impl Namespaces {
-    fn labels(&self) -> MutexGuard<'_, Vec<Arc<str>>> {
-        self.labels.lock().expect("no holder of this lock panics")
+/// What became of ops, by namespace and operation; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Namespaces(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// Those with a label of their own. The lock is taken when a thread meets a namespace for the first
+    /// time, or learns that the list is full.
+    known: Mutex<Vec<Arc<Sums>>>,
+    other: Arc<Sums>,
+}
+
+impl Default for Namespaces {
+    fn default() -> Self {
+        Self(Arc::new(Inner {
+            known: Mutex::default(),
+            other: Sums::new(OTHER),
+        }))
     }
 }
 
-/// Ops that one thread has counted and not yet merged: plain numbers. Made by
-/// [`Metrics::namespace_counts`](super::Metrics::namespace_counts).
+impl Namespaces {
+    fn known(&self) -> MutexGuard<'_, Vec<Arc<Sums>>> {
+        self.0.known.lock().expect("no holder of this lock panics")
+    }
+
+    /// What one thread counts with.
+    #[must_use]
+    pub fn counts(&self) -> NamespaceCounts {
+        NamespaceCounts {
+            namespaces: self.clone(),
+            known: HashMap::new(),
+            knows_all: false,
+            rows: vec![Row::new(self.0.other.clone())],
+            touched: Vec::new(),
+            // No namespace is empty.
+            last: (Vec::new(), OTHER_ROW),
+        }
+    }
+
+    /// Shows all sums.
+    pub fn collect(&self, samples: &mut Samples) {
+        let mut known = self.known().clone();
+        known.push(self.0.other.clone());
+        let metrics = [
+            names::SOURCE_OPS,
+            names::FLOW_HANDLED_OPS,
+            names::FLOW_OUTPUTS,
+        ];
+        for (index, metric) in metrics.into_iter().enumerate() {
+            for sums in &known {
+                for (operation, by_stage) in OPERATIONS.into_iter().zip(&sums.by_operation) {
+                    let sum = by_stage[index].load(Relaxed);
+                    if sum > 0 {
+                        samples.count(metric, &[&sums.label, operation_label(operation)], sum);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What one thread has counted of one namespace since it last told.
+struct Row {
+    sums: Arc<Sums>,
+    is_touched: bool,
+    by_operation: [Counts; OPERATIONS.len()],
+}
+
+impl Row {
+    fn new(sums: Arc<Sums>) -> Self {
+        Self {
+            sums,
+            is_touched: false,
+            by_operation: Default::default(),
+        }
+    }
+}
+
+/// Ops that one thread has counted and not yet told: plain numbers. Made by [`Namespaces::counts`].
 pub struct NamespaceCounts {
-    namespaces: Arc<Namespaces>,
+    namespaces: Namespaces,
     /// The namespaces with a label that this thread has met, by their place in `rows`.
-    known: HashMap<Arc<str>, usize>,
+    known: HashMap<Box<[u8]>, usize>,
     /// Whether `known` has every label that there will ever be.
     knows_all: bool,
     /// The first is that of all others.
-    rows: Vec<(Arc<str>, Row)>,
-    /// Rows that were counted into since the last merge.
+    rows: Vec<Row>,
+    /// Rows that were counted into since it last told.
     touched: Vec<usize>,
     /// The namespace of the call before: ops of one namespace come in runs.
-    last: (String, usize),
+    last: (Vec<u8>, usize),
 }
 
 impl fmt::Debug for NamespaceCounts {
@@ -116,36 +187,35 @@ impl fmt::Debug for NamespaceCounts {
 const OTHER_ROW: usize = 0;
 
 impl NamespaceCounts {
-    pub(super) fn new(namespaces: Arc<Namespaces>) -> Self {
-        Self {
-            rows: vec![(namespaces.other.clone(), Row::default())],
-            namespaces,
-            known: HashMap::new(),
-            knows_all: false,
-            touched: Vec::new(),
-            // No namespace is empty.
-            last: (String::new(), OTHER_ROW),
-        }
+    /// The counts that an op belongs to.
+    #[inline]
+    pub fn of(&mut self, op: &Op<'_>) -> &mut Counts {
+        self.counts(op.namespace_bytes(), op.operation())
     }
 
-    /// Counts `count` ops, or documents, of a namespace. Allocates when the namespace is new to it.
-    pub fn count(&mut self, stage: Stage, namespace: &str, operation: Operation, count: u64) {
+    #[inline]
+    fn counts(&mut self, namespace: &[u8], operation: Operation) -> &mut Counts {
         if self.last.0 != namespace {
-            let row = self.row_of(namespace);
-            self.last.0.clear();
-            self.last.0.push_str(namespace);
-            self.last.1 = row;
+            self.turn_to(namespace);
         }
-        let row = self.last.1;
-        let numbers = &mut self.rows[row].1;
-        if !numbers.is_touched {
-            numbers.is_touched = true;
-            self.touched.push(row);
+        let at = self.last.1;
+        let row = &mut self.rows[at];
+        if !row.is_touched {
+            row.is_touched = true;
+            self.touched.push(at);
         }
-        numbers.counts[stage as usize][operation_index(operation)] += count;
+        &mut row.by_operation[operation_index(operation)]
     }
 
-    fn row_of(&mut self, namespace: &str) -> usize {
+    /// Another namespace than before. Allocates when it is new to the thread.
+    fn turn_to(&mut self, namespace: &[u8]) {
+        let row = self.row_of(namespace);
+        self.last.0.clear();
+        self.last.0.extend_from_slice(namespace);
+        self.last.1 = row;
+    }
+
+    fn row_of(&mut self, namespace: &[u8]) -> usize {
         if let Some(row) = self.known.get(namespace) {
             return *row;
         }
@@ -153,71 +223,70 @@ impl NamespaceCounts {
             return OTHER_ROW;
         }
         let namespaces = self.namespaces.clone();
-        let mut labels = namespaces.labels();
-        let found = labels.iter().find(|label| ***label == *namespace).cloned();
-        if let Some(label) = found {
-            return self.learn(label);
+        let mut known = namespaces.known();
+        let is_its = |sums: &&Arc<Sums>| sums.label.as_bytes() == namespace;
+        if let Some(sums) = known.iter().find(is_its) {
+            return self.learn(sums);
         }
-        if labels.len() < NAMESPACES_MAX {
-            let label: Arc<str> = namespace.into();
-            labels.push(label.clone());
-            return self.learn(label);
+        // One that is no text has no label.
+        let label = std::str::from_utf8(namespace).ok();
+        if let Some(label) = label.filter(|_| known.len() < NAMESPACES_MAX) {
+            let sums = Sums::new(label);
+            known.push(sums.clone());
+            return self.learn(&sums);
         }
-        // From here on, what is not known has no label, and no lock is needed to tell.
-        for label in labels.iter().cloned() {
-            self.learn(label);
+        if known.len() >= NAMESPACES_MAX {
+            // From here on, what is not known has no label, and no lock is needed to tell.
+            for sums in known.iter() {
+                self.learn(sums);
+            }
+            self.knows_all = true;
         }
-        self.knows_all = true;
         OTHER_ROW
     }
 
-    fn learn(&mut self, label: Arc<str>) -> usize {
+    fn learn(&mut self, sums: &Arc<Sums>) -> usize {
         let next = self.rows.len();
-        let row = *self.known.entry(label.clone()).or_insert(next);
+        let row = *self
+            .known
+            .entry(sums.label.as_bytes().into())
+            .or_insert(next);
         if row == next {
-            self.rows.push((label, Row::default()));
+            self.rows.push(Row::new(sums.clone()));
         }
         row
     }
 
-    /// Adds what was counted to the families, and begins anew.
-    pub(super) fn merge(&mut self, families: &StageFamilies) {
-        for row in self.touched.drain(..) {
-            let (namespace, numbers) = &mut self.rows[row];
-            for (family, by_operation) in families.iter().zip(std::mem::take(numbers).counts) {
-                for (operation, count) in OPERATIONS.into_iter().zip(by_operation) {
-                    if count > 0 {
-                        let labels = NamespaceLabels {
-                            namespace: namespace.clone(),
-                            operation: operation_label(operation),
-                        };
-                        family.get_or_create(&labels).inc_by(count);
-                    }
-                }
-            }
+    /// Adds what was counted to the sums, and begins anew. Takes no lock.
+    pub fn tell(&mut self) {
+        for at in self.touched.drain(..) {
+            let row = &mut self.rows[at];
+            row.is_touched = false;
+            row.sums.add(&std::mem::take(&mut row.by_operation));
         }
-    }
-}
-
-const fn operation_index(operation: Operation) -> usize {
-    match operation {
-        Operation::Insert => 0,
-        Operation::Update => 1,
-        Operation::Delete => 2,
-        Operation::Command => 3,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::Metrics;
 
-    fn series(text: &str) -> Vec<&str> {
-        let prefix = "oplet_source_ops_total{";
-        let mut series: Vec<_> = text.lines().filter(|l| l.starts_with(prefix)).collect();
-        series.sort_unstable();
-        series
+    fn sums(namespaces: &Namespaces, metric: &str) -> Vec<String> {
+        let mut samples = Samples::default();
+        namespaces.collect(&mut samples);
+        let samples = samples.0.iter().filter(|sample| sample.metric == metric);
+        let mut sums: Vec<_> = samples
+            .map(|sample| {
+                let labels: Vec<_> = sample
+                    .labels
+                    .iter()
+                    .map(|(_, label)| label.as_str())
+                    .collect();
+                format!("{} {:?}", labels.join(" "), sample.value)
+            })
+            .collect();
+        sums.sort_unstable();
+        sums
     }
 
     #[test]
@@ -229,49 +298,45 @@ mod tests {
 
     #[test]
     fn counts_of_several_threads_add_up() {
-        let metrics = Metrics::new();
-        let mut first = metrics.namespace_counts();
-        let mut second = metrics.namespace_counts();
-        first.count(Stage::Read, "a.b", Operation::Insert, 2);
-        first.count(Stage::Read, "a.c", Operation::Delete, 1);
-        first.count(Stage::Read, "a.b", Operation::Insert, 1);
-        second.count(Stage::Read, "a.b", Operation::Insert, 4);
-        second.count(Stage::Emitted, "a.b", Operation::Insert, 9);
-        metrics.merge(&mut first);
-        metrics.merge(&mut first);
-        metrics.merge(&mut second);
-        let text = metrics.encode();
+        let namespaces = Namespaces::default();
+        let (mut first, mut second) = (namespaces.counts(), namespaces.counts());
+        first.counts(b"a.b", Operation::Insert).read += 2;
+        first.counts(b"a.c", Operation::Delete).read += 1;
+        first.counts(b"a.b", Operation::Insert).read += 1;
+        second.counts(b"a.b", Operation::Insert).read += 4;
+        second.counts(b"a.b", Operation::Insert).emitted += 9;
+        assert_eq!(sums(&namespaces, "oplet_source_ops_total"), [""; 0]);
+        first.tell();
+        first.tell();
+        second.tell();
         assert_eq!(
-            series(&text),
-            [
-                r#"oplet_source_ops_total{namespace="a.b",operation="insert"} 7"#,
-                r#"oplet_source_ops_total{namespace="a.c",operation="delete"} 1"#,
-            ]
+            sums(&namespaces, "oplet_source_ops_total"),
+            ["a.b insert Count(7)", "a.c delete Count(1)"]
         );
-        let emitted = r#"oplet_flow_emitted_documents_total{namespace="a.b",operation="insert"} 9"#;
-        assert!(text.contains(emitted), "{text}");
+        let emitted = sums(&namespaces, "oplet_flow_emitted_documents_total");
+        assert_eq!(emitted, ["a.b insert Count(9)"]);
+        assert_eq!(sums(&namespaces, "oplet_flow_handled_ops_total"), [""; 0]);
     }
 
     #[test]
     fn namespaces_beyond_the_bound_are_others_to_every_thread() {
-        let metrics = Metrics::new();
-        let name = |n: usize| format!("shop.c{n}");
-        let mut first = metrics.namespace_counts();
+        let namespaces = Namespaces::default();
+        let name = |n: usize| format!("shop.c{n}").into_bytes();
+        let mut first = namespaces.counts();
         for n in 0..NAMESPACES_MAX + 50 {
-            first.count(Stage::Read, &name(n), Operation::Update, 1);
+            first.counts(&name(n), Operation::Update).read += 1;
         }
         // Knows none of them, and meets one without a label before one that has one.
-        let mut second = metrics.namespace_counts();
-        second.count(Stage::Read, &name(NAMESPACES_MAX), Operation::Update, 1);
-        second.count(Stage::Read, &name(7), Operation::Update, 1);
-        metrics.merge(&mut first);
-        metrics.merge(&mut second);
-        let text = metrics.encode();
-        let series = series(&text);
-        assert_eq!(series.len(), NAMESPACES_MAX + 1);
-        let has = |line: &str| assert!(series.contains(&line), "{line}");
-        has(r#"oplet_source_ops_total{namespace="other",operation="update"} 51"#);
-        has(r#"oplet_source_ops_total{namespace="shop.c7",operation="update"} 2"#);
+        let mut second = namespaces.counts();
+        second.counts(&name(NAMESPACES_MAX), Operation::Update).read += 1;
+        second.counts(&name(7), Operation::Update).read += 1;
+        first.tell();
+        second.tell();
+        let sums = sums(&namespaces, "oplet_source_ops_total");
+        assert_eq!(sums.len(), NAMESPACES_MAX + 1);
+        for sum in ["other update Count(51)", "shop.c7 update Count(2)"] {
+            assert!(sums.iter().any(|shown| shown == sum), "{sum}");
+        }
         assert!(first.known.len() <= NAMESPACES_MAX && second.known.len() <= NAMESPACES_MAX);
     }
 }

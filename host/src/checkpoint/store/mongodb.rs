@@ -324,8 +324,20 @@ impl MongodbStore {
 
     pub(super) async fn record_gap(&self, gap: &Gap) -> Result<(), Error> {
         let gaps = self.collection(GAPS);
-        let insert = gaps.insert_one(gap.to_document());
-        self.call("record a gap of", &gap.name, insert).await?;
+        let filter = doc! {"_id": gap.id()};
+        // Found again, it may reach further by now.
+        let mut fields = gap.to_document();
+        fields.remove("_id");
+        let at = fields.remove("at");
+        let update = doc! {"$set": fields, "$setOnInsert": {"at": at}};
+        let update = gaps.update_one(filter, update).upsert(true);
+        match self.call("record a gap of", &gap.name, update).await {
+            // Another process has just recorded it.
+            Err(error) if is_duplicate_key(&error) => {}
+            recorded => {
+                recorded?;
+            }
+        }
         Ok(())
     }
 

@@ -43,16 +43,14 @@ impl Job {
         let values = &settings.values;
         let sinks = settings::sinks(&settings, redrive.format);
         let cache_directory = modules::cache_directory(redrive.module_cache.clone());
+        if settings.modules.len() > 1 {
+            let names = settings.modules.iter();
+            let names: Vec<_> = names.map(|m| format!("`{}`", m.name.value)).collect();
+            let message = format!("the run has several modules: {}", names.join(", "));
+            return Err(UserError::refused(message).hint("name one of them, by --module"));
+        }
         let mut loaded = modules::load(&settings, cache_directory, &Limits::default(), 1)?;
-        let module = match (loaded.pop(), loaded.is_empty()) {
-            (Some(module), true) => module?,
-            _ => {
-                let names = settings.modules.iter();
-                let names: Vec<_> = names.map(|m| format!("`{}`", m.name.value)).collect();
-                let message = format!("the run has several modules: {}", names.join(", "));
-                return Err(UserError::refused(message).hint("name one of them, by --module"));
-            }
-        };
+        let module = loaded.pop().expect("settings have a module")?;
         // Whether it finds its sinks shows before anything is opened, as with a run.
         let started = module
             .module

@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::Transcript;
-use crate::{modules::Ended, oplet};
+use crate::{
+    modules::{Ended, NOWHERE},
+    oplet,
+};
 
 /// A folder with `new_users.wasm` and a configuration.
 fn folder(configuration: &str) -> TempDir {
@@ -51,8 +54,9 @@ name = 'copies'
 url = 'mongodb:shop.copies'
 mode = 'replace'
 [[sink]]
-url = 'https://bob:s3cret@example.net/hook?sig=s3cret'
-bearer-token = 's3cret'
+url = 'https://example.net/hook?sig=s3cret'
+bearer-token-env = 'HOOK_TOKEN'
+header = { x-team = 's3cret' }
 ";
 
 #[tokio::test]
@@ -180,7 +184,11 @@ async fn a_module_is_configured_by_the_file_and_the_flag_on_top() {
         (func (export "handle") (param i32 i32) (result i32) (i32.const 0)))"#);
     fs::write(folder.path().join("configured.wasm"), module.unwrap()).unwrap();
     let with_flags = |flags: &'static [&'static str]| Ended::of(check(folder.path()).args(flags));
-    with_flags(&[]).await.with_code(4);
+    let place = "it is named in oplet.toml:2";
+    with_flags(&[]).await.with_code(4).says(&[place]);
+    let run = oplet().in_folder(folder.path());
+    let run = run.args(["run", "--config", "oplet.toml", "--uri", NOWHERE]);
+    Ended::of(run).await.is_refused(&[place]);
     with_flags(&["--set", "limit=7"]).await.with_code(0);
     with_flags(&["--set", "limit=7", "--set", "more=7"])
         .await

@@ -172,7 +172,7 @@ impl Settings {
                     near.and_then(|near| FORMS.into_iter().find(|form| scheme_of(form) == near));
                 Err(self.refuse(
                     None,
-                    format!("not one of `{}`", FORMS.join("`, `")),
+                    format!("it is not one of `{}`", FORMS.join("`, `")),
                     near.map(str::to_owned),
                 ))
             }
@@ -382,20 +382,20 @@ mod tests {
         for (text, message, nearest) in [
             (
                 "sdtout",
-                "sink `sdtout`: not one of `stdout`, `file:PATH`, `mongodb:DB.COLL`, `mongodb://HOST`, `mongodb+srv://HOST`, `http://HOST`, `https://HOST`, `null`",
+                "sink `sdtout`: it is not one of `stdout`, `file:PATH`, `mongodb:DB.COLL`, `mongodb://HOST`, `mongodb+srv://HOST`, `http://HOST`, `https://HOST`, `null`",
                 Some("stdout"),
             ),
             (
                 "mongo:a.b",
-                "sink `mongo:a.b`: not one of",
+                "sink `mongo:a.b`: it is not one of",
                 Some("mongodb:DB.COLL"),
             ),
             (
                 "htp://me:secret@h?t=secret",
-                "sink `htp://h`: not one of",
+                "sink `htp://h`: it is not one of",
                 Some("http://HOST"),
             ),
-            ("", "sink ``: not one of", None),
+            ("", "sink ``: it is not one of", None),
             (
                 "file:",
                 "sink `file:`: a file needs a path",

@@ -130,7 +130,8 @@ impl Run<'_> {
                 () = asked_to_end => None,
             }
         };
-        let Some(prepared) = desk.serve_while(prepared).await else {
+        // On the heap: it holds the opening of every kind of store.
+        let Some(prepared) = desk.serve_while(Box::pin(prepared)).await else {
             last_word(&mut desk);
             return Ok(());
         };

@@ -7,9 +7,9 @@ use std::{
 };
 
 use axum::{Router, http::StatusCode, routing::post};
-use bson::{Document, doc};
+use bson::{Bson, Document, doc};
 use oplet::telemetry::{ALL, Kind, NAMESPACES_MAX};
-use oplet_testkit::{Oplet, RunningOplet, Signal, eventually, guest, wat};
+use oplet_testkit::{Oplet, Options, ReplicaSet, RunningOplet, Signal, eventually, guest, wat};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -330,6 +330,48 @@ async fn metrics_tell_what_a_sink_refused_and_when_it_was_away() {
             0.0,
         ),
     ]);
+    running.signal(Signal::Terminate).unwrap();
+    assert_eq!(running.wait_exit(DEADLINE).await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_tell_of_transactions_and_of_those_that_failed() {
+    let set = ReplicaSet::start(Options::default()).await.unwrap();
+    let named = Named::on(&set, "transactions").await;
+    let database = named.client.database(&named.database);
+    database.create_collection("things").await.unwrap();
+    let copy = format!("{}_copy", named.database);
+    let sink = format!("copy=mongodb:{copy}.things#transactional=true");
+    let echo = [guest("guest_echo").unwrap()];
+    let running = named
+        .start(run(&named, &echo, "oplog").args(["--sink", &sink]))
+        .await;
+    let fail = |mode: Bson| {
+        let data = doc! { "failCommands": ["commitTransaction"], "errorCode": 251,
+        "errorLabels": ["TransientTransactionError"] };
+        doc! { "configureFailPoint": "failCommand", "mode": mode, "data": data }
+    };
+    let admin = named.client.database("admin");
+    admin.run_command(fail("alwaysOn".into())).await.unwrap();
+    named.insert(0..6).await;
+    let failures = r#"oplet_sink_failures_total{sink="copy"}"#;
+    let ready = r#"oplet_sink_ready{sink="copy"}"#;
+    let failed = async || Scrape::of(&running).await.value(failures) >= 2.0;
+    eventually(DEADLINE, failed).await.unwrap();
+    let delivered = r#"oplet_sink_delivered_documents_total{sink="copy"}"#;
+    let scrape = Scrape::of(&running).await;
+    scrape.has(&[(ready, 0.0), (delivered, 0.0), ("oplet_control_ready", 0.0)]);
+    assert!(scrape.value("oplet_checkpoint_failures_total") >= 2.0);
+
+    admin.run_command(fail("off".into())).await.unwrap();
+    let came = async || Scrape::of(&running).await.value(delivered) == 6.0;
+    eventually(DEADLINE, came).await.unwrap();
+    let scrape = Scrape::of(&running).await;
+    scrape.has(&[(ready, 1.0)]);
+    let took = r#"oplet_sink_delivery_seconds_count{sink="copy"}"#;
+    assert!((1.0..=6.0).contains(&scrape.value(took)), "{scrape:#?}");
+    let bytes = r#"oplet_sink_delivered_bytes_total{sink="copy"}"#;
+    assert!(scrape.value(bytes) > 6.0 * 20.0, "{scrape:#?}");
     running.signal(Signal::Terminate).unwrap();
     assert_eq!(running.wait_exit(DEADLINE).await.unwrap(), 0);
 }

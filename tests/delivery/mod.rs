@@ -8,4 +8,5 @@ mod metrics;
 mod process;
 mod restart;
 mod run;
+mod scrape;
 mod sinks;

@@ -36,6 +36,7 @@ mod null;
 mod option;
 mod parse;
 mod pending;
+mod place;
 mod queue;
 mod runner;
 mod settings;

@@ -22,12 +22,6 @@ use crate::mongo::{describe, has_code};
 /// that it used the session before.
 static NEXT: AtomicI64 = AtomicI64::new(1 << 40);
 
-/// How a deployment says that it knows no numbered writes.
-const UNNUMBERED: [i32; 2] = [
-    20,  // IllegalOperation: a standalone
-    301, // what others that speak the protocol answer
-];
-
 /// What a server answers when it can no longer tell what became of a numbered command.
 const FORGOTTEN: [i32; 2] = [
     217, // IncompleteTransactionHistory
@@ -45,13 +39,15 @@ pub(super) enum Trouble {
 
 impl Trouble {
     pub(super) fn of(error: &Error) -> Option<Self> {
-        let text = describe(error).to_ascii_lowercase();
-        let is_about_numbers =
-            text.contains("transaction numbers") || text.contains("retryable writes");
         if has_code(error, &FORGOTTEN) {
             return Some(Self::Forgotten);
         }
-        (is_about_numbers || has_code(error, &UNNUMBERED)).then_some(Self::Unnumbered)
+        // By their words: a standalone's code, 20, has other meanings, and other servers that speak
+        // the protocol have codes of their own.
+        let text = describe(error).to_ascii_lowercase();
+        let is_about_numbers =
+            text.contains("transaction numbers") || text.contains("retryable writes");
+        is_about_numbers.then_some(Self::Unnumbered)
     }
 }
 

@@ -209,3 +209,6 @@ fn is_order_free(verb: Verb, statements: &[Statement]) -> bool {
             .iter()
             .all(|statement| seen.insert(&statement.target))
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint setup guests
+.PHONY: help demo test soak bench lint setup guests
 
 help: ## show this list
 	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ demo: setup guests ## run a handler on a throwaway MongoDB and watch it for five
 
 test: setup guests ## run every test
 	$(CARGO) test --workspace
+
+soak: setup guests ## kill everything again and again, for hours; ROUNDS=50 for less
+	OPLET_SOAK_ROUNDS=$(or $(ROUNDS),500) $(CARGO) test -p oplet --test behaviour -- --nocapture --test-threads 1 soak::
 
 bench: setup guests ## measure against the driver's bare cursor loop; DOCS=50000 for a quick look
 	$(CARGO) bench -p oplet $(if $(DOCS),-- --docs $(DOCS))

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use mongodb::Client;
 use oplet::{
-    checkpoint::{Checkpoint, Holder, Store, StoreSpec},
-    op::{Position, SourceKind, Timestamp},
+    checkpoint::{self, Checkpoint, Holder, Store},
+    op::{Position, SourceKind, StoreSpec, Timestamp},
 };
 use oplet_testkit::{ReplicaSet, database_name};
 use tempfile::TempDir;
@@ -53,7 +53,8 @@ impl Scene {
     }
 
     fn open(&self, spec: &str) -> Store {
-        Store::open(&spec.parse::<StoreSpec>().unwrap(), &self.client)
+        let spec = StoreSpec::parse(spec, checkpoint::COLLECTION).unwrap();
+        Store::open(&spec, &self.client)
     }
 
     fn both(&self) -> [Store; 2] {

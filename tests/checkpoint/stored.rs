@@ -240,15 +240,27 @@ async fn gaps_are_recorded() {
         at_ms: 1000,
         source: SourceKind::Oplog,
     };
+    let later = Gap {
+        at_ms: 2000,
+        ..gap.clone()
+    };
+    let wider = Gap {
+        to: Some(Timestamp::new(19, 2)),
+        ..later.clone()
+    };
     for store in scene.both() {
-        store.record_gap(&gap).await.unwrap();
-        store.record_gap(&gap).await.unwrap();
+        for found in [&gap, &later, &wider] {
+            store.record_gap(found).await.unwrap();
+        }
     }
     let gaps = scene.client.database(&scene.database).collection("gaps");
-    assert_eq!(gaps.count_documents(doc! {}).await.unwrap(), 2);
-    let mut found: Document = gaps.find_one(doc! {}).await.unwrap().unwrap();
-    found.remove("_id");
-    assert_eq!(found, gap.to_document());
+    assert_eq!(gaps.count_documents(doc! {}).await.unwrap(), 1);
+    let found: Document = gaps.find_one(doc! {}).await.unwrap().unwrap();
+    let expected = Gap {
+        at_ms: gap.at_ms,
+        ..wider
+    };
+    assert_eq!(found, expected.to_document(), "when it was found first");
     let lines = fs::read_to_string(scene.directory.path().join("cp.gaps.jsonl")).unwrap();
     let lines: Vec<serde_json::Value> = lines
         .lines()
@@ -256,4 +268,5 @@ async fn gaps_are_recorded() {
         .collect();
     assert_eq!(lines.len(), 2);
     assert_eq!(lines[0]["to"]["$timestamp"]["t"], 9);
+    assert_eq!(lines[1]["to"]["$timestamp"]["t"], 19, "it reaches further");
 }

@@ -1,6 +1,8 @@
 //! The command line: what it teaches, what it refuses, and what it says of servers.
 
 mod check;
+mod checkpoint;
+mod documented;
 mod help;
 mod output;
 mod refusals;

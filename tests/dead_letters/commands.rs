@@ -121,7 +121,7 @@ async fn what_cannot_be_meant_is_refused() {
     };
     refused(
         &["list", "--dead-letters", "oplet.dead_letters"],
-        &["mongodb:DB.COLL"],
+        &["did you mean `mongodb:oplet.dead_letters`"],
     )
     .await;
     refused(&["list", "--since", "oldest"], &["a time is written"]).await;

@@ -2,6 +2,7 @@
 
 mod commands;
 mod redrive;
+mod redrive_sinks;
 mod stores;
 mod writer;
 
@@ -9,8 +10,8 @@ use std::sync::{Arc, Mutex};
 
 use bson::{Document, RawDocumentBuf, doc};
 use oplet::{
-    dead_letters::{DeadLetter, Filter, Store, StoreSpec},
-    op::{Ack, Acknowledge, BatchTicket},
+    dead_letters::{self, DeadLetter, Filter, Store},
+    op::{Ack, Acknowledge, BatchTicket, StoreSpec},
 };
 use oplet_testkit::{ReplicaSet, database_name};
 use tempfile::TempDir;
@@ -53,7 +54,7 @@ async fn collection(hint: &str) -> (Store, String) {
     let set = ReplicaSet::shared().await.unwrap();
     let client = set.client().await.unwrap();
     let spec = format!("mongodb:{}.letters", database_name(hint));
-    let parsed: StoreSpec = spec.parse().unwrap();
+    let parsed = StoreSpec::parse(&spec, dead_letters::COLLECTION).unwrap();
     (Store::open(&parsed, &client), spec)
 }
 

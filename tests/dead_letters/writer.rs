@@ -4,7 +4,10 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use bson::doc;
 use mongodb::Client;
-use oplet::dead_letters::{Filter, Store, StoreSpec, Writer};
+use oplet::{
+    dead_letters::{self, Filter, Store, Writer},
+    op::StoreSpec,
+};
 use oplet_testkit::{ReplicaSet, eventually};
 
 use super::{Heard, letter, op_ids};
@@ -65,7 +68,7 @@ async fn letters_wait_for_a_server_that_is_away() {
     let set = ReplicaSet::start(Default::default()).await.unwrap();
     let uri = format!("{}&serverSelectionTimeoutMS=500", set.uri());
     let client = Client::with_uri_str(&uri).await.unwrap();
-    let store = Store::open(&StoreSpec::default(), &client);
+    let store = Store::open(&StoreSpec::own(dead_letters::COLLECTION), &client);
     let writer = Writer::start(store.clone());
     let heard = Arc::new(Heard::default());
     writer.put(letter("m", 1, 1, doc! {}), heard.duty(0)).await;

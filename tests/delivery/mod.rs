@@ -5,7 +5,7 @@ mod control;
 mod lease;
 mod lost;
 mod metrics;
-mod process;
+pub(crate) mod process;
 mod restart;
 mod run;
 mod scrape;

@@ -9,18 +9,18 @@ use serde_json::Value;
 use crate::{DEADLINE, oplet};
 
 /// A database whose changes a named run handles.
-pub(super) struct Named {
-    pub(super) client: Client,
-    pub(super) database: String,
-    pub(super) uri: String,
+pub(crate) struct Named {
+    pub(crate) client: Client,
+    pub(crate) database: String,
+    pub(crate) uri: String,
 }
 
 impl Named {
-    pub(super) async fn new(hint: &str) -> Self {
+    pub(crate) async fn new(hint: &str) -> Self {
         Self::on(ReplicaSet::shared().await.unwrap(), hint).await
     }
 
-    pub(super) async fn on(set: &ReplicaSet, hint: &str) -> Self {
+    pub(crate) async fn on(set: &ReplicaSet, hint: &str) -> Self {
         Self {
             client: set.client().await.unwrap(),
             database: database_name(hint),
@@ -29,7 +29,7 @@ impl Named {
     }
 
     /// `oplet run` of the echo module under the name of the database.
-    pub(super) fn run(&self) -> Oplet {
+    pub(crate) fn run(&self) -> Oplet {
         oplet()
             .arg("run")
             .arg(oplet_testkit::guest("guest_echo").unwrap())
@@ -39,7 +39,7 @@ impl Named {
     }
 
     /// Starts it, and waits until it runs.
-    pub(super) async fn start(&self, oplet: Oplet) -> RunningOplet {
+    pub(crate) async fn start(&self, oplet: Oplet) -> RunningOplet {
         let running = oplet.start().unwrap();
         let runs = running
             .wait_for_stderr(|line| line.contains("running"), DEADLINE)
@@ -51,7 +51,7 @@ impl Named {
     }
 
     /// Inserts documents with these ids.
-    pub(super) async fn insert(&self, ids: std::ops::Range<i32>) {
+    pub(crate) async fn insert(&self, ids: std::ops::Range<i32>) {
         let things = self
             .client
             .database(&self.database)
@@ -61,7 +61,7 @@ impl Named {
     }
 
     /// All of a collection of Oplet's own that bears this run's name.
-    pub(super) async fn own(&self, collection: &str) -> Vec<Document> {
+    pub(crate) async fn own(&self, collection: &str) -> Vec<Document> {
         let own = self
             .client
             .database("oplet")
@@ -71,7 +71,7 @@ impl Named {
     }
 
     /// Waits until the checkpoint is beyond what was written last.
-    pub(super) async fn wait_for_checkpoint(&self, beyond: &Document) {
+    pub(crate) async fn wait_for_checkpoint(&self, beyond: &Document) {
         let saved = async || {
             let checkpoints = self.own("checkpoints").await;
             checkpoints
@@ -82,17 +82,17 @@ impl Named {
     }
 }
 
-/// The ids of the documents that were emitted, in order.
-pub(super) fn ids(running: &RunningOplet) -> Vec<i64> {
+/// The ids of the documents that were emitted. Lanes work side by side: they are sorted.
+pub(crate) fn ids(running: &RunningOplet) -> Vec<i64> {
     let lines = running.stdout().all();
-    let ops = lines
-        .iter()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap());
-    ops.filter_map(|op| op["_id"].as_i64()).collect()
+    let id = |line: &String| serde_json::from_str::<Value>(line).unwrap()["_id"].as_i64();
+    let mut ids: Vec<_> = lines.iter().filter_map(id).collect();
+    ids.sort_unstable();
+    ids
 }
 
 /// Waits until so many lines were emitted.
-pub(super) async fn wait_for(running: &RunningOplet, lines: usize) {
+pub(crate) async fn wait_for(running: &RunningOplet, lines: usize) {
     let come = running.wait_for_lines(lines, DEADLINE).await;
     if let Err(error) = come {
         panic!("{error:#}\n{}", running.stderr().all().join("\n"));

@@ -7,7 +7,8 @@ use oplet::{
     control::{self, Error, FailurePolicy, Handle, ModuleSpec, Options, RunState, Summary},
     guest::{self, Engine, Limits, Module},
     mongo::{self, Server},
-    op::{Scope, SourceKind},
+    op::{Scope, SourceKind, StoreSpec},
+    sink::Sinks,
     telemetry::Metrics,
 };
 use oplet_testkit::{ReplicaSet, database_name, eventually, guest};
@@ -63,7 +64,7 @@ impl Mirrored {
         Options {
             name: database.clone(),
             source,
-            checkpoint: Some("mongodb:oplet.checkpoints".parse().unwrap()),
+            checkpoint: Some(StoreSpec::own("checkpoints")),
             sinks: vec![sink.parse().unwrap()],
             workers: 2,
             ..Options::default()
@@ -83,7 +84,15 @@ impl Mirrored {
         };
         let scope = Scope::new([self.database.parse().unwrap()]);
         let kind = options.source;
-        let plan = control::prepare(vec![spec], &scope, kind, options.ordering, false).unwrap();
+        let plan = control::prepare(
+            vec![spec],
+            &Sinks::names(&options.sinks),
+            &scope,
+            kind,
+            options.ordering,
+            false,
+        )
+        .unwrap();
         let (handle, inbox) = Handle::new();
         let shutdown = CancellationToken::new();
         let limits = self.limits.clone();

@@ -187,7 +187,7 @@ async fn a_lost_position_has_an_exit_code_of_its_own() {
         let (exit, said) = refused(&set, source, code).await;
         assert_eq!(exit, 3, "{said}");
         assert!(
-            said.contains(" is lost: ") && said.contains("--since oldest"),
+            said.contains(" is lost: ") && said.contains("--on-position-lost skip"),
             "{said}"
         );
     }

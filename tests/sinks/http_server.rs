@@ -14,15 +14,15 @@ use axum::{
 
 /// A request as it came.
 #[derive(Debug, Clone)]
-pub(super) struct Request {
-    pub(super) from: SocketAddr,
-    pub(super) path: String,
-    pub(super) headers: HeaderMap,
-    pub(super) body: String,
+pub(crate) struct Request {
+    pub(crate) from: SocketAddr,
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
 }
 
 impl Request {
-    pub(super) fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers
             .get(name)
             .map_or("", |value| value.to_str().unwrap())
@@ -31,13 +31,13 @@ impl Request {
 
 /// What to answer.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Reply {
-    pub(super) status: u16,
-    pub(super) headers: Vec<(&'static str, String)>,
-    pub(super) body: String,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: String,
 }
 
-pub(super) fn status(status: u16) -> Reply {
+pub(crate) fn status(status: u16) -> Reply {
     Reply {
         status,
         ..Reply::default()
@@ -47,8 +47,8 @@ pub(super) fn status(status: u16) -> Reply {
 type Script = dyn Fn(&Request, usize) -> Reply + Send + Sync;
 
 /// The server; it ends with the runtime of the test.
-pub(super) struct Server {
-    pub(super) address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     state: Arc<Answering>,
 }
 
@@ -59,7 +59,7 @@ struct Answering {
 
 impl Server {
     /// Answers each request by `script`, which gets the request and how many came before it.
-    pub(super) async fn start(
+    pub(crate) async fn start(
         script: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static,
     ) -> Self {
         let state = Arc::new(Answering {
@@ -76,22 +76,22 @@ impl Server {
         Self { address, state }
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/in?code=hush", self.address)
     }
 
-    pub(super) fn requests(&self) -> Vec<Request> {
+    pub(crate) fn requests(&self) -> Vec<Request> {
         self.state.seen.lock().unwrap().clone()
     }
 
-    pub(super) fn bodies(&self) -> Vec<String> {
+    pub(crate) fn bodies(&self) -> Vec<String> {
         self.requests()
             .into_iter()
             .map(|request| request.body)
             .collect()
     }
 
-    pub(super) fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         let requests = self.requests();
         requests
             .iter()

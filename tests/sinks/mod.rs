@@ -1,7 +1,7 @@
 //! What sinks do with batches, against the real other side: a mongod, an HTTP server.
 
 mod http;
-mod http_server;
+pub(crate) mod http_server;
 mod http_tls;
 mod mongodb;
 mod mongodb_faults;

@@ -191,7 +191,7 @@ impl Error {
         }
     }
 
-    pub(super) fn too_late(what: String, waited: Duration) -> Self {
+    pub(crate) fn too_late(what: String, waited: Duration) -> Self {
         let text = format!("no answer within {}", humantime::format_duration(waited));
         let source = Box::new(io::Error::new(io::ErrorKind::TimedOut, text));
         Self::Away { what, source }

@@ -27,10 +27,20 @@ pub struct Gap {
 }
 
 impl Gap {
+    /// What makes it the same gap when it is found again: whose it is, and where it begins.
+    pub(super) fn id(&self) -> Document {
+        doc! {
+            "name": &self.name,
+            "from": position_fields(&self.from),
+            "namespaces": &self.namespaces,
+        }
+    }
+
     /// As it is stored.
     #[must_use]
     pub fn to_document(&self) -> Document {
         doc! {
+            "_id": self.id(),
             "name": &self.name,
             "from": position_fields(&self.from),
             "to": self.to.map(bson::Timestamp::from).map_or(Bson::Null, Bson::Timestamp),

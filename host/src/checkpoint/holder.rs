@@ -20,6 +20,9 @@ pub struct Holder {
     /// When the process itself began, in the kernel's own count; tells a process id that was given
     /// out again.
     pub process_start: Option<u64>,
+    /// The server session of its transactions. Whoever takes over ends it: the server would keep a
+    /// transaction that was left open, and its locks, for a minute.
+    pub session: Option<bson::Uuid>,
 }
 
 /// A lease as it stands in the store.
@@ -62,6 +65,7 @@ impl Holder {
             started_ms: now_ms(),
             place: place().unwrap_or_default(),
             process_start: process_state(pid).map(|(_, start)| start),
+            session: None,
         }
     }
 
@@ -94,6 +98,9 @@ impl Holder {
         if let Some(start) = self.process_start {
             document.insert("processStart", start as i64);
         }
+        if let Some(session) = self.session {
+            document.insert("session", session);
+        }
         document
     }
 
@@ -115,6 +122,10 @@ impl Holder {
                 .timestamp_millis(),
             place: text("place").unwrap_or_default(),
             process_start: whole(document, "processStart").map(|start| start as u64),
+            session: match document.get("session") {
+                Some(bson::Bson::Binary(session)) => session.to_uuid().ok(),
+                _ => None,
+            },
         })
     }
 }

@@ -126,7 +126,7 @@ pub async fn take(
 }
 
 /// An error and its cause in one line of the log.
-pub(super) fn chain(error: &Error) -> String {
+pub(crate) fn chain(error: &Error) -> String {
     let cause = std::error::Error::source(error).map(|cause| match cause.downcast_ref() {
         Some(error) => crate::mongo::describe(error),
         None => cause.to_string(),

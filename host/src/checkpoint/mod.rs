@@ -24,7 +24,11 @@ pub use error::{Cause, Error};
 pub use gaps::Gap;
 pub use holder::{Holder, Holding};
 pub use keeper::{Keeper, LeaseState};
+pub(crate) use lease::chain;
 pub use lease::{Lease, LeaseOptions, Standby, take};
 pub use record::{Checkpoint, ModuleRef, StreamCheckpoint};
 pub use resume::{StreamIdentity, digest_of};
-pub use store::{Store, StoreSpec, StoreSpecError};
+pub use store::Store;
+
+/// The collection of Oplet's own database that checkpoints lie in when nobody says otherwise.
+pub const COLLECTION: &str = "checkpoints";

@@ -13,7 +13,9 @@ use oplet::{
 };
 
 use super::{
+    checkpoint::CheckpointArgs,
     dead_letters::DeadLettersArgs,
+    examples,
     remote_args::{RemoteArgs, SeekArgs},
 };
 use crate::config::{self, Begin, Secret, Setting, Uri};
@@ -41,59 +43,39 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Tail MongoDB and run modules on every change
-    #[command(after_help = RUN_EXAMPLES)]
+    #[command(after_help = examples::RUN)]
     Run(Box<RunArgs>),
     /// Print changes as JSON lines; no module needed
-    #[command(after_help = TAIL_EXAMPLES)]
+    #[command(after_help = examples::TAIL)]
     Tail(Box<TailArgs>),
     /// Validate settings and modules, and print the plan; nothing is opened, nothing changes
-    #[command(after_help = CHECK_EXAMPLES)]
+    #[command(after_help = examples::CHECK)]
     Check(Box<CheckArgs>),
+    /// Show, set or clear where runs go on; works while they are at rest
+    #[command(after_help = examples::CHECKPOINT)]
+    Checkpoint(Box<CheckpointArgs>),
     /// Look at ops that modules failed on, run them again, or drop them
-    #[command(after_help = DEAD_LETTERS_EXAMPLES)]
+    #[command(after_help = examples::DEAD_LETTERS)]
     DeadLetters(Box<DeadLettersArgs>),
     /// Show what a module exports and imports, and what would be refused
+    #[command(after_help = examples::INSPECT)]
     Inspect(InspectArgs),
     /// Show how a run stands
+    #[command(after_help = examples::STATUS)]
     Status(Box<RemoteArgs>),
     /// Stop a run between two changes, until `resume`
+    #[command(after_help = examples::PAUSE)]
     Pause(Box<RemoteArgs>),
     /// Let a run go on
+    #[command(after_help = examples::RESUME)]
     Resume(Box<RemoteArgs>),
     /// Let a run go on from another position
+    #[command(after_help = examples::SEEK)]
     Seek(Box<SeekArgs>),
     /// Let a run finish what it has read, save, and end
+    #[command(after_help = examples::DRAIN)]
     Drain(Box<RemoteArgs>),
 }
-
-const RUN_EXAMPLES: &str = "Examples:
-  oplet run welcome.wasm --watch users.users
-      run one handler on one collection; what it emits is printed as JSON lines
-  oplet run audit.wasm search.wasm --watch shop --since 90m
-      two handlers on a whole database, beginning 90 minutes ago
-  oplet run audit.wasm --source oplog --on-error skip
-      read the oplog, which is several times faster than a change stream
-  oplet run --config oplet.toml
-      all that a file says";
-
-const CHECK_EXAMPLES: &str = "Examples:
-  oplet check --config oplet.toml         is it right, and what would run?
-  oplet check --config oplet.toml -v      where does each value come from?
-
-Exit codes: 0 nothing found; 2 usage; 4 problems found.";
-
-const TAIL_EXAMPLES: &str = "Examples:
-  oplet tail                              every change of the deployment, from now on
-  oplet tail shop.orders --format pretty  one collection, for people
-  oplet tail shop --since oldest --exit-when-idle > changes.json
-      all that the oplog still has of a database";
-
-const DEAD_LETTERS_EXAMPLES: &str = "Examples:
-  oplet dead-letters list --module audit --since 1h
-  oplet dead-letters show audit/audit/1700000001:7:0
-  oplet dead-letters redrive audit.wasm
-      run them through the mended module, and remove those that succeed
-  oplet dead-letters drop --kind reject --until 30d --yes";
 
 // Headings of the help texts. A flag names its own, since a heading that is set for those that follow
 // also catches the flags behind a flattened group.
@@ -388,7 +370,7 @@ fn breaker() -> impl clap::builder::TypedValueParser<Value = WhenOpen> {
         .map(|word| word.parse().expect("clap has checked the word"))
 }
 
-fn source() -> impl clap::builder::TypedValueParser<Value = SourceKind> {
+pub(super) fn source() -> impl clap::builder::TypedValueParser<Value = SourceKind> {
     PossibleValuesParser::new(config::SOURCES.map(|(word, _)| word)).map(|word| {
         let found = config::SOURCES.iter().find(|(known, _)| *known == word);
         found.expect("clap has checked the word").1

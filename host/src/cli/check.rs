@@ -87,9 +87,12 @@ fn examine(settings: &Settings) -> Result<Plan, Vec<Finding>> {
     let values = &settings.values;
     findings.extend(settings::uri(settings).err().map(Finding::from));
     let scope = Scope::new(values.watch.value.clone());
+    let sinks = settings.sinks.iter().map(|sink| sink.spec.name.clone());
+    let sinks = sinks.collect();
     let prepare = |specs: Vec<ModuleSpec>| {
         control::prepare(
             specs,
+            &sinks,
             &scope,
             values.kind.value,
             values.ordering.value,
@@ -101,14 +104,10 @@ fn examine(settings: &Settings) -> Result<Plan, Vec<Finding>> {
     match modules::load(settings, None, &Limits::default(), 1) {
         Err(error) => findings.push(error.into()),
         Ok(specs) => {
-            for (spec, module) in specs.into_iter().zip(&settings.modules) {
+            for spec in specs {
                 let prepared = spec.and_then(|spec| match prepare(vec![spec.clone()]) {
                     Ok(_) => Ok(spec),
-                    Err(error) => Err(settings::placed(
-                        settings,
-                        &module.path.origin,
-                        error.into(),
-                    )),
+                    Err(error) => Err(settings::refused_plan(settings, error)),
                 });
                 match prepared {
                     Ok(spec) => sound.push(spec),
@@ -120,5 +119,5 @@ fn examine(settings: &Settings) -> Result<Plan, Vec<Finding>> {
     if !findings.is_empty() {
         return Err(findings);
     }
-    prepare(sound).map_err(|error| vec![UserError::from(error).into()])
+    prepare(sound).map_err(|error| vec![settings::refused_plan(settings, error).into()])
 }

@@ -4,7 +4,11 @@ use std::{error::Error as StdError, process::ExitCode};
 
 use anstream::eprintln;
 use anstyle::{AnsiColor, Style};
-use oplet::{admin, checkpoint, control, dead_letters, guest, mongo, op::SourceKind, sink, source};
+use oplet::{
+    admin, checkpoint, control, dead_letters, guest, mongo,
+    op::{SourceKind, Timestamp},
+    sink, source,
+};
 
 use crate::config;
 
@@ -50,7 +54,7 @@ impl UserError {
     }
 
     /// An end about which nothing is said.
-    fn quiet() -> Self {
+    pub(super) fn quiet() -> Self {
         Self {
             code: 0,
             is_quiet: true,
@@ -137,6 +141,18 @@ impl UserError {
         ExitCode::from(self.code)
     }
 
+    /// Why `tail` ended, which keeps no position, and has no policy for a lost one.
+    pub(crate) fn of_tail(error: source::Error) -> Self {
+        let oldest = match &error {
+            source::Error::PositionLost { oldest, .. } => *oldest,
+            _ => return error.into(),
+        };
+        Self {
+            code: POSITION_LOST,
+            ..Self::of(&error).hint(goes_on("--since oldest", oldest))
+        }
+    }
+
     /// What an error says, and what caused it.
     pub(crate) fn of(error: &(dyn StdError + 'static)) -> Self {
         let user_error = Self::failed(error.to_string());
@@ -186,6 +202,16 @@ fn initiate(host: &str) -> String {
     format!("mongosh 'mongodb://{host}/?directConnection=true' --eval 'rs.initiate()'")
 }
 
+/// The way on from a lost position.
+fn goes_on(flag: &str, oldest: Option<Timestamp>) -> String {
+    match oldest {
+        Some(oldest) => {
+            format!("the oplog begins at {oldest}: `{flag}` goes on there, without what is lost")
+        }
+        None => format!("`{flag}` goes on with what is left, without what is lost"),
+    }
+}
+
 impl From<source::Error> for UserError {
     fn from(error: source::Error) -> Self {
         let user_error = Self::of(&error);
@@ -195,12 +221,7 @@ impl From<source::Error> for UserError {
                     code: POSITION_LOST,
                     ..user_error
                 };
-                match oldest {
-                    Some(oldest) => user_error.hint(format!(
-                        "the oplog begins at {oldest}: `--on-position-lost skip` goes on there, without what is lost"
-                    )),
-                    None => user_error.hint("`--on-position-lost skip` goes on with what is left, without what is lost"),
-                }
+                user_error.hint(goes_on("--on-position-lost skip", *oldest))
             }
             source::Error::Unauthorized { kind, .. } => {
                 let user_error = user_error.hint(match kind {

@@ -2,8 +2,10 @@
 
 mod args;
 mod check;
+mod checkpoint;
 mod dead_letters;
 mod error;
+mod examples;
 mod inspect;
 mod logging;
 mod modules;
@@ -46,6 +48,7 @@ pub(crate) fn main() -> ExitCode {
         }
         Command::Check(args) => check::check(&args, &matches, &cli.talk),
         Command::Tail(args) => block_on(tail::tail(*args)),
+        Command::Checkpoint(args) => block_on(checkpoint::checkpoint(*args, &cli.talk)),
         Command::DeadLetters(args) => block_on(dead_letters::dead_letters(*args, &cli.talk)),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Status(args) => block_on(remote::status(&args)),

@@ -160,7 +160,7 @@ fn client() -> Result<Client, UserError> {
 fn token(args: &RemoteArgs) -> Result<Option<HeaderValue>, UserError> {
     let token = match &args.admin_token_file {
         Some(file) => Some(read_token(file)?),
-        None => std::env::var(TOKEN_VARIABLE).ok(),
+        None => crate::config::environment(TOKEN_VARIABLE),
     };
     let Some(token) = token.filter(|token| !token.is_empty()) else {
         return Ok(None);

@@ -4,24 +4,25 @@ use std::io::IsTerminal as _;
 
 use anstream::eprintln;
 use oplet::{
-    admin,
+    admin, checkpoint,
     control::{self, End, Handle, Plan},
+    dead_letters,
     flow::OrderingGuarantee,
     guest::Limits,
     mongo::{self, Server},
-    op::{Format, Scope, SourceKind},
-    sink::Spec,
+    op::{Scope, SourceKind},
+    sink::Sinks,
     source::Start,
     telemetry::Metrics,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    args::{JsonFormat, RunArgs, Talk},
+    args::{RunArgs, Talk},
     error::UserError,
     modules, settings, signals,
 };
-use crate::config::{self, Origin, Settings, SinkSettings};
+use crate::config::{self, Settings};
 
 pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Result<(), UserError> {
     let shutdown = signals::shutdown_token();
@@ -36,11 +37,13 @@ pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Resul
     let scope = Scope::new(values.watch.value.clone());
     let plan = control::prepare(
         specs,
+        &Sinks::names(&options.sinks),
         &scope,
         options.source,
         options.ordering,
         values.ignore_pipeline.value,
-    )?;
+    )
+    .map_err(|error| settings::refused_plan(&settings, error))?;
 
     let (handle, inbox) = Handle::new();
     let metrics = Metrics::new();
@@ -119,28 +122,11 @@ fn options(args: &RunArgs, settings: &Settings) -> control::Options {
         lease: values.lease.value,
         checkpoint: match values.checkpoint.value.text.as_str() {
             "none" => None,
-            text => Some(text.parse().expect("it was read before")),
+            text => Some(settings::store(text, checkpoint::COLLECTION)),
         },
-        dead_letters: values
-            .dead_letters
-            .value
-            .text
-            .parse()
-            .expect("it was read before"),
-        sinks: settings
-            .sinks
-            .iter()
-            .map(|sink| sink_of(sink, args.format))
-            .collect(),
+        dead_letters: settings::store(&values.dead_letters.value.text, dead_letters::COLLECTION),
+        sinks: settings::sinks(settings, args.format),
         environment: config::environment,
-    }
-}
-
-/// The sink of a run that names none prints as the run was told to.
-fn sink_of(settings: &SinkSettings, format: JsonFormat) -> Spec {
-    match (&settings.url.origin, format) {
-        (Origin::Default, JsonFormat::Canonical) => Spec::stdout(Format::Canonical),
-        _ => settings.spec.clone(),
     }
 }
 

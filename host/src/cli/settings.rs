@@ -3,11 +3,18 @@
 use clap::{ArgMatches, parser::ValueSource};
 
 use mongodb::options::ConnectionString;
-use oplet::mongo;
+use oplet::{
+    control, mongo,
+    op::{Format, StoreSpec},
+    sink::Spec,
+};
 
-use super::{args::SettingsArgs, error::UserError};
+use super::{
+    args::{JsonFormat, SettingsArgs},
+    error::UserError,
+};
 use crate::config::{
-    self, CommandLine, Layer, Origin, PolicyLayer, Problem, Settings, Sourced, Uri,
+    self, CommandLine, Layer, Origin, PolicyLayer, Problem, Settings, SinkSettings, Sourced, Uri,
 };
 
 /// Finds what holds, from the command line, the environment, and the file that they name.
@@ -69,6 +76,7 @@ fn command_line(args: &SettingsArgs, matches: &ArgMatches) -> CommandLine {
         ),
         admin_token_file: args.admin_token_file.clone(),
         modules: args.modules.clone(),
+        module: None,
         sinks: args.sink.clone(),
         set: args.set.clone(),
     }
@@ -100,6 +108,16 @@ pub(super) fn uri(settings: &Settings) -> Result<ConnectionString, UserError> {
     parse_uri(value).map_err(|error| placed(settings, origin, error))
 }
 
+/// Why modules cannot be run; of a module in a file, the place is told.
+pub(super) fn refused_plan(settings: &Settings, error: control::PlanError) -> UserError {
+    let modules = &settings.modules;
+    let module = modules
+        .iter()
+        .find(|module| module.name.value == error.module());
+    let origin = module.map_or(&Origin::Default, |module| &module.path.origin);
+    placed(settings, origin, error.into())
+}
+
 /// Adds where something is written, if that is in the file.
 pub(super) fn placed(settings: &Settings, origin: &Origin, error: UserError) -> UserError {
     match (settings.file(), origin) {
@@ -108,6 +126,20 @@ pub(super) fn placed(settings: &Settings, origin: &Origin, error: UserError) -> 
         }
         _ => error,
     }
+}
+
+/// The sinks of a run; that of one that names none prints as the run was told to.
+pub(super) fn sinks(settings: &Settings, format: JsonFormat) -> Vec<Spec> {
+    let sink = |sink: &SinkSettings| match (&sink.url.origin, format) {
+        (Origin::Default, JsonFormat::Canonical) => Spec::stdout(Format::Canonical),
+        _ => sink.spec.clone(),
+    };
+    settings.sinks.iter().map(sink).collect()
+}
+
+/// A store that settings hold.
+pub(super) fn store(text: &str, collection: &str) -> StoreSpec {
+    StoreSpec::parse(text, collection).expect("settings hold what was read before")
 }
 
 /// Reads a connection string, without opening anything.

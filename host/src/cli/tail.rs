@@ -59,7 +59,7 @@ async fn print(server: &Server, args: &TailArgs) -> Result<(), UserError> {
         op: Vec::new(),
         lines: String::new(),
     };
-    while let Some(batch) = changes.next().await? {
+    while let Some(batch) = changes.next().await.map_err(UserError::of_tail)? {
         printer.print(&batch).await?;
     }
     let undecodable = changes.stats().undecodable.load(Relaxed);

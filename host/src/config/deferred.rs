@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use oplet::{checkpoint::StoreSpec, dead_letters, sink::SpecError};
+use oplet::{checkpoint, dead_letters, op::StoreSpec, sink::SpecError};
 
 use super::{secret::without_secrets, values::with_nearest};
 
@@ -31,17 +31,21 @@ pub(crate) fn checkpoint(text: &str) -> Result<Deferred, String> {
     if text == "none" {
         return Ok(Deferred { text: text.into() });
     }
-    match text.parse::<StoreSpec>() {
-        Ok(_) => Ok(Deferred { text: text.into() }),
-        Err(error) => Err(with_nearest(&error.reason, error.nearest.as_deref())),
+    if strsim::damerau_levenshtein(text, "none") <= 2 {
+        return Err(with_nearest("it is no store", Some("none")));
     }
+    store(text, checkpoint::COLLECTION)
 }
 
 /// Where dead letters are kept.
 pub(crate) fn dead_letters(text: &str) -> Result<Deferred, String> {
-    match text.parse::<dead_letters::StoreSpec>() {
+    store(text, dead_letters::COLLECTION)
+}
+
+fn store(text: &str, collection: &str) -> Result<Deferred, String> {
+    match StoreSpec::parse(text, collection) {
         Ok(_) => Ok(Deferred { text: text.into() }),
-        Err(error) => Err(error.reason.into()),
+        Err(error) => Err(with_nearest(&error.reason, error.nearest.as_deref())),
     }
 }
 

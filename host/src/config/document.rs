@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -111,9 +112,27 @@ impl<'a> Section<'a> {
         self.table?.get(key)
     }
 
+    /// Refuses a key, without showing its value. Its dots may be those of tables; tells whether there
+    /// is such a key.
+    pub(super) fn refuse_key(&mut self, key: &str, message: impl Into<String>) -> bool {
+        let Some(span) = self.table.and_then(|table| key_span(table, key)) else {
+            return false;
+        };
+        let place = self.source.place(&span).without_value();
+        self.problems.push(Problem::at(message, place));
+        true
+    }
+
     pub(super) fn refuse(&mut self, span: &Range<usize>, message: impl Into<String>) {
         let place = self.source.place(span);
         self.problems.push(Problem::at(message, place));
+    }
+
+    /// Refuses the value of a key that is there.
+    pub(super) fn refuse_value(&mut self, key: &'static str, message: impl fmt::Display) {
+        if let Some(found) = self.find(key) {
+            self.refuse(&found.span(), format!("`{key}`: {message}"));
+        }
     }
 
     /// Says what is missing when the table has no such key.
@@ -269,6 +288,15 @@ impl<'a> Section<'a> {
         }
         self.problems
     }
+}
+
+/// Where a key stands, which may have dots itself, or be in tables of which those are the path.
+fn key_span(table: &DeTable<'_>, key: &str) -> Option<Range<usize>> {
+    if let Some((spanned, _)) = table.get_key_value(key) {
+        return Some(spanned.span());
+    }
+    let (outer, inner) = key.split_once('.')?;
+    key_span(table.get(outer)?.get_ref().as_table()?, inner)
 }
 
 /// A secret from a file, without the line break at its end.

@@ -10,7 +10,7 @@ use super::{
     document::{Environment, Section, Sections, Source, secret_file},
     origin::{Origin, Sourced},
     parts::{FileModule, ModuleSettings, SinkSettings, module_name, read_module, read_sink},
-    problem::Problem,
+    problem::{Problem, unknown},
     secret::Secret,
     settings::{File, Settings},
     values::Setting,
@@ -28,6 +28,8 @@ pub(crate) struct CommandLine {
     pub(crate) admin_token_file: Option<PathBuf>,
     /// Instead of those of the file.
     pub(crate) modules: Vec<PathBuf>,
+    /// Only the module of that name, with what the file says of it, whatever file it is in.
+    pub(crate) module: Option<String>,
     /// Instead of those of the file.
     pub(crate) sinks: Vec<Secret>,
     /// For all modules, on top of what the file gives them.
@@ -102,8 +104,8 @@ pub(crate) fn load(
             ))),
         }
     }
-    let is_readable = problems.is_empty();
     let modules = modules(&command_line, said.modules, &mut problems);
+    let is_readable = problems.is_empty();
     let sinks = match command_line.sinks.is_empty() {
         true => said.sinks,
         false => {
@@ -178,14 +180,20 @@ fn read_settings(settings: &[Setting]) -> Result<Document, String> {
     Ok(document)
 }
 
-/// Settings of the command line as a module is given them.
-pub(crate) fn configuration(settings: &[Setting]) -> Result<Option<Vec<u8>>, String> {
-    let document = read_settings(settings)?;
-    if document.is_empty() {
-        return Ok(None);
+/// The module of that name: its path is that of the flag where there is one, the rest is the file's.
+fn one(name: &str, of_flag: Option<FileModule>, of_file: &[FileModule]) -> Option<FileModule> {
+    let of_file = of_file.iter().find(|module| module.name.value == name);
+    match (of_flag, of_file) {
+        (Some(of_flag), Some(of_file)) => Some(FileModule {
+            path: of_flag.path,
+            ..of_file.clone()
+        }),
+        (Some(of_flag), None) => Some(FileModule {
+            name: Sourced::new(name.to_owned(), Origin::Flag),
+            ..of_flag
+        }),
+        (None, of_file) => of_file.cloned(),
     }
-    let document = bson::RawDocumentBuf::try_from(&document).map_err(|error| error.to_string())?;
-    Ok(Some(document.into_bytes()))
 }
 
 fn modules(
@@ -199,9 +207,18 @@ fn modules(
         config: Document::new(),
         policy: PolicyLayer::default(),
     });
-    let modules: Vec<FileModule> = match command_line.modules.is_empty() {
-        true => of_file,
-        false => of_flags.collect(),
+    let modules: Vec<FileModule> = match (&command_line.module, command_line.modules.is_empty()) {
+        (Some(name), _) => match one(name, of_flags.last(), &of_file) {
+            Some(module) => vec![module],
+            None => {
+                let known: Vec<&str> = of_file.iter().map(|m| m.name.value.as_str()).collect();
+                let message = "the configuration has no such module";
+                problems.push(Problem::new(unknown(message, name, &known)));
+                Vec::new()
+            }
+        },
+        (None, true) => of_file,
+        (None, false) => of_flags.collect(),
     };
     let set = match read_settings(&command_line.set) {
         Ok(set) => set,

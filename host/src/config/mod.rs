@@ -25,7 +25,7 @@ pub(crate) use deferred::{checkpoint, dead_letters};
 #[cfg(test)]
 pub(crate) use definitions::{Definition, PolicyValues, Values};
 pub(crate) use definitions::{Layer, PolicyLayer};
-pub(crate) use load::{CommandLine, configuration, environment, load};
+pub(crate) use load::{CommandLine, environment, load};
 pub(crate) use origin::{Origin, Sourced};
 pub(crate) use parts::{ModuleSettings, SinkSettings, module_name};
 pub(crate) use problem::Problem;

@@ -3,7 +3,10 @@
 use std::{ops::Range, path::PathBuf};
 
 use bson::{Bson, Document};
-use oplet::{op::Format, sink::Spec};
+use oplet::{
+    op::Format,
+    sink::{Spec, SpecError},
+};
 
 use super::{
     deferred::{Deferred, sink_fault},
@@ -25,6 +28,7 @@ pub(crate) struct ModuleSettings {
 }
 
 /// A module as a file has it.
+#[derive(Clone)]
 pub(super) struct FileModule {
     pub(super) path: Sourced<PathBuf>,
     pub(super) name: Sourced<String>,
@@ -38,6 +42,8 @@ pub(crate) struct SinkSettings {
     pub(crate) url: Sourced<Deferred>,
     /// Every other key.
     pub(crate) options: Vec<SinkOption>,
+    /// Whether somebody gave it its name.
+    has_own_name: bool,
     /// What the sink makes of it.
     pub(crate) spec: Spec,
 }
@@ -51,30 +57,40 @@ pub(crate) struct SinkOption {
 impl SinkSettings {
     /// A sink as the command line writes it: `[NAME=]URL[#KEY=VALUE&...]`.
     pub(super) fn from_flag(text: &str) -> Result<Self, String> {
-        let spec: Spec = text.parse().map_err(|error| sink_fault(&error))?;
-        Ok(Self::of_spec(spec, Origin::Flag))
+        let fault = |error| sink_fault(&error);
+        let (name, url, pairs) = Spec::parts(text).map_err(fault)?;
+        let option = |(key, value): &(String, String)| SinkOption {
+            key: key.clone(),
+            value: Bson::String(value.clone()),
+        };
+        let options = pairs.iter().map(option).collect();
+        let spec = Spec::from_table(name, url, pairs).map_err(fault)?;
+        let text = url.to_owned();
+        Ok(Self {
+            name: Sourced::new(spec.name.clone(), Origin::Flag),
+            url: Sourced::new(Deferred { text }, Origin::Flag),
+            options,
+            has_own_name: name.is_some(),
+            spec,
+        })
     }
 
     /// The standard output.
     pub(super) fn by_default() -> Self {
-        Self::of_spec(Spec::stdout(Format::default()), Origin::Default)
-    }
-
-    fn of_spec(spec: Spec, origin: Origin) -> Self {
-        let url = Deferred {
-            text: spec.target.clone(),
-        };
+        let spec = Spec::stdout(Format::default());
+        let text = spec.target.clone();
         Self {
-            name: Sourced::new(spec.name.clone(), origin.clone()),
-            url: Sourced::new(url, origin),
+            name: Sourced::by_default(spec.name.clone()),
+            url: Sourced::by_default(Deferred { text }),
             options: Vec::new(),
+            has_own_name: false,
             spec,
         }
     }
 
-    /// Whether nobody has given it a name of its own.
+    /// Whether it is called by its kind, since nobody has given it a name.
     pub(super) fn has_name_of_kind(&self) -> bool {
-        self.name.value == self.spec.kind.as_str()
+        !self.has_own_name
     }
 
     pub(super) fn rename(&mut self, name: String) {
@@ -96,7 +112,9 @@ impl SinkOption {
             "credential",
             "header",
         ];
-        let is_secret = marks.iter().any(|mark| self.key.contains(mark)) && !is_reference;
+        // The fields that a document is found by, of a sink that writes to a collection.
+        let is_public = is_reference || self.key == "key";
+        let is_secret = marks.iter().any(|mark| self.key.contains(mark)) && !is_public;
         match &self.value {
             _ if is_secret => "***".into(),
             Bson::String(text) => super::without_secrets(text),
@@ -169,30 +187,29 @@ pub(super) fn read_sink(
             Err(reason) => section.refuse(&value.span(), format!("`{key}`: {reason}")),
         }
     }
-    let url = url?;
     let mut pairs = Vec::new();
     for option in &options {
         flatten(&option.key, &option.value, &mut pairs);
     }
-    let spec = Spec::from_table(
-        name.as_ref().map(|name| name.value.as_str()),
-        &url.value.text,
-        pairs,
-    );
-    let spec = match spec {
-        Ok(spec) => spec,
-        Err(error) => {
-            section.refuse(span, sink_fault(&error));
-            problems.append(&mut section.problems);
-            return None;
-        }
-    };
+    let given_name = name.as_ref().map(|name| name.value.as_str());
+    let spec = url.as_ref().and_then(|url| {
+        let spec = Spec::from_table(given_name, &url.value.text, pairs);
+        let refuse = |error: SpecError| match &error.key {
+            // Its message names the key.
+            Some(key) if section.refuse_key(key, sink_fault(&error)) => {}
+            _ => section.refuse_value("url", sink_fault(&error)),
+        };
+        spec.map_err(refuse).ok()
+    });
     problems.append(&mut section.problems);
+    let (url, spec) = (url?, spec?);
+    let has_own_name = name.is_some();
     let name = name.unwrap_or_else(|| Sourced::new(spec.name.clone(), url.origin.clone()));
     Some(SinkSettings {
         name,
         url,
         options,
+        has_own_name,
         spec,
     })
 }

@@ -56,7 +56,7 @@ impl Settings {
         if self.sinks.is_empty() {
             self.sinks = vec![SinkSettings::by_default()];
         }
-        // Of those that have no name of their own, the second `https` is `https-2`.
+        // Of those that have no name of their own, the second `http` is `http-2`.
         for index in 1..self.sinks.len() {
             let has_name_of_kind = self.sinks[index].has_name_of_kind();
             let kind = self.sinks[index].name.value.clone();

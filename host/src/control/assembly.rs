@@ -56,6 +56,10 @@ impl Assembly<'_> {
                 bytes_max: options.queue_bytes,
             },
         );
+        if let Some(ledger) = &self.delivery.ledger {
+            // Before a lane can emit.
+            ledger.begin(window.clone());
+        }
         let is_causal = options.oplog_namespace == source::default_oplog_namespace();
         let modules = self.plan.modules.iter();
         let shared = Arc::new(Shared {

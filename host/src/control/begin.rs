@@ -6,7 +6,7 @@ use super::{Error, Options, Plan, board::earliest};
 use crate::{
     checkpoint::{self, Checkpoint, StreamIdentity},
     mongo::Server,
-    op::{Frontier, OpPoint, Position, Since},
+    op::{Frontier, OpPoint, Since},
     source::{self, Start},
 };
 
@@ -36,13 +36,8 @@ impl Begin {
 
     /// What is done before the first op.
     pub(super) fn frontier(&self) -> Frontier {
-        let position = match &self.start {
-            // Nothing is behind: the oldest entry is still to come.
-            Start::Oldest(timestamp) => Position::Time(timestamp.before()),
-            Start::After(position) => position.clone(),
-        };
         Frontier {
-            position,
+            position: self.start.behind(),
             done: self.behind,
         }
     }

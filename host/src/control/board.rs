@@ -89,6 +89,11 @@ impl Board {
         self.parts().state
     }
 
+    /// Why it is in that state, where that is not plain.
+    pub(super) fn reason(&self) -> Option<String> {
+        self.parts().reason.clone()
+    }
+
     /// Shows another state.
     pub(super) fn enter(&self, state: RunState, reason: Option<String>) {
         let mut parts = self.parts();

@@ -1,5 +1,7 @@
 //! Where commands arrive.
 
+use std::collections::VecDeque;
+
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +16,8 @@ use super::{
 pub(super) struct Desk {
     pub(super) board: Board,
     inbox: mpsc::Receiver<Command>,
+    /// Commands that came while one was carried out. Each has somebody who waits for its answer.
+    held: VecDeque<Command>,
     /// Who asked for a drain.
     drainers: Vec<Answer>,
     /// Cancelled when somebody has asked for a drain.
@@ -25,6 +29,7 @@ impl Desk {
         Self {
             board,
             inbox,
+            held: VecDeque::new(),
             drainers: Vec::new(),
             drain: CancellationToken::new(),
         }
@@ -33,6 +38,14 @@ impl Desk {
     /// The next command that the desk cannot answer by itself: to pause, resume or seek. Cancellation
     /// safe.
     pub(super) async fn next(&mut self) -> Command {
+        if let Some(command) = self.held.pop_front() {
+            return command;
+        }
+        self.arrived().await
+    }
+
+    /// As [`next`](Self::next), but for those that are held. Cancellation safe.
+    pub(super) async fn arrived(&mut self) -> Command {
         loop {
             match self.inbox.recv().await {
                 Some(Command::Status(answer)) => {
@@ -62,7 +75,24 @@ impl Desk {
         }
     }
 
-    fn refuse(&self, command: Command) {
+    /// Waits for something while commands have to wait for their turn.
+    pub(super) async fn hold_while<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                command = self.arrived() => self.held.push_back(command),
+            }
+        }
+    }
+
+    /// Puts a command off.
+    pub(super) fn hold(&mut self, command: Command) {
+        self.held.push_back(command);
+    }
+
+    pub(super) fn refuse(&self, command: Command) {
         let (verb, answer) = match command {
             Command::Pause(answer) => ("pause", answer),
             Command::Resume(answer) => ("resume", answer),

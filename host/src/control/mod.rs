@@ -1,9 +1,20 @@
-//! The only part that knows the others: it wires sources, lanes, guests and sinks into a run.
+//! The only part that knows the others: it wires sources, lanes, guests, sinks, dead letters and
+//! checkpoints into a run.
 //!
 //! Enters: options, loaded modules, a [`Server`](crate::mongo::Server), a token that asks for an end.
 //! Leaves: a [`Summary`]. [`prepare`] asks the modules for their pipelines before anything is opened;
-//! [`run`] reads until an end is reached or asked for, and then lets the lanes finish what they have.
-//! [`Tail`] is the same without modules, for programs and for `oplet tail`.
+//! [`run`] reads until an end is reached or asked for, lets lanes and sinks finish what they have, and
+//! saves how far that is. A [`Handle`] asks a run how it stands, and has it pause, resume, seek or
+//! drain. [`Redrive`] runs dead letters through a module again; [`Tail`] is changes without modules,
+//! for programs and for `oplet tail`.
+//!
+//! Promised: an op counts as done only when all of its modules' outputs are where they belong, or it
+//! lies in the dead letters, or was skipped as its policy says; commands take effect between two ops,
+//! can be repeated, and are answered. Errors: [`PlanError`] before a run, [`Error`] for one that ended
+//! before its time, [`CommandError`] for a command that is refused.
+//!
+//! One `Supervisor` owns a run's state. It starts a session (streams and lanes, from one set of
+//! positions on), and another after a seek; sinks, dead letters and the saver outlive sessions.
 
 mod assembly;
 mod begin;
@@ -12,9 +23,11 @@ mod bounds;
 mod breaker;
 mod delivery;
 mod desk;
+mod ending;
 mod failure;
 mod handle;
 mod instances;
+mod lost;
 mod measured;
 mod options;
 mod order;
@@ -27,6 +40,7 @@ mod post;
 mod redrive;
 mod retries;
 mod saver;
+mod seek;
 mod segment;
 mod session;
 mod shared;
@@ -49,10 +63,7 @@ pub use options::{Error, Options};
 pub use pipeline::run;
 pub use plan::{ModuleSpec, Plan, PlanError, StreamPlan, prepare};
 pub use policy::{FailurePolicy, OnError, OnPositionLost, WhenOpen};
-pub use redrive::{
-    Deliver, DeliverFailure, Redrive, RedriveError, RedriveSummary, RedrivenOutput, StdoutDelivery,
-    output_key,
-};
+pub use redrive::{Redrive, RedriveError, RedriveSinks, RedriveSummary};
 pub use state::{
     CheckpointStatus, ModuleStatus, RunState, ShownGap, ShownOps, ShownPosition, SinkStatus,
     Status, rfc3339,

@@ -7,7 +7,7 @@ use crate::{
     checkpoint, dead_letters,
     flow::OrderingGuarantee,
     guest::GuestError,
-    op::{Format, Since, SourceKind},
+    op::{Format, Since, SourceKind, StoreSpec},
     sink, source,
 };
 
@@ -40,7 +40,7 @@ pub struct Options {
     /// be done and not saved.
     pub window_ops: u64,
     /// Where positions are kept; `None` keeps none, and takes no lease.
-    pub checkpoint: Option<checkpoint::StoreSpec>,
+    pub checkpoint: Option<StoreSpec>,
     /// How often the checkpoint is saved, at most.
     pub save_every: Duration,
     /// After how long without a sign of life another process may take over.
@@ -52,7 +52,7 @@ pub struct Options {
     /// Reads environment variables, for secrets of sinks that are kept there.
     pub environment: fn(&str) -> Option<String>,
     /// Where ops go that a module or a sink will never take.
-    pub dead_letters: dead_letters::StoreSpec,
+    pub dead_letters: StoreSpec,
 }
 
 impl Default for Options {
@@ -76,7 +76,7 @@ impl Default for Options {
             standby: false,
             sinks: vec![sink::Spec::stdout(Format::default())],
             environment: |_| None,
-            dead_letters: dead_letters::StoreSpec::default(),
+            dead_letters: StoreSpec::own(dead_letters::COLLECTION),
         }
     }
 }

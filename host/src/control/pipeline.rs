@@ -1,6 +1,6 @@
 //! A run: the data flow in code.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +29,12 @@ use crate::{
     source::{self, Start},
     telemetry::Metrics,
 };
+
+/// How long a run waits at its start until it is saved where it begins.
+const FIRST_SAVE_TIME: Duration = Duration::from_secs(5);
+
+/// How long giving back the lease may take: without that it runs out.
+const RELEASE_TIME: Duration = Duration::from_secs(2);
 
 /// Runs a plan until a bound is reached, an end is asked for, or it cannot go on.
 ///
@@ -91,7 +97,6 @@ struct Kept {
     store: Store,
     lease: Lease,
     keeper: Arc<Keeper>,
-    saved: Option<Checkpoint>,
 }
 
 impl Run<'_> {
@@ -99,76 +104,108 @@ impl Run<'_> {
         if self.options.on_position_lost == OnPositionLost::Resnapshot {
             return Err(Error::Resnapshot);
         }
-        let delivery = Arc::new(Delivery::open(self.server, self.plan, self.options).await?);
         let board = desk.board.clone();
-        board.show_delivery(delivery.clone());
-        board.show_vitals(VitalsWatch::start(self.server));
-        let prepared = async {
-            let kept = match &self.options.checkpoint {
-                Some(_) => Some(self.take_over(&delivery, &board).await?),
-                None => None,
-            };
-            board.enter(RunState::Starting, None);
-            let saved = kept.as_ref().and_then(|kept| kept.saved.as_ref());
-            let found = begin::find(self.server, self.plan, self.options, saved).await;
-            let bounds = match &found {
-                Ok(_) => Some(self.bounds().await?),
-                Err(_) => None,
-            };
-            Ok::<_, Error>((kept, found, bounds))
-        };
-        let drain = desk.drain.clone();
-        let asked_to_end = async {
-            tokio::select! {
-                () = self.shutdown.cancelled() => {}
-                () = drain.cancelled() => {}
-            }
-        };
-        let prepared = async {
-            tokio::select! {
-                prepared = prepared => Some(prepared),
-                () = asked_to_end => None,
-            }
-        };
-        // On the heap: it holds the opening of every kind of store.
-        let Some(prepared) = desk.serve_while(Box::pin(prepared)).await else {
-            last_word(&mut desk);
-            return Ok(());
-        };
-        let (kept, found, bounds) = prepared?;
-        let ended = match (found, bounds) {
-            (Ok(begins), Some(bounds)) => {
-                self.supervise(&mut desk, delivery, &kept, begins, bounds, on_start)
-                    .await
-            }
-            (Err(error), _) => Err(error),
-            (Ok(_), None) => Ok(()),
+        let opened = Delivery::open(self.server, self.plan, self.options);
+        let ended = match self.unless_asked_to_end(&mut desk, opened).await {
+            Some(Ok(delivery)) => self.deliver(&mut desk, delivery, on_start).await,
+            Some(Err(error)) => Err(error),
+            None => Ok(()),
         };
         last_word(&mut desk);
         board.close();
+        ended
+    }
+
+    /// Works for as long as the lease is held, and gives it back.
+    async fn deliver(
+        &self,
+        desk: &mut Desk,
+        delivery: Delivery,
+        on_start: impl FnOnce(&Start),
+    ) -> Result<(), Error> {
+        let delivery = Arc::new(delivery);
+        let board = desk.board.clone();
+        board.show_delivery(delivery.clone());
+        board.show_vitals(VitalsWatch::start(self.server));
+        let mut kept = None;
+        if self.options.checkpoint.is_some() {
+            // On the heap: it holds the opening of every kind of store.
+            let taken = Box::pin(self.take_over(&delivery, &board));
+            match self.unless_asked_to_end(desk, taken).await {
+                Some(taken) => kept = Some(taken?),
+                None => return Ok(()),
+            }
+        }
+        board.enter(RunState::Starting, None);
+        let found = self.find(kept.as_ref());
+        let ended = match self.unless_asked_to_end(desk, found).await {
+            Some(Ok((begins, bounds))) => {
+                self.supervise(desk, delivery, kept.as_ref(), begins, bounds, on_start)
+                    .await
+            }
+            Some(Err(error)) => Err(error),
+            None => Ok(()),
+        };
         if let Some(Kept { store, lease, .. }) = kept {
             // Who was fenced has nothing to give back.
-            if let Err(error) = store.release(&lease).await {
-                tracing::debug!(%error, "the lease is not given back, and runs out");
+            let released = tokio::time::timeout(RELEASE_TIME, store.release(&lease)).await;
+            if !matches!(released, Ok(Ok(()))) {
+                tracing::debug!("the lease is not given back, and runs out");
             }
         }
         ended
+    }
+
+    /// Waits for something at the start of the run; `None` when the run is to end instead.
+    async fn unless_asked_to_end<T>(
+        &self,
+        desk: &mut Desk,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        let drain = desk.drain.clone();
+        let work = async {
+            tokio::select! {
+                done = work => Some(done),
+                () = self.shutdown.cancelled() => None,
+                () = drain.cancelled() => None,
+            }
+        };
+        desk.serve_while(work).await
+    }
+
+    /// Finds where the streams begin and end.
+    async fn find(&self, kept: Option<&Kept>) -> Result<(Vec<Begin>, Bounds), Error> {
+        let saved = match kept {
+            Some(kept) => kept.store.load(&self.options.name).await?,
+            None => None,
+        };
+        let begins = begin::find(self.server, self.plan, self.options, saved.as_ref()).await?;
+        Ok((begins, self.bounds().await?))
     }
 
     async fn supervise(
         &self,
         desk: &mut Desk,
         delivery: Arc<Delivery>,
-        kept: &Option<Kept>,
+        kept: Option<&Kept>,
         begins: Vec<Begin>,
         bounds: Bounds,
         on_start: impl FnOnce(&Start),
     ) -> Result<(), Error> {
-        let saver = kept
-            .as_ref()
-            .map(|kept| Arc::new(self.saver(kept, &delivery, &begins)));
+        let saver = kept.map(|kept| Arc::new(self.saver(kept, &delivery, &begins)));
         if let (Some(saver), Some(kept)) = (&saver, kept) {
             desk.board.show_saver(saver.clone(), kept.lease.epoch);
+        }
+        if let Some(saver) = saver.clone() {
+            // Whoever sees that the run has begun can rely on it: after a crash it begins there again.
+            let shutdown = self.shutdown;
+            let saved = async move {
+                tokio::select! {
+                    _ = tokio::time::timeout(FIRST_SAVE_TIME, saver.save_now()) => {}
+                    () = shutdown.cancelled() => {}
+                }
+            };
+            desk.serve_while(saved).await;
         }
         if let Some(begin) = begins.first() {
             on_start(&begin.start);
@@ -187,7 +224,7 @@ impl Run<'_> {
             },
             desk,
             saver: saver.clone(),
-            store: kept.as_ref().map(|kept| kept.store.clone()),
+            store: kept.map(|kept| kept.store.clone()),
             shutdown: self.shutdown,
         };
         let ended = supervisor.run(begins).await;
@@ -209,7 +246,7 @@ impl Run<'_> {
         Ok(Bounds::resolve(end, *source, self.server, oplog_namespace).await?)
     }
 
-    /// Opens the store, waits for the lease, and reads the checkpoint under it.
+    /// Opens the store, and waits for the lease.
     async fn take_over(&self, delivery: &Delivery, board: &Board) -> Result<Kept, Error> {
         let spec = self
             .options
@@ -225,7 +262,11 @@ impl Run<'_> {
             let reason = format!("the checkpoint is in {spec}, which is not on its deployment");
             return Err(Error::Transactional { reason });
         }
-        let holder = Holder::this_process();
+        let session = delivery.ledger.as_ref();
+        let holder = Holder {
+            session: session.and_then(|ledger| ledger.session_id()),
+            ..Holder::this_process()
+        };
         let lease_options = LeaseOptions::with_ttl(self.options.lease);
         let standby = match self.options.standby {
             true => Standby::Wait,
@@ -246,12 +287,10 @@ impl Run<'_> {
         )
         .await?;
         let keeper = Keeper::start(store.clone(), lease.clone(), lease_options);
-        let saved = store.load(&self.options.name).await?;
         Ok(Kept {
             store,
             lease,
             keeper: Arc::new(keeper),
-            saved,
         })
     }
 
@@ -288,6 +327,9 @@ impl Run<'_> {
         // The first session's window takes its place before anything is done.
         let frontiers = begins.iter().map(Begin::frontier).collect();
         let window = AckWindow::new(frontiers, WindowOptions::default());
+        if let Some(ledger) = &delivery.ledger {
+            ledger.begin(window.clone());
+        }
         let saved = Saved::default();
         Saver::start(task, window, saved)
     }

@@ -1,5 +1,7 @@
 //! Which streams a run opens, and which modules see each.
 
+use std::sync::Arc;
+
 use bson::RawDocumentBuf;
 
 use super::FailurePolicy;
@@ -7,7 +9,6 @@ use crate::{
     flow::OrderingGuarantee,
     guest::{GuestError, Module, PipelineError, PipelineRefused},
     op::{Namespace, Scope, SourceKind},
-    sink,
 };
 
 /// A module and what it is given.
@@ -82,15 +83,30 @@ pub enum PlanError {
     },
 }
 
+impl PlanError {
+    /// The name of the module that cannot be run.
+    #[must_use]
+    pub fn module(&self) -> &str {
+        match self {
+            Self::Guest { module, .. }
+            | Self::Pipeline { module, .. }
+            | Self::OrderOverStreams { module }
+            | Self::PipelineOnOplog { module, .. } => module,
+        }
+    }
+}
+
 /// Makes one instance of each module to see that it starts, and asks it once per watched namespace
 /// which stages the server may run for it.
 ///
-/// Modules with the same answers share a stream. `ignore_pipeline` reads everything for all of them.
+/// Modules with the same answers share a stream. `sinks` are the names of the sinks that they can
+/// emit to, by number. `ignore_pipeline` reads everything for all of them.
 ///
 /// # Errors
 /// [`PlanError`], for the first module that cannot be run.
 pub fn prepare(
     modules: Vec<ModuleSpec>,
+    sinks: &Arc<[String]>,
     scope: &Scope,
     kind: SourceKind,
     ordering: OrderingGuarantee,
@@ -98,7 +114,7 @@ pub fn prepare(
 ) -> Result<Plan, PlanError> {
     let mut streams: Vec<StreamPlan> = Vec::new();
     for (index, spec) in modules.iter().enumerate() {
-        let answers = ask(spec, scope, kind, ignore_pipeline)?;
+        let answers = ask(spec, sinks, scope, kind, ignore_pipeline)?;
         if answers.len() > 1 && ordering == OrderingGuarantee::Oplog {
             return Err(PlanError::OrderOverStreams {
                 module: spec.module.name().to_owned(),
@@ -127,6 +143,7 @@ type Answers = Vec<(Vec<RawDocumentBuf>, Vec<Namespace>)>;
 
 fn ask(
     spec: &ModuleSpec,
+    sinks: &Arc<[String]>,
     scope: &Scope,
     kind: SourceKind,
     ignore_pipeline: bool,
@@ -136,10 +153,9 @@ fn ask(
         module: name(),
         source,
     };
-    let sinks = sink::NAMES.map(str::to_owned).to_vec().into();
     let mut instance = spec
         .module
-        .instantiate(&sinks, spec.config.as_deref())
+        .instantiate(sinks, spec.config.as_deref())
         .map_err(guest)?;
     let mut answers = Answers::new();
     for namespace in scope.namespaces() {

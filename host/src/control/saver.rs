@@ -13,7 +13,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Error, Stats, transaction::Ledger};
+use super::{
+    Error, Stats,
+    transaction::{Ledger, Written},
+};
 use crate::{
     backoff::Backoff,
     checkpoint::{self, AckWindow, Checkpoint, Holder, Keeper, Lease, Progress, Store},
@@ -67,19 +70,18 @@ impl Saver {
     /// Starts to save the frontiers of that window; `saved` is what the store holds.
     pub(super) fn start(task: Task, window: Arc<AckWindow>, saved: Saved) -> Self {
         let (requests, receiver) = mpsc::channel(4);
-        let (windows, window_receiver) = watch::channel(window);
+        let (windows, window_receiver) = watch::channel(window.clone());
         let (reports, saved_receiver) = watch::channel(saved);
         let failed = CancellationToken::new();
         let run = Run {
             task,
             requests: receiver,
+            following: Following::begin(&window),
             window: window_receiver,
             saved: reports,
-            ops: 0,
             last: None,
             next: Instant::now(),
             backoff: Backoff::new(),
-            fresh_window: true,
         };
         let task = tokio::spawn({
             let failed = failed.clone();
@@ -153,14 +155,33 @@ struct Run {
     requests: mpsc::Receiver<oneshot::Sender<bool>>,
     window: watch::Receiver<Arc<AckWindow>>,
     saved: watch::Sender<Saved>,
-    /// Ops that were done when it was saved last.
-    ops: u64,
+    following: Following,
     last: Option<Instant>,
     /// Not before this time is the store asked again.
     next: Instant,
     backoff: Backoff,
-    /// The window is one of which nothing was saved yet.
-    fresh_window: bool,
+}
+
+/// The window whose frontiers are saved.
+struct Following {
+    window: Arc<AckWindow>,
+    /// Its frontiers that were saved last; at first where it began.
+    saved: Vec<Frontier>,
+    /// Ops that were done then.
+    ops: u64,
+    /// Nothing was saved of it yet.
+    is_fresh: bool,
+}
+
+impl Following {
+    fn begin(window: &Arc<AckWindow>) -> Self {
+        Self {
+            window: window.clone(),
+            saved: window.starts().to_vec(),
+            ops: 0,
+            is_fresh: true,
+        }
+    }
 }
 
 impl Run {
@@ -168,8 +189,8 @@ impl Run {
     async fn run(mut self) -> Option<Error> {
         let keeper = self.task.keeper.clone();
         loop {
-            let window = self.window.borrow().clone();
-            let due = self.due(window.clone());
+            self.follow_latest();
+            let due = self.due();
             let wake = tokio::select! {
                 biased;
                 by = keeper.lost() => Wake::Lost(by),
@@ -184,23 +205,25 @@ impl Run {
                 Wake::Lost(by) => return Some(self.lost(by.as_ref())),
                 Wake::Asked(answer) => Some(answer),
                 Wake::Due => None,
-                Wake::Window => {
-                    self.fresh_window = true;
-                    self.ops = 0;
-                    continue;
-                }
+                Wake::Window => continue,
             };
             let is_asked = answer.is_some();
             self.next = Instant::now() + self.task.every;
-            match self.save(&window, is_asked).await {
-                Ok(()) => {
+            let saved = tokio::select! {
+                biased;
+                // What is saved after that does not count: it need not be waited for.
+                by = keeper.lost() => return Some(self.lost(by.as_ref())),
+                saved = self.save(is_asked) => saved,
+            };
+            match saved {
+                Ok(is_saved) => {
                     if let Some(answer) = answer {
                         // Who asked may have stopped waiting.
-                        let _ = answer.send(true);
+                        let _ = answer.send(is_saved);
                     }
                 }
                 Err(error) if error.is_passing() => {
-                    self.away(&window, &error);
+                    self.away(&error);
                     if let Some(answer) = answer {
                         let _ = answer.send(false);
                     }
@@ -222,25 +245,49 @@ impl Run {
         }
     }
 
+    /// Turns to the window that is at work now. A request may come together with another window, and
+    /// is about that one.
+    fn follow_latest(&mut self) {
+        let window = self.window.borrow_and_update().clone();
+        if !Arc::ptr_eq(&window, &self.following.window) {
+            self.following = Following::begin(&window);
+            // It may begin where another one has ended.
+            self.following.is_fresh = self.saved.borrow().frontiers != window.starts();
+            window.hold_unsaved(self.is_holding());
+        }
+    }
+
+    /// Whether what is done and not saved is bounded like what is not done: outputs wait for the
+    /// checkpoint, or the store is away.
+    fn is_holding(&self) -> bool {
+        self.task.ledger.is_some() || self.saved.borrow().error.is_some()
+    }
+
     /// The store does not answer: work goes on up to the window's bound.
-    fn away(&mut self, window: &AckWindow, error: &checkpoint::Error) {
-        window.hold_unsaved(true);
+    fn away(&mut self, error: &checkpoint::Error) {
+        self.following.window.hold_unsaved(true);
         Stats::add(&self.task.stats.checkpoint_failures, 1);
         let pause = self.backoff.next_delay();
         if self.backoff.attempts() == 1 {
-            warn!(store = self.task.store.place(), error = %error,
-                "the checkpoint cannot be saved; work goes on up to the window's bound");
+            warn!(
+                store = self.task.store.place(),
+                error = checkpoint::chain(error),
+                "the checkpoint cannot be saved; work goes on up to the window's bound"
+            );
         }
-        let text = error.to_string();
+        let text = checkpoint::chain(error);
         self.saved.send_modify(|saved| saved.error = Some(text));
         self.next = Instant::now() + pause;
     }
 
     /// Waits for the next time to save. Outputs that are written with the checkpoint are written when
     /// something was done: who reads them waits for it. Cancellation safe.
-    fn due(&self, window: Arc<AckWindow>) -> impl Future<Output = ()> + use<> {
-        let is_timed = self.task.ledger.is_none() || self.saved.borrow().error.is_some();
+    fn due(&self) -> impl Future<Output = ()> + use<> {
+        let is_timed = self.task.ledger.is_none()
+            || self.following.is_fresh
+            || self.saved.borrow().error.is_some();
         let next = self.next;
+        let window = self.following.window.clone();
         async move {
             if is_timed {
                 return tokio::time::sleep_until(next).await;
@@ -250,30 +297,31 @@ impl Run {
         }
     }
 
-    async fn save(&mut self, window: &AckWindow, is_asked: bool) -> Result<(), checkpoint::Error> {
+    /// Saves what there is to save; tells whether everything that is done is durable.
+    async fn save(&mut self, is_asked: bool) -> Result<bool, checkpoint::Error> {
         loop {
-            let progress = window.progress();
-            let is_new = self.fresh_window || self.saved.borrow().frontiers != progress.frontiers;
-            if !is_new {
-                return Ok(());
+            self.follow_latest();
+            let Following { ops, is_fresh, .. } = self.following;
+            let progress = self.following.window.progress();
+            if !is_fresh && self.following.saved == progress.frontiers {
+                return Ok(true);
             }
-            let is_idle_move = progress.ops == self.ops && !self.fresh_window;
+            let is_idle_move = progress.ops == ops && !is_fresh;
             let is_early = self.last.is_some_and(|last| last.elapsed() < IDLE_EVERY);
             if is_idle_move && is_early && !is_asked {
-                return Ok(());
+                return Ok(false);
             }
-            if self.write(window, progress).await? {
-                return Ok(());
+            match self.write(progress).await? {
+                Written::All => return Ok(true),
+                Written::Part => {}
+                // The window that they belong to follows at once.
+                Written::Stale => return Ok(false),
             }
         }
     }
 
-    /// Writes a checkpoint, with the outputs that belong to it; tells whether these were all.
-    async fn write(
-        &mut self,
-        window: &AckWindow,
-        progress: Progress,
-    ) -> Result<bool, checkpoint::Error> {
+    /// Writes a checkpoint, with the outputs that belong to it.
+    async fn write(&mut self, progress: Progress) -> Result<Written, checkpoint::Error> {
         let Task {
             store,
             lease,
@@ -281,40 +329,43 @@ impl Run {
             ..
         } = &self.task;
         let mut checkpoint = self.checkpoint(lease, &progress.frontiers);
-        let saved = self.saved.borrow().frontiers.clone();
-        let is_all = match ledger {
+        let Following { window, saved, .. } = &self.following;
+        let written = match ledger {
             None => {
                 store.save(lease, &checkpoint).await?;
-                true
+                Written::All
             }
             Some(ledger) => {
                 ledger
-                    .commit(store, lease, &mut checkpoint, &progress, &saved)
+                    .commit(store, lease, &mut checkpoint, &progress, (window, saved))
                     .await?
             }
         };
-        if is_all {
-            window.saved(progress.mark);
-            self.ops = progress.ops;
+        match written {
+            Written::Stale => return Ok(written),
+            Written::Part => {}
+            Written::All => {
+                window.saved(progress.mark);
+                self.following.ops = progress.ops;
+            }
         }
-        window.hold_unsaved(false);
         if self.saved.borrow().error.is_some() {
             info!(store = store.place(), "the checkpoint is saved again");
         }
         self.backoff.reset();
-        self.fresh_window = false;
+        let frontiers = checkpoint.streams.into_iter();
+        let frontiers: Vec<_> = frontiers.map(|stream| stream.frontier).collect();
+        self.following.saved.clone_from(&frontiers);
+        self.following.is_fresh = false;
         self.last = Some(Instant::now());
         Stats::add(&self.task.stats.checkpoint_saves, 1);
         self.saved.send_replace(Saved {
-            frontiers: checkpoint
-                .streams
-                .into_iter()
-                .map(|stream| stream.frontier)
-                .collect(),
+            frontiers,
             at: Some(SystemTime::now()),
             error: None,
         });
-        Ok(is_all)
+        self.following.window.hold_unsaved(self.is_holding());
+        Ok(written)
     }
 
     fn checkpoint(&self, lease: &Lease, frontiers: &[Frontier]) -> Checkpoint {

@@ -8,7 +8,7 @@ use std::{
 use super::{outlet::Outlet, shared::Shared};
 use crate::{
     guest::Instance,
-    op::{Ack, Batch, BatchTicket, write_json},
+    op::{Ack, Batch, BatchTicket},
     sink::{Cause, Chunk, Encoding, Output},
 };
 
@@ -167,9 +167,12 @@ impl Segment {
             };
             let draft = &mut slot.drafts[worker];
             let before = draft.bytes.len();
-            if let Err(reason) = write(slot.encoding, document, &mut self.line, &mut draft.bytes) {
+            if let Err(reason) = slot
+                .encoding
+                .write(document, &mut self.line, &mut draft.bytes)
+            {
                 self.roll_back(place, module, cause);
-                return Err(reason);
+                return Err(reason.to_string());
             }
             self.output_bytes += draft.bytes.len() - before;
             draft.outputs.push(Output {
@@ -253,22 +256,4 @@ impl Segment {
         }
         chunks
     }
-}
-
-fn write(
-    encoding: Encoding,
-    document: &[u8],
-    line: &mut String,
-    out: &mut Vec<u8>,
-) -> Result<(), String> {
-    match encoding {
-        Encoding::Bson => out.extend_from_slice(document),
-        Encoding::JsonLines(format) => {
-            line.clear();
-            write_json(document, format, line).map_err(|error| error.to_string())?;
-            out.extend_from_slice(line.as_bytes());
-            out.push(b'\n');
-        }
-    }
-    Ok(())
 }

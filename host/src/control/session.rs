@@ -18,6 +18,8 @@ use crate::{
 pub(super) enum StreamEnd {
     /// It reached a bound, or was asked to stop.
     Done,
+    /// A lane has ended, and noted why.
+    LaneEnded,
     /// A fault in the program.
     Panicked,
     /// It cannot go on.
@@ -91,8 +93,7 @@ impl Stream {
                 counts.tell();
                 // Not given up half way: the ops of one batch are handled together or not at all.
                 if self.dispatcher.dispatch(batch, ticket).await.is_err() {
-                    // A lane has ended, and noted why.
-                    return StreamEnd::Done;
+                    return StreamEnd::LaneEnded;
                 }
             }
             if reached {
@@ -137,6 +138,11 @@ impl Session {
             Err(error) if error.is_panic() => Some(StreamEnd::Panicked),
             Err(_) => Some(StreamEnd::Done),
         }
+    }
+
+    /// Whether a lane has ended, though there may be work for it.
+    pub(super) fn has_lost_a_lane(&self) -> bool {
+        self.lanes.has_lost_one()
     }
 
     /// Asks the streams to read nothing more.

@@ -10,7 +10,7 @@ use std::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use futures_util::future::BoxFuture;
@@ -25,8 +25,8 @@ use tracing::warn;
 use super::{Error, outlet::Outlet, post::Post};
 use crate::{
     backoff::Backoff,
-    checkpoint::{self, Checkpoint, Lease, Progress, Store},
-    mongo::Fault,
+    checkpoint::{self, AckWindow, Checkpoint, Lease, Progress, Store},
+    mongo::{self, Fault},
     op::{Ack, Frontier},
     sink::{
         Cause, Chunk, Closed, Context, DeliverError, Encoding, Kind, Latency, OpenError,
@@ -41,6 +41,15 @@ const DOCUMENTS_MAX: usize = 2_000;
 /// How many bytes of outputs may wait before nothing more is read.
 const BYTES_MAX: usize = 64 << 20;
 
+/// How long the writes of one transaction may take: the server gives it a minute, and the driver
+/// waits for ever for a server that is silent.
+const ATTEMPT_TIME: Duration = Duration::from_secs(60);
+
+/// How long ending a transaction that failed may take.
+const ABORT_TIME: Duration = Duration::from_secs(5);
+
+const WHAT: &str = "write outputs and checkpoint in one transaction";
+
 /// Where an output stands in its stream: batch, op, what made the module emit, module, and which
 /// document.
 type Place = (u64, u32, bool, u32, u32);
@@ -52,6 +61,10 @@ pub(super) struct Ledger {
     name: String,
     target: String,
     post: Arc<Post>,
+    /// The one session of all transactions: whoever takes over has to end it. The lock is held for a
+    /// transaction.
+    session: tokio::sync::Mutex<ClientSession>,
+    session_id: Option<bson::Uuid>,
     waiting: Mutex<Waiting>,
     room: Notify,
     delivered: AtomicU64,
@@ -67,9 +80,22 @@ pub(super) struct Ledger {
 
 #[derive(Debug, Default)]
 struct Waiting {
+    /// Whose batches they belong to.
+    window: Option<Arc<AckWindow>>,
     /// By stream, in order.
     outputs: BTreeMap<(usize, Place), (Arc<Chunk>, usize)>,
     bytes: usize,
+}
+
+/// What came of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    /// All that is done.
+    All,
+    /// As much as one transaction takes.
+    Part,
+    /// Nothing: what waits belongs to another session.
+    Stale,
 }
 
 /// What one transaction writes.
@@ -78,6 +104,34 @@ struct Share {
     outputs: Vec<((usize, Place), Arc<Chunk>, usize)>,
     /// Up to where it reaches, where that is not as far as could be.
     cut: Option<(usize, Frontier)>,
+}
+
+impl Waiting {
+    fn is_of(&self, window: &Arc<AckWindow>) -> bool {
+        let own = self.window.as_ref();
+        own.is_some_and(|own| Arc::ptr_eq(own, window))
+    }
+
+    fn insert(&mut self, key: (usize, Place), chunk: &Arc<Chunk>, index: usize) {
+        self.remove(&key);
+        self.bytes += chunk.document(index).len();
+        self.outputs.insert(key, (chunk.clone(), index));
+    }
+
+    fn remove(&mut self, key: &(usize, Place)) {
+        if let Some((chunk, index)) = self.outputs.remove(key) {
+            self.bytes -= chunk.document(index).len();
+        }
+    }
+
+    /// Whether an output behind that place was gathered over ops of its batch, maybe also over some
+    /// before it: these must not be told as done without it.
+    fn is_gathering(&self, stream: usize, place: Place) -> bool {
+        let behind = (stream, (place.0, place.1 + 1, false, 0, 0));
+        let end = (stream, (place.0 + 1, 0, false, 0, 0));
+        let mut outputs = self.outputs.range(behind..end);
+        outputs.any(|((_, (_, _, is_gathered, _, _)), _)| *is_gathered)
+    }
 }
 
 impl Ledger {
@@ -113,7 +167,17 @@ impl Ledger {
                 }
             }
         };
+        let session = sink.client().start_session().await;
+        let session = session.map_err(|error| Error::Transactional {
+            reason: format!("no session can be had: {}", mongo::describe(&error)),
+        })?;
+        let session_id = match session.id().get("id") {
+            Some(bson::Bson::Binary(id)) => id.to_uuid().ok(),
+            _ => None,
+        };
         Ok(Self {
+            session: tokio::sync::Mutex::new(session),
+            session_id,
             sink,
             name: spec.name.clone(),
             post,
@@ -127,6 +191,11 @@ impl Ledger {
             failing: Mutex::default(),
             latency: Mutex::default(),
         })
+    }
+
+    /// The session of all transactions.
+    pub(super) fn session_id(&self) -> Option<bson::Uuid> {
+        self.session_id
     }
 
     /// The deployment that is written to.
@@ -146,9 +215,14 @@ impl Ledger {
         }
     }
 
-    /// Forgets what was emitted and not written: it will be emitted again.
-    pub(super) fn clear(&self) {
-        *self.waiting() = Waiting::default();
+    /// Forgets what was emitted and not written: it will be emitted again. What comes from now on
+    /// belongs to batches of that window, which then waits where too much is done and not saved.
+    pub(super) fn begin(&self, window: Arc<AckWindow>) {
+        window.hold_unsaved(true);
+        *self.waiting() = Waiting {
+            window: Some(window),
+            ..Waiting::default()
+        };
         self.room.notify_waiters();
     }
 
@@ -186,47 +260,64 @@ impl Ledger {
     }
 
     /// Writes outputs and checkpoint in one transaction. `checkpoint` is moved back where one
-    /// transaction cannot take all that is done; tells whether it did.
+    /// transaction cannot take all that is done; `saved` is what was saved of that window last, or
+    /// where it began.
     pub(super) async fn commit(
         &self,
         store: &Store,
         lease: &Lease,
         checkpoint: &mut Checkpoint,
         progress: &Progress,
-        saved: &[Frontier],
-    ) -> Result<bool, checkpoint::Error> {
-        let mut share = self.share(progress, saved);
+        (window, saved): (&Arc<AckWindow>, &[Frontier]),
+    ) -> Result<Written, checkpoint::Error> {
+        let Some(mut share) = self.share(window, progress, saved) else {
+            return Ok(Written::Stale);
+        };
         if let Some((stream, frontier)) = share.cut.take() {
             // What belongs to other streams comes with the next one.
             for (index, stream) in checkpoint.streams.iter_mut().enumerate() {
                 stream.frontier = saved[index].clone();
             }
             checkpoint.streams[stream].frontier = frontier;
-            self.write(store, lease, checkpoint, share).await?;
-            return Ok(false);
+            self.write(store, lease, checkpoint, (window, share))
+                .await?;
+            return Ok(Written::Part);
         }
-        self.write(store, lease, checkpoint, share).await?;
-        Ok(true)
+        self.write(store, lease, checkpoint, (window, share))
+            .await?;
+        Ok(Written::All)
     }
 
-    /// The outputs of everything that is done, or of so much as one transaction takes.
-    fn share(&self, progress: &Progress, saved: &[Frontier]) -> Share {
+    /// The outputs of everything that is done, or of so much as one transaction takes; none when they
+    /// belong to another window.
+    fn share(
+        &self,
+        window: &Arc<AckWindow>,
+        progress: &Progress,
+        saved: &[Frontier],
+    ) -> Option<Share> {
         let waiting = self.waiting();
-        let is_done = |(stream, place): &(usize, Place)| {
-            let reached = progress.reached[*stream];
-            (place.0, place.1) < reached
-        };
+        if !waiting.is_of(window) {
+            return None;
+        }
+        let reached = progress.reached.iter().enumerate();
+        let done = reached.flat_map(|(stream, (batch, ops))| {
+            let begin = (stream, (0, 0, false, 0, 0));
+            let end = (stream, (*batch, *ops, false, 0, 0));
+            waiting.outputs.range(begin..end)
+        });
         let mut share = Share::default();
-        for (key, (chunk, index)) in waiting.outputs.iter().filter(|(key, _)| is_done(key)) {
+        for (key, (chunk, index)) in done {
             if let Some(((stream, last), before, at)) = share.outputs.last()
                 && share.outputs.len() >= DOCUMENTS_MAX
                 && (*stream, last.0, last.1) != (key.0, key.1.0, key.1.1)
                 && let Some(done) = before.op(*at).point()
                 && let Some(frontier) = saved.get(*stream)
+                && !waiting.is_gathering(*stream, *last)
             {
                 // Everything up to the last of these ops is done, since the frontier is beyond it.
                 let position = frontier.position.clone();
-                let done = Some(done);
+                let done = frontier.done.max(Some(done));
                 let stream = *stream;
                 share.cut = Some((stream, Frontier { position, done }));
                 share.outputs.retain(|((of, _), ..)| *of == stream);
@@ -234,7 +325,7 @@ impl Ledger {
             }
             share.outputs.push((*key, chunk.clone(), *index));
         }
-        share
+        Some(share)
     }
 
     async fn write(
@@ -242,7 +333,7 @@ impl Ledger {
         store: &Store,
         lease: &Lease,
         checkpoint: &Checkpoint,
-        mut share: Share,
+        (window, mut share): (&Arc<AckWindow>, Share),
     ) -> Result<(), checkpoint::Error> {
         let keys: Vec<_> = share.outputs.iter().map(|(key, ..)| *key).collect();
         let mut rejected = 0;
@@ -252,12 +343,24 @@ impl Ledger {
                 batch.push(chunk.clone(), *index);
             }
             let begun = Instant::now();
-            let attempted = self.attempt(store, lease, checkpoint, &batch).await;
-            let rejections = self.note(attempted)?;
+            let mut session = self.session.lock().await;
+            let attempt = self.attempt(store, lease, checkpoint, &batch, &mut session);
+            let attempt = tokio::time::timeout(ATTEMPT_TIME, attempt).await;
+            let attempt = attempt.unwrap_or_else(|_| {
+                Err(checkpoint::Error::too_late(WHAT.to_owned(), ATTEMPT_TIME))
+            });
+            if !matches!(&attempt, Ok(rejections) if rejections.is_empty()) {
+                // The server may have aborted it already.
+                let aborted = session.abort_transaction();
+                let _ = tokio::time::timeout(ABORT_TIME, aborted).await;
+            }
+            let rejections = self.note(attempt)?;
             if rejections.is_empty() {
-                self.delivered_bytes
-                    .fetch_add(batch.bytes() as u64, Relaxed);
+                let committed = commit(&mut session).await;
+                self.note(committed)?;
                 if !batch.is_empty() {
+                    self.delivered_bytes
+                        .fetch_add(batch.bytes() as u64, Relaxed);
                     self.latency().add(begun.elapsed());
                 }
                 break;
@@ -284,12 +387,11 @@ impl Ledger {
             .fetch_add(share.outputs.len() as u64, Relaxed);
         self.rejected.fetch_add(rejected, Relaxed);
         let mut waiting = self.waiting();
-        for key in keys {
-            if let Some((chunk, index)) = waiting.outputs.remove(&key) {
-                waiting.bytes -= chunk.document(index).len();
-            }
+        // What another session has emitted meanwhile has the same places, and is not written.
+        if waiting.is_of(window) {
+            keys.into_iter().for_each(|key| waiting.remove(&key));
+            self.room.notify_waiters();
         }
-        self.room.notify_waiters();
         Ok(())
     }
 
@@ -302,50 +404,49 @@ impl Ledger {
                 self.failures.fetch_add(1, Relaxed);
                 let since = failing.take().map(|(since, _)| since);
                 let since = since.unwrap_or_else(SystemTime::now);
-                *failing = Some((since, error.to_string()));
+                *failing = Some((since, checkpoint::chain(error)));
             }
         }
         attempted
     }
 
-    /// One transaction; names the documents that it failed on.
+    /// One transaction, to be committed unless it names documents that it failed on.
     async fn attempt(
         &self,
         store: &Store,
         lease: &Lease,
         checkpoint: &Checkpoint,
         batch: &OutputBatch,
+        session: &mut ClientSession,
     ) -> Result<Vec<Rejection>, checkpoint::Error> {
-        let what = "write outputs and checkpoint in one transaction";
-        let failed = |error| checkpoint::Error::of_driver(what.to_owned(), error);
         let options = TransactionOptions::builder()
             .read_concern(ReadConcern::snapshot())
             .write_concern(WriteConcern::majority())
             .build();
-        let mut session = self.client().start_session().await.map_err(failed)?;
         let begun = session.start_transaction().with_options(options).await;
         begun.map_err(failed)?;
         if !batch.is_empty() {
             let rejections = self
                 .sink
-                .deliver_in(&mut session, batch)
+                .deliver_in(session, batch)
                 .await
-                .map_err(failed)?;
+                // As with every sink: what cannot be written now waits until it can.
+                .map_err(|error| checkpoint::Error::Away {
+                    what: WHAT.to_owned(),
+                    source: Box::new(error),
+                })?;
             if !rejections.is_empty() {
-                // The server has aborted it already, or does when the session ends.
-                let _ = session.abort_transaction().await;
                 return Ok(rejections);
             }
         }
-        store.save_in(&mut session, lease, checkpoint).await?;
-        commit(&mut session).await.map_err(failed)?;
+        store.save_in(session, lease, checkpoint).await?;
         Ok(Vec::new())
     }
 }
 
 /// Commits, and asks again for as long as it is not known whether that was done: to begin anew would
 /// write twice what was written.
-async fn commit(session: &mut ClientSession) -> Result<(), mongodb::error::Error> {
+async fn commit(session: &mut ClientSession) -> Result<(), checkpoint::Error> {
     let mut backoff = Backoff::new();
     loop {
         let error = match session.commit_transaction().await {
@@ -356,13 +457,17 @@ async fn commit(session: &mut ClientSession) -> Result<(), mongodb::error::Error
             || (Fault::of(&error) == Fault::Passing
                 && !error.contains_label(TRANSIENT_TRANSACTION_ERROR));
         if !is_unknown {
-            return Err(error);
+            return Err(failed(error));
         }
         let delay = backoff.next_delay();
-        warn!(attempt = backoff.attempts(), retry_in = ?delay, error = crate::mongo::describe(&error),
+        warn!(attempt = backoff.attempts(), retry_in = ?delay, error = mongo::describe(&error),
             "it is not known whether a transaction was committed; asking again");
         tokio::time::sleep(delay).await;
     }
+}
+
+fn failed(error: mongodb::error::Error) -> checkpoint::Error {
+    checkpoint::Error::of_driver(WHAT.to_owned(), error)
 }
 
 impl Outlet for Ledger {
@@ -388,10 +493,7 @@ impl Outlet for Ledger {
                 output.module,
                 output.number,
             );
-            waiting.bytes += chunk.document(index).len();
-            waiting
-                .outputs
-                .insert((ticket.stream, place), (chunk.clone(), index));
+            waiting.insert((ticket.stream, place), &chunk, index);
         }
         drop(waiting);
         ack.done();

@@ -15,13 +15,14 @@ mod fields;
 mod file;
 mod filter;
 mod record;
-mod spec;
 mod store;
 mod writer;
 
 pub use error::Error;
 pub use filter::Filter;
 pub use record::{DeadLetter, Place, RejectedOutput, kind};
-pub use spec::{SpecError, StoreSpec};
 pub use store::{Letters, Store};
 pub use writer::{Counts, Writer};
+
+/// The collection of Oplet's own database that letters lie in when nobody says otherwise.
+pub const COLLECTION: &str = "dead_letters";

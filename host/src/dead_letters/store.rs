@@ -5,10 +5,11 @@ use std::{collections::VecDeque, path::PathBuf, sync::Arc};
 use mongodb::Client;
 
 use super::{
-    DeadLetter, Error, Filter, Place, StoreSpec,
+    DeadLetter, Error, Filter, Place,
     collection::Collection,
     file::{File, Index},
 };
+use crate::op::StoreSpec;
 
 /// Where dead letters are kept. Cheap to clone.
 #[derive(Debug, Clone)]

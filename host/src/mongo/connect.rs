@@ -276,6 +276,22 @@ impl Server {
             .map(Timestamp::from)
     }
 
+    /// The same server, with the times that it tells now.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn refreshed(&self) -> Result<Self, mongodb::error::Error> {
+        let admin = self.client.database("admin");
+        let hello = admin.run_command(doc! {"hello": 1}).await?;
+        let build = doc! { "version": &self.version };
+        Ok(Self::from_answers(
+            self.client.clone(),
+            &self.hosts,
+            &hello,
+            &build,
+        ))
+    }
+
     /// Ends the client's background work. Without it, a cursor that is still being killed when the
     /// runtime ends makes the driver panic.
     pub async fn shutdown(self) {

@@ -1,6 +1,6 @@
 //! The stable id of an op.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use super::Timestamp;
 
@@ -62,6 +62,35 @@ impl OpId {
 impl fmt::Display for OpId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.text().as_str())
+    }
+}
+
+impl FromStr for OpId {
+    type Err = ();
+
+    /// Reads an id as it is written, and nothing that is merely like it.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut parts = text.split(':');
+        let mut part = || parts.next().ok_or(());
+        let timestamp = Timestamp::new(
+            part()?.parse().map_err(drop)?,
+            part()?.parse().map_err(drop)?,
+        );
+        let index = part()?;
+        let index = match index.strip_prefix('t') {
+            Some(hash) => OpIndex::TokenHash(u64::from_str_radix(hash, 16).map_err(drop)?),
+            None => OpIndex::Known(index.parse().map_err(drop)?),
+        };
+        let hash = parts.next().map(|hash| u32::from_str_radix(hash, 16));
+        let id = Self {
+            timestamp,
+            index,
+            shard_key_hash: hash.transpose().map_err(drop)?,
+        };
+        match id.text().as_str() == text {
+            true => Ok(id),
+            false => Err(()),
+        }
     }
 }
 
@@ -131,5 +160,38 @@ mod tests {
             "4294967295:4294967295:tffffffffffffffff:ffffffff"
         );
         assert_eq!(longest.to_string().len(), ID_BYTES_MAX);
+    }
+    #[test]
+    fn reads_what_it_writes() {
+        for text in [
+            "0:0:0",
+            "17:3:4",
+            "17:3:4:000000ab",
+            "17:3:t0000000000000001",
+            "17:3:t0000000000000001:000000ab",
+            "4294967295:4294967295:tffffffffffffffff:ffffffff",
+        ] {
+            assert_eq!(
+                text.parse().map(|id: OpId| id.to_string()),
+                Ok(text.to_owned())
+            );
+        }
+        for text in [
+            "",
+            "17",
+            "17:3",
+            "17:3:",
+            "17:3:4:",
+            "+17:3:4",
+            "017:3:4",
+            "17:3:4:ab",
+            "17:3:t1",
+            "17:3:4:000000AB",
+            "17:3:4:000000ab:",
+            "4294967296:0:0",
+            "a:b:c",
+        ] {
+            assert_eq!(text.parse::<OpId>(), Err(()), "{text}");
+        }
     }
 }

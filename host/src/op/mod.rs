@@ -14,6 +14,8 @@ mod json;
 mod key;
 mod namespace;
 mod position;
+mod single;
+mod store_spec;
 mod timestamp;
 mod view;
 
@@ -26,6 +28,8 @@ pub(crate) use key::key_hash;
 pub use key::{DocumentKey, PARTITIONS, partition_of};
 pub use namespace::{Namespace, NamespaceError, OWN_DATABASE, Scope, split_namespace};
 pub use position::{OpTime, Position, Since, SinceError};
+pub use single::{OpDocumentError, batch_of};
+pub use store_spec::{StoreSpec, StoreSpecError};
 pub use timestamp::Timestamp;
 pub use view::{DocumentState, Op};
 
@@ -45,6 +49,8 @@ pub enum Operation {
 }
 
 impl Operation {
+    const ALL: [Self; 4] = [Self::Insert, Self::Update, Self::Delete, Self::Command];
+
     /// The one letter that the op document carries.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -67,6 +73,8 @@ pub enum SourceKind {
 }
 
 impl SourceKind {
+    const ALL: [Self; 2] = [Self::Oplog, Self::ChangeStream];
+
     /// The word that the op document carries.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
-use crate::op::{Ack, Batch, Format, Op};
+use crate::op::{Ack, Batch, Format, Op, write_json};
 
 /// How the documents of a chunk are written. It is done by the lanes, which work side by side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +11,30 @@ pub enum Encoding {
     Bson,
     /// Extended JSON, each document followed by a line feed.
     JsonLines(Format),
+}
+
+impl Encoding {
+    /// Appends a BSON document, encoded so. `line` saves an allocation per call.
+    ///
+    /// # Errors
+    /// [`bson::error::Error`] when it cannot be written so.
+    pub fn write(
+        self,
+        document: &[u8],
+        line: &mut String,
+        out: &mut Vec<u8>,
+    ) -> Result<(), bson::error::Error> {
+        match self {
+            Self::Bson => out.extend_from_slice(document),
+            Self::JsonLines(format) => {
+                line.clear();
+                write_json(document, format, line)?;
+                out.extend_from_slice(line.as_bytes());
+                out.push(b'\n');
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What made a module emit.

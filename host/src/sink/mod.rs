@@ -22,7 +22,9 @@
 //! - **Again** is possible: after an attempt that failed half way, and after a restart, the same
 //!   documents come once more with the same [keys](OutputBatch::key).
 //!
-//! A [`Spec`] says how a sink is set up; [`Sinks`] are the sinks of a run at work. Errors: a spec that
+//! A [`Spec`] says how a sink is set up; [`Sinks`] are the sinks of a run at work. A
+//! [transactional](Spec::is_transactional) one is not among them: what it writes, `control` writes in
+//! one transaction with the checkpoint ([`MongodbSink::deliver_in`](mongodb::MongodbSink::deliver_in)). Errors: a spec that
 //! cannot be ([`SpecError`]), a sink that can never be opened ([`OpenError`]), a sink that takes no more
 //! ([`Ended`]), such as a standard output that nobody reads. Everything else passes.
 
@@ -58,6 +60,3 @@ pub use settings::SpecError;
 pub use spec::{Batching, FileOptions, Kind, Retry, Spec, StdoutOptions};
 pub use state::{LATENCY_BOUNDS, Latency, SinkState};
 pub use stdout::{Broken, Stdout, StdoutSink};
-
-/// Names of the sinks that a module can ask for, by their number; 0 is the default.
-pub const NAMES: [&str; 1] = ["stdout"];

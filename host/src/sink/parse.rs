@@ -64,6 +64,20 @@ impl FromStr for Spec {
     type Err = SpecError;
 
     fn from_str(text: &str) -> Result<Self, SpecError> {
+        let (name, url, pairs) = Self::parts(text)?;
+        Self::from_table(name, url, pairs)
+    }
+}
+
+/// A sink's name, where it has one, its URL, and its settings, each with its value.
+type Parts<'a> = (Option<&'a str>, &'a str, Vec<(String, String)>);
+
+impl Spec {
+    /// Takes `[NAME=]URL[#KEY=VALUE&KEY=VALUE]` apart; what is in the parts is not looked at.
+    ///
+    /// # Errors
+    /// [`SpecError`] for a setting without a value.
+    pub fn parts(text: &str) -> Result<Parts<'_>, SpecError> {
         let (name, rest) = match text.split_once('=') {
             Some((name, rest)) if name.chars().all(is_of_a_name) => (Some(name), rest),
             _ => (None, text),
@@ -81,11 +95,9 @@ impl FromStr for Spec {
             };
             pairs.push((key.to_owned(), percent_decoded(value)));
         }
-        Self::from_table(name, url, pairs)
+        Ok((name, url, pairs))
     }
-}
 
-impl Spec {
     /// Sets up a sink from its URL and its settings as text, as they stand in a table of the
     /// configuration file. Without a name it has that of its kind.
     ///
@@ -104,7 +116,7 @@ impl Spec {
         {
             let fit: String = name.chars().filter(|c| is_of_a_name(*c)).collect();
             return Err(settings.refuse(
-                None,
+                Some("name"),
                 format!(
                     "a name has 1 to {NAME_LENGTH_MAX} letters, digits, dots, hyphens and underscores"
                 ),
@@ -277,6 +289,8 @@ fn percent_decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+#[cfg(test)]
+mod documented;
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,6 +14,7 @@ pub mod oplog;
 mod resume;
 mod start;
 mod stats;
+mod window;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use bson::RawDocumentBuf;
 pub use resume::Error;
 pub use start::{Start, oldest_entry, resolve};
 pub use stats::Stats;
+pub use window::Window;
 
 use crate::{
     mongo::Server,

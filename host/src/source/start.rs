@@ -33,6 +33,16 @@ impl Start {
             Self::Oldest(timestamp) => Position::Time(*timestamp),
         }
     }
+
+    /// What is behind the source when it begins: the first op comes after this.
+    #[must_use]
+    pub fn behind(&self) -> Position {
+        match self {
+            Self::After(position) => position.clone(),
+            // The oldest entry is still to come.
+            Self::Oldest(timestamp) => Position::Time(timestamp.before()),
+        }
+    }
 }
 
 /// Finds where `since` lies on this server, for this kind of source.

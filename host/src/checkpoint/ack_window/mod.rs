@@ -67,6 +67,7 @@ pub struct Progress {
 #[derive(Debug)]
 pub struct AckWindow {
     state: Mutex<State>,
+    starts: Vec<Frontier>,
     options: WindowOptions,
     /// Whose turn it is to wait for room: first come, first served, so that a large batch of one
     /// stream is not overtaken for ever by small ones of another.
@@ -109,6 +110,7 @@ impl AckWindow {
     #[must_use]
     pub fn new(starts: Vec<Frontier>, options: WindowOptions) -> Arc<Self> {
         Arc::new(Self {
+            starts: starts.clone(),
             state: Mutex::new(State {
                 streams: starts.into_iter().map(Stream::new).collect(),
                 ops: 0,
@@ -165,6 +167,12 @@ impl AckWindow {
             stream,
             sequence: taken_in.sequence,
         }
+    }
+
+    /// Where each stream began.
+    #[must_use]
+    pub fn starts(&self) -> &[Frontier] {
+        &self.starts
     }
 
     /// How far each stream is done.

@@ -6,7 +6,7 @@
 //! when a process dies. Times are the host's.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, Write as _},
     path::PathBuf,
     thread,
@@ -306,6 +306,11 @@ impl FileStore {
         if let Some(by) = head.held_against("") {
             return Err(held(name, by));
         }
+        if let Ok(Some(document)) = self.current(name)
+            && let Ok(found) = document.get_str("name")
+        {
+            self.check_name(name, found)?;
+        }
         // A new epoch: a holder that is only suspended must not save over this.
         let head = Head {
             epoch: head.epoch + 1,
@@ -343,12 +348,32 @@ impl FileStore {
     pub(super) fn record_gap(&self, gap: &Gap) -> Result<(), Error> {
         let failed = self.failed("record a gap");
         let _lock = self.lock()?;
+        let path = self.file(".gaps.jsonl");
+        let mut document = gap.to_document();
+        let line = bson::Bson::Document(document.clone()).into_relaxed_extjson();
+        let recorded = match fs::read_to_string(&path) {
+            Ok(recorded) => recorded,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(failed(error)),
+        };
+        // Found again, it is told again only when there is something new to tell.
+        document.remove("at");
+        let known = bson::Bson::Document(document).into_relaxed_extjson();
+        let is_known = |line: &str| {
+            let mut line = serde_json::from_str(line).unwrap_or(serde_json::Value::Null);
+            if let Some(fields) = line.as_object_mut() {
+                fields.remove("at");
+            }
+            line == known
+        };
+        if recorded.lines().any(is_known) {
+            return Ok(());
+        }
         let mut file = OpenOptions::new()
             .create(true)
             .append(true)
-            .open(self.file(".gaps.jsonl"))
+            .open(path)
             .map_err(&failed)?;
-        let line = bson::Bson::Document(gap.to_document()).into_relaxed_extjson();
         file.write_all(format!("{line}\n").as_bytes())
             .map_err(&failed)?;
         file.sync_all().map_err(&failed)

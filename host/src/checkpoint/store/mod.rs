@@ -8,17 +8,15 @@ mod file;
 mod head;
 mod mongodb;
 mod slot;
-mod spec;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use ::mongodb::{Client, ClientSession};
 use bson::Document;
 
 use self::{file::FileStore, mongodb::MongodbStore};
 use super::{Checkpoint, Error, Gap, Holder, Holding, Lease};
-
-pub use spec::{StoreSpec, StoreSpecError};
+use crate::op::StoreSpec;
 
 /// A place for checkpoints. Cheap to clone.
 ///
@@ -43,8 +41,14 @@ impl Store {
                 database,
                 collection,
             } => Kind::Mongodb(MongodbStore::new(client.clone(), database, collection)),
-            StoreSpec::File(path) => Kind::File(FileStore::new(path.clone())),
+            StoreSpec::File(path) => return Self::file(path.clone()),
         })
+    }
+
+    /// The store in files of that path, which needs no server.
+    #[must_use]
+    pub fn file(path: PathBuf) -> Self {
+        Self(Kind::File(FileStore::new(path)))
     }
 
     /// Where it is, as a user writes it.

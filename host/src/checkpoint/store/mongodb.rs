@@ -194,6 +194,10 @@ impl MongodbStore {
             if let Some(by) = head.as_ref().and_then(|head| head.held_against(&holder.id)) {
                 return Err(held(name, by));
             }
+            let before = head.as_ref().and_then(|head| head.holding.as_ref());
+            if let Some(session) = before.and_then(|holding| holding.holder.session) {
+                self.end_session(session).await;
+            }
             let epoch = head.as_ref().map_or(0, |head| head.epoch) + 1;
             let fields = holder_fields(holder, ttl);
             let update = vec![doc! {"$set": {
@@ -213,6 +217,19 @@ impl MongodbStore {
             }
         }
         Err(self.too_many_races("take the lease of", name))
+    }
+
+    /// Ends the session of a holder that is gone, and with it a transaction that it has left open.
+    async fn end_session(&self, session: bson::Uuid) {
+        let admin = self.client.database("admin");
+        let kill = admin.run_command(doc! {"killSessions": [{"id": session}]});
+        let killed = timeout(CALL_TIME_MAX, kill.into_future()).await;
+        if let Ok(Err(error)) = killed {
+            tracing::debug!(
+                error = crate::mongo::describe(&error),
+                "the session of the holder before could not be ended; it runs out"
+            );
+        }
     }
 
     pub(super) async fn renew(&self, lease: &Lease) -> Result<(), Error> {
@@ -324,8 +341,20 @@ impl MongodbStore {
 
     pub(super) async fn record_gap(&self, gap: &Gap) -> Result<(), Error> {
         let gaps = self.collection(GAPS);
-        let insert = gaps.insert_one(gap.to_document());
-        self.call("record a gap of", &gap.name, insert).await?;
+        let filter = doc! {"_id": gap.id()};
+        // Found again, it may reach further by now.
+        let mut fields = gap.to_document();
+        fields.remove("_id");
+        let at = fields.remove("at");
+        let update = doc! {"$set": fields, "$setOnInsert": {"at": at}};
+        let update = gaps.update_one(filter, update).upsert(true);
+        match self.call("record a gap of", &gap.name, update).await {
+            // Another process has just recorded it.
+            Err(error) if is_duplicate_key(&error) => {}
+            recorded => {
+                recorded?;
+            }
+        }
         Ok(())
     }
 

@@ -4,14 +4,11 @@ use std::{path::PathBuf, time::Duration};
 
 use bson::DateTime;
 use clap::{Args, Subcommand, ValueEnum};
-use oplet::{
-    dead_letters::{Filter, StoreSpec},
-    op::Since,
-};
+use oplet::{dead_letters::Filter, op::Since};
 
 use crate::{
     cli::args::JsonFormat,
-    config::{self, Setting, Uri},
+    config::{self, Secret, Setting, Uri},
 };
 
 // As with the other verbs, each flag names its heading itself.
@@ -19,15 +16,35 @@ const STORE: &str = "Store";
 const FILTER: &str = "Which letters";
 const MODULE: &str = "Module";
 
+const LIST_EXAMPLES: &str = "Examples:
+  oplet dead-letters list --module audit --since 1h
+  oplet dead-letters list --format json | jq -r .message | sort | uniq -c";
+
+const SHOW_EXAMPLES: &str = "Examples:
+  oplet dead-letters show audit/audit/1700000001:7:0";
+
+const REDRIVE_EXAMPLES: &str = "Examples:
+  oplet dead-letters redrive audit.wasm
+      all letters of the module `audit`
+  oplet dead-letters redrive audit.wasm --kind reject --limit 1
+      one of them, to see whether the module is mended
+  oplet dead-letters redrive --config oplet.toml --module audit
+      with the sinks and all else that the run has";
+
+const DROP_EXAMPLES: &str = "Examples:
+  oplet dead-letters drop audit/audit/1700000001:7:0
+  oplet dead-letters drop --kind reject --until 30d --yes";
+
 /// `oplet dead-letters`
 #[derive(Debug, Args)]
 pub(crate) struct DeadLettersArgs {
     #[command(subcommand)]
     pub(crate) verb: Verb,
-    /// Where dead letters are kept: `mongodb:DB.COLL`, or `file:PATH`
+    /// Where dead letters are kept: `mongodb:db.collection`, or `file:PATH`
+    /// [default: `mongodb:oplet.dead_letters`]
     #[arg(long, global = true, value_name = "STORE", env = "OPLET_DEAD_LETTERS", hide_env_values = true,
-        default_value = "mongodb:oplet.dead_letters", help_heading = STORE)]
-    pub(crate) dead_letters: StoreSpec,
+        help_heading = STORE)]
+    pub(crate) dead_letters: Option<Secret>,
     /// Connection string of the deployment [default: `mongodb://localhost:27017`]
     #[arg(long, global = true, value_name = "URI", env = "OPLET_URI", hide_env_values = true,
         help_heading = STORE)]
@@ -42,15 +59,20 @@ pub(crate) struct DeadLettersArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// List dead letters, in the order of their ops
+    #[command(after_help = LIST_EXAMPLES)]
     List(ListArgs),
     /// Print all that is known of one letter, its op and traces among it
+    #[command(after_help = SHOW_EXAMPLES)]
     Show(ShowArgs),
     /// Run dead letters through a module again, and remove those that succeed
     ///
-    /// They run in the order of their ops. One that fails stays, and holds back the later ones of its
-    /// document. A letter that the module's filter does not want any more counts as done.
+    /// They run in the order of their ops. One that fails, or whose output a sink refuses, stays, and
+    /// holds back the later ones of its document. A letter that the module's filter does not want any
+    /// more counts as done.
+    #[command(after_help = REDRIVE_EXAMPLES)]
     Redrive(Box<RedriveArgs>),
     /// Remove dead letters for good
+    #[command(after_help = DROP_EXAMPLES)]
     Drop(DropArgs),
 }
 
@@ -138,15 +160,27 @@ pub(crate) struct DropArgs {
 /// `oplet dead-letters redrive`
 #[derive(Debug, Args)]
 pub(crate) struct RedriveArgs {
-    /// The module as it is now; it takes the letters of its name, or of --module
-    #[arg(value_name = "MODULE.wasm")]
-    pub(crate) wasm: PathBuf,
+    /// The module as it is now; it takes the letters of its name, or of --module [default: the
+    /// module of --config]
+    #[arg(value_name = "MODULE.wasm", required_unless_present = "config")]
+    pub(crate) wasm: Option<PathBuf>,
+    /// Configuration file of the run: sinks, store, deployment, name, and what the module is
+    /// configured with are taken from it, where no flag says otherwise
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "OPLET_CONFIG",
+        hide_env_values = true
+    )]
+    pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
-    /// Where emitted documents go
-    #[arg(long, value_name = "URL", default_value = "stdout", value_parser = ["stdout"],
-        hide_possible_values = true, help_heading = MODULE)]
-    pub(crate) sink: Vec<String>,
+    /// Where emitted documents go, written as for `run`, under the names that they had there; may be
+    /// repeated [default: stdout]
+    ///
+    /// A transactional sink is written to like any other: there is no checkpoint to go with.
+    #[arg(long, value_name = "SINK", help_heading = MODULE)]
+    pub(crate) sink: Vec<Secret>,
     /// Setting for the module's configuration; VALUE is JSON, or else text; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = config::setting, help_heading = MODULE)]
     pub(crate) set: Vec<Setting>,

@@ -15,10 +15,13 @@ use crate::cli::error::UserError;
 /// How many letters are gathered before they are printed: the columns of these are aligned.
 const ROWS: usize = 200;
 
+/// Time, kind, attempts, namespace, sink, id, message.
+const COLUMNS: usize = 7;
+
 /// How much of a message a row has, in characters.
 const MESSAGE_CHARS: usize = 80;
 
-/// What a list leaves out of a letter, and `show` has.
+/// What a list leaves out of a letter, and `show` has; of a refused output, also the document.
 const LEFT_OUT: [&str; 3] = ["op", "stderr", "backtrace"];
 
 pub(super) async fn list(args: &ListArgs, store: &Store) -> Result<(), UserError> {
@@ -63,7 +66,7 @@ impl Printer {
     }
 
     fn table(&mut self) -> String {
-        let mut rows: Vec<[String; 6]> = Vec::new();
+        let mut rows: Vec<[String; COLUMNS]> = Vec::new();
         if !self.has_header && !self.rows.is_empty() {
             rows.push(
                 [
@@ -71,6 +74,7 @@ impl Printer {
                     "KIND",
                     "ATTEMPTS",
                     "NAMESPACE",
+                    "SINK",
                     "ID",
                     "MESSAGE",
                 ]
@@ -79,7 +83,7 @@ impl Printer {
             self.has_header = true;
         }
         rows.extend(self.rows.iter().map(row));
-        let mut widths = [0; 6];
+        let mut widths = [0; COLUMNS];
         for row in &rows {
             for (width, cell) in widths.iter_mut().zip(row) {
                 *width = (*width).max(cell.chars().count());
@@ -107,6 +111,9 @@ impl Printer {
             for field in LEFT_OUT {
                 document.remove(field);
             }
+            if let Ok(rejected) = document.get_document_mut("rejected") {
+                rejected.remove("document");
+            }
             let document = Bson::Document(document);
             let json = match self.format {
                 ListFormat::Canonical => document.into_canonical_extjson(),
@@ -119,7 +126,7 @@ impl Printer {
     }
 }
 
-fn row(letter: &DeadLetter) -> [String; 6] {
+fn row(letter: &DeadLetter) -> [String; COLUMNS] {
     // Whole seconds: a table is for people.
     let seconds = letter.last_failed_ms / 1_000;
     let message: String = letter
@@ -136,6 +143,11 @@ fn row(letter: &DeadLetter) -> [String; 6] {
         letter.kind.clone(),
         letter.attempts.to_string(),
         letter.namespace.clone(),
+        // Which of the outputs it was, the id tells.
+        match &letter.rejected {
+            Some(rejected) => rejected.sink.clone(),
+            None => "-".to_owned(),
+        },
         letter.id.clone(),
         message,
     ]

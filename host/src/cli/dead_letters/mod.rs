@@ -4,21 +4,24 @@ mod args;
 mod list;
 mod redrive;
 
-use std::io::IsTerminal as _;
+use std::{io::IsTerminal as _, time::Duration};
 
 use anstream::eprintln;
+use mongodb::options::ConnectionString;
 use oplet::{
-    dead_letters::{DeadLetter, Filter, Store, StoreSpec},
+    dead_letters::{self, DeadLetter, Filter, Store},
     mongo::{self, Server},
+    op::StoreSpec,
     sink::Stdout,
 };
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use args::DeadLettersArgs;
 use args::{DropArgs, Verb};
+use redrive::Job;
 
 use super::{args::Talk, error::UserError, settings, signals};
-use crate::config::Uri;
+use crate::config::{self, Uri};
 
 /// How many ids are removed with one command.
 const REMOVED_TOGETHER: usize = 1_000;
@@ -26,28 +29,40 @@ const REMOVED_TOGETHER: usize = 1_000;
 /// How many letters a beginning of an id may name until the rest is not listed.
 const NAMED_MAX: u64 = 5;
 
+/// Where a deployment is when nobody says.
+const LOCAL: &str = "mongodb://localhost:27017";
+
 pub(super) async fn dead_letters(args: DeadLettersArgs, talk: &Talk) -> Result<(), UserError> {
     let shutdown = signals::shutdown_token();
     // Everything that can be refused is, before anything is opened.
-    let module = match &args.verb {
-        Verb::Redrive(redrive) => Some(redrive::load(redrive)?),
+    let job = match &args.verb {
+        Verb::Redrive(redrive) => Some(Job::prepare(&args, redrive)?),
         _ => None,
     };
-    let server = tokio::select! {
-        server = connect(&args) => server?,
-        () = shutdown.cancelled() => return Ok(()),
+    let (spec, uri) = match &job {
+        Some(job) => (job.store.clone(), job.uri.clone()),
+        None => (store_spec(&args)?, args.uri.clone()),
     };
-    let store = match (&args.dead_letters, &server) {
+    // A file needs no server but for what a redrive asks of one: documents of updates, and sinks.
+    let uri = uri.map(|uri| settings::parse_uri(&uri)).transpose()?;
+    let needs_server =
+        !matches!(spec, StoreSpec::File(_)) || job.as_ref().is_some_and(Job::needs_server);
+    let server = match needs_server {
+        true => tokio::select! {
+            server = connect(uri, args.connect_timeout) => Some(server?),
+            () = shutdown.cancelled() => return Ok(()),
+        },
+        false => None,
+    };
+    let store = match (&spec, &server) {
         (spec, Some(server)) => Store::open(spec, &server.client),
         (StoreSpec::File(path), None) => Store::file(path.clone()),
         (StoreSpec::Mongodb { .. }, None) => unreachable!("a collection is opened on a server"),
     };
     let client = server.as_ref().map(|server| &server.client);
-    let done = match (&args.verb, module) {
-        (Verb::Redrive(redrive), Some(module)) => {
-            redrive::redrive(redrive, module, &store, client, &shutdown, talk).await
-        }
-        (verb, _) => until(&shutdown, verb_of(verb, &store, talk)).await,
+    let done = match job {
+        Some(job) => job.run(&store, client, &shutdown, talk).await,
+        None => until(&shutdown, verb_of(&args.verb, &store, talk)).await,
     };
     if let Some(server) = server {
         server.shutdown().await;
@@ -74,24 +89,28 @@ async fn verb_of(verb: &Verb, store: &Store, talk: &Talk) -> Result<(), UserErro
     }
 }
 
-/// The deployment, unless the store is a file and none was named.
-async fn connect(args: &DeadLettersArgs) -> Result<Option<Server>, UserError> {
-    let uri = match (&args.uri, &args.dead_letters) {
-        (Some(uri), _) => uri.clone(),
-        (None, StoreSpec::File(_)) => return Ok(None),
-        (None, StoreSpec::Mongodb { .. }) => Uri::from("mongodb://localhost:27017".to_owned()),
+/// Where the letters are.
+fn store_spec(args: &DeadLettersArgs) -> Result<StoreSpec, UserError> {
+    let Some(given) = &args.dead_letters else {
+        return Ok(StoreSpec::own(dead_letters::COLLECTION));
     };
-    // A file needs a server for nothing but the documents of a redrive's updates.
-    let is_needed =
-        !matches!(args.dead_letters, StoreSpec::File(_)) || matches!(args.verb, Verb::Redrive(_));
-    let uri = settings::parse_uri(&uri)?;
-    if !is_needed {
-        return Ok(None);
-    }
+    let text = config::dead_letters(given.expose())
+        .map_err(|reason| UserError::refused(format!("--dead-letters: {reason}")))?;
+    Ok(settings::store(&text.text, dead_letters::COLLECTION))
+}
+
+async fn connect(
+    uri: Option<ConnectionString>,
+    connect_timeout: Duration,
+) -> Result<Server, UserError> {
+    let uri = match uri {
+        Some(uri) => uri,
+        None => settings::parse_uri(&Uri::from(LOCAL.to_owned()))?,
+    };
     let options = mongo::Options {
-        connect_timeout: Some(args.connect_timeout),
+        connect_timeout: Some(connect_timeout),
     };
-    Ok(Some(Server::connect(&uri, &options).await?))
+    Ok(Server::connect(&uri, &options).await?)
 }
 
 /// The one letter that an id, or the beginning of one, names.

@@ -1,91 +1,160 @@
 //! `oplet dead-letters redrive`
 
+use std::sync::Arc;
+
 use anstream::eprintln;
 use indicatif::{ProgressBar, ProgressStyle};
 use mongodb::Client;
 use oplet::{
-    control::{FailurePolicy, ModuleSpec, Redrive, RedriveError, RedriveSummary, StdoutDelivery},
-    dead_letters::{Filter, Store},
-    guest::{self, Engine, Limits, Module},
-    op::Format,
+    control::{ModuleSpec, PlanError, Redrive, RedriveError, RedriveSinks, RedriveSummary},
+    dead_letters::{self, Filter, Store},
+    guest::Limits,
+    op::StoreSpec,
+    sink::{Context, Kind, Sinks, Spec, mongodb::Deployment},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{args::RedriveArgs, letters, shows_progress};
+use super::{
+    args::{DeadLettersArgs, RedriveArgs},
+    letters, shows_progress,
+};
 use crate::{
-    cli::{
-        args::{JsonFormat, Talk},
-        error::UserError,
-        modules,
-    },
-    config,
+    cli::{args::Talk, error::UserError, modules, settings},
+    config::{self, CommandLine, Layer, Origin, Settings, Sourced, Uri},
 };
 
-/// Reads, checks and compiles the module, under the name that the letters have.
-pub(super) fn load(args: &RedriveArgs) -> Result<ModuleSpec, UserError> {
-    let engine = Engine::new(&guest::Options {
-        cache_directory: modules::cache_directory(args.module_cache.clone()),
-        limits: Limits::default(),
-        // The one that a failure ends is dropped only when the next one is there.
-        instances_max: 2,
-    })?;
-    let config = config::configuration(&args.set).map_err(UserError::refused)?;
-    let name = args.filter.module.clone();
-    let name = name.unwrap_or_else(|| config::module_name(&args.wasm));
-    let module = Module::load(&engine, &name, &modules::read(&args.wasm)?)?;
-    Ok(ModuleSpec {
-        module,
-        config,
-        policy: FailurePolicy::default(),
-    })
+/// All that is known before anything is opened.
+pub(super) struct Job {
+    pub(super) store: StoreSpec,
+    /// The deployment, where one is named.
+    pub(super) uri: Option<Uri>,
+    filter: Filter,
+    module: ModuleSpec,
+    sinks: Vec<Spec>,
 }
 
-pub(super) async fn redrive(
-    args: &RedriveArgs,
-    module: ModuleSpec,
-    store: &Store,
-    client: Option<&Client>,
-    shutdown: &CancellationToken,
-    talk: &Talk,
-) -> Result<(), UserError> {
-    let filter = Filter {
-        module: Some(module.module.name().to_owned()),
-        ..args.filter.filter()
-    };
-    let bar = match shows_progress(talk) {
-        true => progress(store.count(&filter).await?),
-        false => ProgressBar::hidden(),
-    };
-    let mut deliver = StdoutDelivery {
-        format: match args.format {
-            JsonFormat::Json => Format::Relaxed,
-            JsonFormat::Canonical => Format::Canonical,
-        },
-    };
-    let redrive = Redrive {
-        store,
-        filter,
-        module,
-        client,
-        shutdown,
-    };
-    let on_step = |summary: &RedriveSummary| {
-        bar.set_position(summary.seen());
-        if summary.failed > 0 {
-            bar.set_message(format!("{} failed", summary.failed));
+impl Job {
+    /// Reads settings, and loads and starts the module under the name that the letters have.
+    pub(super) fn prepare(
+        args: &DeadLettersArgs,
+        redrive: &RedriveArgs,
+    ) -> Result<Self, UserError> {
+        let settings = load(args, redrive)?;
+        let values = &settings.values;
+        let sinks = settings::sinks(&settings, redrive.format);
+        let cache_directory = modules::cache_directory(redrive.module_cache.clone());
+        if settings.modules.len() > 1 {
+            let names = settings.modules.iter();
+            let names: Vec<_> = names.map(|m| format!("`{}`", m.name.value)).collect();
+            let message = format!("the run has several modules: {}", names.join(", "));
+            return Err(UserError::refused(message).hint("name one of them, by --module"));
         }
+        let mut loaded = modules::load(&settings, cache_directory, &Limits::default(), 1)?;
+        let module = loaded.pop().expect("settings have a module")?;
+        // Whether it finds its sinks shows before anything is opened, as with a run.
+        let started = module
+            .module
+            .instantiate(&Sinks::names(&sinks), module.config.as_deref());
+        started.map_err(|source| PlanError::Guest {
+            module: module.module.name().to_owned(),
+            source,
+        })?;
+        let mut filter = redrive.filter.filter();
+        filter.module = Some(module.module.name().to_owned());
+        // Letters of other runs are for other sinks.
+        if values.name.origin != Origin::Default {
+            filter.name.get_or_insert_with(|| values.name.value.clone());
+        }
+        let Sourced { value: uri, origin } = &values.uri;
+        Ok(Self {
+            store: settings::store(&values.dead_letters.value.text, dead_letters::COLLECTION),
+            uri: (*origin != Origin::Default).then(|| uri.clone()),
+            filter,
+            module,
+            sinks,
+        })
+    }
+
+    /// Whether there has to be a server, wherever the letters are.
+    pub(super) fn needs_server(&self) -> bool {
+        let is_own = |spec: &Spec| matches!(&spec.kind, Kind::Mongodb(options) if options.deployment == Deployment::Own);
+        self.uri.is_some() || self.sinks.iter().any(is_own)
+    }
+
+    /// Runs the letters through the module. `client` is there where a server is needed, or was named.
+    pub(super) async fn run(
+        self,
+        store: &Store,
+        client: Option<&Client>,
+        shutdown: &CancellationToken,
+        talk: &Talk,
+    ) -> Result<(), UserError> {
+        let context = Context {
+            client: match client {
+                Some(client) => client.clone(),
+                // No sink will ask it.
+                None => oplet::mongo::connect_client(super::LOCAL).await?,
+            },
+            environment: Arc::new(config::environment),
+        };
+        let mut sinks = tokio::select! {
+            sinks = RedriveSinks::open(&self.sinks, &context) => {
+                sinks.map_err(|error| UserError::of(&error))?
+            }
+            () = shutdown.cancelled() => return Ok(()),
+        };
+        let bar = match shows_progress(talk) {
+            true => progress(store.count(&self.filter).await?),
+            false => ProgressBar::hidden(),
+        };
+        let redrive = Redrive {
+            store,
+            filter: self.filter,
+            module: self.module,
+            client,
+            shutdown,
+        };
+        let on_step = |summary: &RedriveSummary| {
+            bar.set_position(summary.seen());
+            if summary.failed > 0 {
+                bar.set_message(format!("{} failed", summary.failed));
+            }
+        };
+        let (summary, ended) = redrive.run(&mut sinks, on_step).await;
+        bar.finish_and_clear();
+        if !talk.quiet {
+            eprintln!("{}", describe(&summary));
+        }
+        ended?;
+        match summary.failed + summary.held_back {
+            0 => Ok(()),
+            left => Err(UserError::failed(format!("{} stay", letters(left)))
+                .hint("`oplet dead-letters show ID` prints how one failed, and its traces")),
+        }
+    }
+}
+
+/// What holds, by flags and the run's configuration.
+fn load(args: &DeadLettersArgs, redrive: &RedriveArgs) -> Result<Settings, UserError> {
+    fn flag<T>(value: T) -> Sourced<T> {
+        Sourced::new(value, Origin::Flag)
+    }
+    let name = redrive.filter.module.clone();
+    let of_file = || redrive.wasm.as_deref().map(config::module_name);
+    let command_line = CommandLine {
+        file: redrive.config.clone(),
+        layer: Layer {
+            uri: args.uri.clone().map(flag),
+            ..Layer::default()
+        },
+        dead_letters: args.dead_letters.clone().map(flag),
+        modules: redrive.wasm.iter().cloned().collect(),
+        module: name.or_else(of_file),
+        sinks: redrive.sink.clone(),
+        set: redrive.set.clone(),
+        ..CommandLine::default()
     };
-    let (summary, ended) = redrive.run(&mut deliver, on_step).await;
-    bar.finish_and_clear();
-    if !talk.quiet {
-        eprintln!("{}", describe(&summary));
-    }
-    ended?;
-    match summary.failed + summary.held_back {
-        0 => Ok(()),
-        left => Err(UserError::failed(format!("{} stay", letters(left)))
-            .hint("`oplet dead-letters show ID` prints how one failed, and its traces")),
-    }
+    Ok(config::load(command_line, &config::environment)?)
 }
 
 fn progress(count: u64) -> ProgressBar {
@@ -115,7 +184,9 @@ impl From<RedriveError> for UserError {
     fn from(error: RedriveError) -> Self {
         match error {
             RedriveError::Store(error) => error.into(),
-            RedriveError::Output(broken) => broken.into(),
+            RedriveError::SinkEnded {
+                is_closed: true, ..
+            } => Self::quiet(),
             error => Self::of(&error),
         }
     }

@@ -5,12 +5,13 @@ mod refusals;
 use std::{collections::BTreeMap, fs, time::Duration};
 
 use bson::doc;
-use oplet::control::OnError;
+use oplet::{control::OnError, sink::Spec};
 use serde_json::json;
 use tempfile::TempDir;
 
 use super::{
-    CommandLine, Layer, Origin, PolicyLayer, Problem, Secret, Setting, Settings, Sourced, load,
+    CommandLine, Layer, Origin, PolicyLayer, Problem, Secret, Setting, Settings, SinkSettings,
+    Sourced, load,
 };
 
 /// A folder with `oplet.toml`, and an environment.
@@ -115,49 +116,57 @@ fn lists_of_the_command_line_replace_those_of_the_file() {
     assert_eq!(settings.values.name.value, "b+c");
     assert_eq!(settings.modules[1].config, doc! {"a": "b"});
     let names: Vec<_> = settings.sinks.iter().map(|sink| &sink.name.value).collect();
-    assert_eq!(names, ["https", "https-2"]);
+    assert_eq!(names, ["http", "http-2"]);
+    let specs = settings.sinks.iter().map(|sink| &sink.spec.name);
+    assert_eq!(
+        specs.collect::<Vec<_>>(),
+        names,
+        "the run knows them so, too"
+    );
 }
 
 #[test]
 fn sinks_are_set_up_by_flag_or_table() {
     let scene = Scene::new(
-        "[[module]]\npath = 'a.wasm'\n[[sink]]\nurl = 'https://h'\nworkers = 2\nheader = { a = 'b', c = 'd' }\nbody = 'lines'",
+        "[[module]]\npath = 'a.wasm'\n[[sink]]\nurl = 'https://h'\nworkers = 2\nheader = { a = 'b', c = 'd' }\nbody = 'lines'
+        [[sink]]\nname = 'copies'\nurl = 'mongodb://ann:a=b@h/?replicaSet=x'\nmode = 'replace'\nnamespace = 'a.b'",
     );
-    let settings = scene.load(CommandLine::default()).ok().unwrap();
-    let pairs = settings.sinks[0].pairs();
-    let pairs: Vec<_> = pairs
-        .iter()
-        .map(|(key, value)| (&key[..], &value[..]))
-        .collect();
-    let expected = [
-        ("workers", "2"),
-        ("header.a", "b"),
-        ("header.c", "d"),
-        ("body", "lines"),
+    let of_file = scene.load(CommandLine::default()).ok().unwrap();
+    let flags = [
+        "https://h#workers=2&header.a=b&header.c=d&body=lines",
+        "copies=mongodb://ann:a=b@h/?replicaSet=x#mode=replace&namespace=a.b",
     ];
-    assert_eq!(pairs, expected);
-
-    let flag = "copies=mongodb://ann:a=b@h/?x=1#mode=replace&namespace=a.b";
-    let settings = scene.load(CommandLine {
-        sinks: vec![Secret::new(flag), Secret::new("https://h/?x=1")],
+    let of_flags = scene.load(CommandLine {
+        sinks: flags.map(Secret::new).into(),
         ..CommandLine::default()
     });
-    let settings = settings.ok().unwrap();
-    let [copies, hook] = &settings.sinks[..] else {
+    let of_flags = of_flags.ok().unwrap();
+    let specs = |settings: &Settings| -> Vec<Spec> {
+        let specs = settings.sinks.iter().map(|sink| sink.spec.clone());
+        specs.collect()
+    };
+    assert_eq!(specs(&of_file), specs(&of_flags));
+    assert_eq!(specs(&of_file), flags.map(|flag| flag.parse().unwrap()));
+
+    let [hook, copies] = &of_flags.sinks[..] else {
         panic!("two sinks");
     };
-    assert_eq!(copies.name.value, "copies");
-    assert_eq!(copies.url.value.text, "mongodb://ann:a=b@h/?x=1");
-    let expected = [("mode", "replace"), ("namespace", "a.b")];
-    assert_eq!(
-        copies.pairs(),
-        expected.map(|(key, value)| (key.into(), value.into()))
-    );
-    assert_eq!(copies.flag.as_ref().map(Secret::expose), Some(flag));
-    assert_eq!(
-        (&hook.name.value[..], &hook.url.value.text[..]),
-        ("https", "https://h/?x=1")
-    );
+    assert_eq!(hook.name, Sourced::new("http".into(), Origin::Flag));
+    assert_eq!(copies.name, Sourced::new("copies".into(), Origin::Flag));
+    assert_eq!(copies.url.value.to_string(), "mongodb://ann:***@h/?***");
+    let shown = |sink: &SinkSettings| -> Vec<String> {
+        let options = sink.options.iter();
+        let shown = options.map(|option| format!("{} = {}", option.key, option.shown()));
+        shown.collect()
+    };
+    assert_eq!(shown(copies), ["mode = replace", "namespace = a.b"]);
+    let expected = [
+        "workers = 2",
+        "header.a = ***",
+        "header.c = ***",
+        "body = lines",
+    ];
+    assert_eq!(shown(hook), expected);
 }
 
 #[test]
@@ -165,7 +174,7 @@ fn paths_are_relative_to_the_file() {
     let scene = Scene::new(
         "[checkpoint]\nstore = 'file:here'\n[dead-letters]\nstore = 'file:~/there'
         [[module]]\npath = 'a.wasm'\n[[module]]\npath = '/b.wasm'
-        [[sink]]\nurl = 'file:out'\ntoken-file = 't'",
+        [[sink]]\nurl = 'file:out'\n[[sink]]\nurl = 'https://h'\nbearer-token-file = 't'",
     );
     let settings = scene.load(CommandLine::default()).ok().unwrap();
     let inside = |name: &str| scene.folder.path().join(name).display().to_string();
@@ -183,9 +192,11 @@ fn paths_are_relative_to_the_file() {
         settings.modules[1].path.value.display().to_string(),
         "/b.wasm"
     );
-    let sink = &settings.sinks[0];
-    assert_eq!(sink.url.value.text, format!("file:{}", inside("out")));
-    assert_eq!(sink.options[0].value.as_str(), Some(inside("t").as_str()));
+    let [file, hook] = &settings.sinks[..] else {
+        panic!("two sinks");
+    };
+    assert_eq!(file.url.value.text, format!("file:{}", inside("out")));
+    assert_eq!(hook.options[0].value.as_str(), Some(inside("t").as_str()));
 }
 
 #[test]

@@ -26,8 +26,14 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "stores, sinks and addresses",
-        "[checkpoint]\nstore = 's3:x'\n[dead-letters]\nstore = 'none'\n[admin]\naddress = '9090'
-[[module]]\npath = 'a.wasm'\n[[sink]]\nurl = 'mongdb:a.b'\n[[sink]]\nurl = 'ftp://ann:s3cret@h'\n[[sink]]\nurl = 'https:h'",
+        "[checkpoint]\nstore = 'non'\n[dead-letters]\nstore = 'none'\n[admin]\naddress = '9090'
+[[module]]\npath = 'a.wasm'\n[[sink]]\nurl = 'mongdb:a.b'\n[[sink]]\nurl = 'ftp://ann:s3cret@h'\n[[sink]]\nurl = 'file:'",
+    ),
+    (
+        "options of sinks",
+        "[[module]]\npath = 'a.wasm'\n[[sink]]\nurl = 'mongodb:a.b'\nmode = 'replce'\n[[sink]]\nurl = 'https://h'\nbearer-token = 's3cret'
+[[sink]]\nurl = 'https://h'\nworkers = 0\n[[sink]]\nurl = 'https://h'\n[sink.header]\nhost = 's3cret'
+[[sink]]\nurl = 'null'\nname = 'a b'\n[[sink]]\nurl = 'https://ann:s3cret@'\n[[sink]]\nurl = 'stdout'\ntime-limit-ms = 5",
     ),
     (
         "secrets",

@@ -9,6 +9,7 @@ use crate::{
     control::ModuleSpec,
     dead_letters::kind,
     guest::{GuestError, Instance, Outcome, Verdict},
+    sink::Cause,
 };
 
 /// What the thread needs beside the guest's stack.
@@ -188,20 +189,20 @@ fn answer(instance: &mut Instance, call: &Call) -> Result<Answer, GuestError> {
         Outcome::RetryAfter { delay, .. } => return Ok(Answer::Later(delay)),
     }
     let mut outputs = Vec::new();
-    take_outputs(instance, false, &mut outputs);
+    take_outputs(instance, Cause::Op, &mut outputs);
     // What it gathered belongs to this op, too: the letter is removed with all that came of it.
     instance.flush()?;
-    take_outputs(instance, true, &mut outputs);
+    take_outputs(instance, Cause::Flush, &mut outputs);
     Ok(Answer::Emitted(outputs))
 }
 
-fn take_outputs(instance: &mut Instance, is_flush: bool, outputs: &mut Vec<RedrivenOutput>) {
+fn take_outputs(instance: &mut Instance, cause: Cause, outputs: &mut Vec<RedrivenOutput>) {
     let taken = (0..)
         .zip(instance.outputs())
         .map(|(number, (sink, document))| RedrivenOutput {
             sink,
             number,
-            is_flush,
+            cause,
             document: document.to_vec(),
         });
     outputs.extend(taken);

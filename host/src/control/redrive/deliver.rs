@@ -1,102 +1,208 @@
 //! Where the outputs of a redriven letter go.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
-use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
 
 use crate::{
-    dead_letters::{DeadLetter, RejectedOutput},
-    op::{Format, write_json},
-    sink::{self, Broken, Stdout},
+    dead_letters::{DeadLetter, RejectedOutput, kind},
+    op::{Ack, Acknowledge, Batch, BatchTicket, batch_of},
+    sink::{Cause, Chunk, Context, Ended, OpenError, Output, Rejected, SinkSender, Sinks, Spec},
 };
+
+/// How many refused documents may wait; they are looked at while the others are delivered.
+const REFUSED_MAX: usize = 64;
 
 /// A document that a module emitted for a letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RedrivenOutput {
-    /// Number of the sink, in [`Deliver::sinks`].
-    pub sink: u32,
+pub(super) struct RedrivenOutput {
+    /// Number of the sink.
+    pub(super) sink: u32,
     /// Which of the documents of its cause, from 0.
-    pub number: u32,
-    /// It was emitted by `oplet_flush`.
-    pub is_flush: bool,
+    pub(super) number: u32,
+    pub(super) cause: Cause,
     /// The document, BSON.
-    pub document: Vec<u8>,
-}
-
-/// The key of an output, the same as when the op was handled first; see
-/// [`Chunk::key`](crate::sink::Chunk::key).
-#[must_use]
-pub fn output_key(letter: &DeadLetter, output: &RedrivenOutput) -> String {
-    let flush = if output.is_flush { "flush#" } else { "" };
-    format!(
-        "{}#{}#{flush}{}",
-        letter.op_id, letter.module, output.number
-    )
+    pub(super) document: Vec<u8>,
 }
 
 /// Why outputs were not delivered.
-#[derive(Debug, thiserror::Error)]
-pub enum DeliverFailure {
+#[derive(Debug)]
+pub(super) enum Undelivered {
     /// They will not be, as they are: the letter stays.
-    #[error("{message}")]
     Refused {
+        /// One of [`kind`].
+        class: &'static str,
         /// Which sink said what, for people.
         message: String,
     },
-    /// Nothing is taken any more: the redrive ends.
-    #[error(transparent)]
-    Ended(Broken),
+    /// A sink takes no more: the redrive ends.
+    Ended(Ended),
 }
 
-/// Where the outputs of redriven letters go.
-pub trait Deliver: Send {
-    /// Names of the sinks that the module can ask for, by their number; 0 is the default.
-    fn sinks(&self) -> Arc<[String]>;
+/// The sinks of a redrive. They are given the outputs of one letter after the other, with the keys
+/// that these had, or would have had, when the op was handled first.
+#[derive(Debug)]
+pub struct RedriveSinks {
+    names: Arc<[String]>,
+    sinks: Sinks,
+    senders: Arc<[SinkSender]>,
+    refused: mpsc::Receiver<Rejected>,
+}
 
-    /// Delivers the outputs of one letter, in order; waits while a sink is away. `Ok` means that all
-    /// of them are where they belong. Dropped when the redrive has to end; the same outputs may come
-    /// again later, with the same [keys](output_key).
+impl RedriveSinks {
+    /// Opens sinks. One that is away is no error: letters wait until it is back.
+    ///
+    /// A transactional one is delivered to as if it were not: its transactions are those of a run's
+    /// checkpoint, and a redrive has none. Its keys make it harmless that a letter comes twice.
     ///
     /// # Errors
-    /// [`DeliverFailure`].
-    fn deliver<'a>(
-        &'a mut self,
-        letter: &'a DeadLetter,
-        outputs: &'a [RedrivenOutput],
-    ) -> BoxFuture<'a, Result<(), DeliverFailure>>;
-}
-
-/// Prints outputs on the standard output, one line each.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct StdoutDelivery {
-    /// How documents are printed.
-    pub format: Format,
-}
-
-impl Deliver for StdoutDelivery {
-    fn sinks(&self) -> Arc<[String]> {
-        sink::NAMES.map(str::to_owned).to_vec().into()
+    /// When a sink can never work.
+    pub async fn open(specs: &[Spec], context: &Context) -> Result<Self, OpenError> {
+        // With one letter at a time there is nothing to gather, and nothing to do side by side.
+        let alone = |spec: &Spec| {
+            let mut spec = spec.clone();
+            spec.workers = 1;
+            spec.batching.age_max = Duration::ZERO;
+            spec
+        };
+        let specs: Vec<Spec> = specs.iter().map(alone).collect();
+        let (reject, refused) = mpsc::channel(REFUSED_MAX);
+        let sinks = Sinks::open(&specs, context, reject).await?;
+        Ok(Self {
+            names: Sinks::names(&specs),
+            senders: sinks.senders(),
+            sinks,
+            refused,
+        })
     }
 
-    fn deliver<'a>(
-        &'a mut self,
-        _letter: &'a DeadLetter,
-        outputs: &'a [RedrivenOutput],
-    ) -> BoxFuture<'a, Result<(), DeliverFailure>> {
-        let mut lines = String::new();
-        for output in outputs {
-            if let Err(error) = write_json(&output.document, self.format, &mut lines) {
-                let message = format!("an output cannot be written: {error}");
-                return Box::pin(async { Err(DeliverFailure::Refused { message }) });
+    /// Names of the sinks that the module can ask for, by their number; 0 is the default.
+    #[must_use]
+    pub fn names(&self) -> Arc<[String]> {
+        self.names.clone()
+    }
+
+    /// Delivers the outputs of one letter, in order; waits while a sink is away. `Ok` means that all
+    /// of them are where they belong. When it is dropped, what is under way is not known, and nothing
+    /// more can be delivered.
+    pub(super) async fn deliver(
+        &mut self,
+        letter: &DeadLetter,
+        outputs: &[RedrivenOutput],
+    ) -> Result<(), Undelivered> {
+        let accepted = Arc::new(Accepted::default());
+        for (sink, chunk) in self.chunks(letter, outputs, &accepted)? {
+            if self.senders[sink].send(0, chunk).await.is_err() {
+                return Err(Undelivered::Ended(self.sinks.ended().await));
             }
-            lines.push('\n');
         }
-        Box::pin(async {
-            // On a thread of its own: one that nobody reads must not keep a signal from being heard.
-            let write = tokio::task::spawn_blocking(move || Stdout.write(&lines));
-            let written = write.await.expect("writing does not panic");
-            written.map_err(DeliverFailure::Ended)
-        })
+        let mut refused = Vec::new();
+        {
+            let flushed = self.sinks.flush();
+            tokio::pin!(flushed);
+            loop {
+                tokio::select! {
+                    Some(rejected) = self.refused.recv() => refused.push(rejected),
+                    () = &mut flushed => break,
+                }
+            }
+        }
+        while let Ok(rejected) = self.refused.try_recv() {
+            refused.push(rejected);
+        }
+        if accepted.0.load(Relaxed) {
+            return Ok(());
+        }
+        match refused.first() {
+            Some(first) => Err(Undelivered::Refused {
+                class: kind::SINK,
+                message: describe(first, refused.len()),
+            }),
+            // Not accepted, and not refused: somebody has given up.
+            None => Err(Undelivered::Ended(self.sinks.ended().await)),
+        }
+    }
+
+    /// The outputs by sink, all with a part of one duty.
+    fn chunks(
+        &self,
+        letter: &DeadLetter,
+        outputs: &[RedrivenOutput],
+        accepted: &Arc<Accepted>,
+    ) -> Result<BTreeMap<usize, Chunk>, Undelivered> {
+        let unwritable = |message| Undelivered::Refused {
+            class: kind::OUTPUT,
+            message,
+        };
+        let batch =
+            batch_of(letter.op.as_bytes()).map_err(|error| unwritable(error.to_string()))?;
+        let batch = Arc::new(batch);
+        let modules: Arc<[String]> = [letter.module.clone()].into();
+        let ticket = BatchTicket {
+            stream: 0,
+            sequence: 0,
+        };
+        let ack = Ack::new(accepted.clone(), ticket, vec![0]);
+        let mut chunks = BTreeMap::new();
+        let mut line = String::new();
+        for output in outputs {
+            let sink = output.sink as usize;
+            let chunk = chunks
+                .entry(sink)
+                .or_insert_with(|| empty(&batch, &modules, &ack));
+            let written =
+                self.senders[sink]
+                    .encoding()
+                    .write(&output.document, &mut line, &mut chunk.bytes);
+            written.map_err(|error| unwritable(format!("an output cannot be written: {error}")))?;
+            chunk.outputs.push(Output {
+                place: 0,
+                module: 0,
+                number: output.number,
+                cause: output.cause,
+                end: u32::try_from(chunk.bytes.len())
+                    .map_err(|_| unwritable("the outputs are too large".to_owned()))?,
+            });
+        }
+        ack.done();
+        Ok(chunks)
+    }
+}
+
+fn empty(batch: &Arc<Batch>, modules: &Arc<[String]>, ack: &Ack) -> Chunk {
+    Chunk {
+        batch: batch.clone(),
+        modules: modules.clone(),
+        outputs: Vec::new(),
+        bytes: Vec::new(),
+        ack: ack.split(),
+    }
+}
+
+fn describe(first: &Rejected, count: usize) -> String {
+    let number = first.chunk.outputs[first.index].number;
+    let others = match count {
+        1 => String::new(),
+        count => format!(" (and {} more)", count - 1),
+    };
+    let (sink, reason) = (&first.sink, &first.reason);
+    format!("the sink `{sink}` refuses the output {number}: {reason}{others}")
+}
+
+/// Whether all outputs of a letter were accepted. One that is refused leaves its part undone.
+#[derive(Debug, Default)]
+struct Accepted(AtomicBool);
+
+impl Acknowledge for Accepted {
+    fn acknowledge(&self, _: BatchTicket, _: &[u32]) {
+        self.0.store(true, Relaxed);
     }
 }
 
@@ -112,7 +218,10 @@ pub(super) fn as_it_was(
     Ok(RedrivenOutput {
         sink: u32::try_from(sink).unwrap_or(u32::MAX),
         number: rejected.number,
-        is_flush: rejected.is_flush,
+        cause: match rejected.is_flush {
+            true => Cause::Flush,
+            false => Cause::Op,
+        },
         document: document.as_bytes().to_vec(),
     })
 }

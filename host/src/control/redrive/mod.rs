@@ -26,10 +26,11 @@ use crate::{
     dead_letters::{self, DeadLetter, Filter, Store, kind},
     guest::GuestError,
     op::DocumentKey,
-    sink::Broken,
+    sink::Ended,
 };
 
-pub use deliver::{Deliver, DeliverFailure, RedrivenOutput, StdoutDelivery, output_key};
+pub use deliver::RedriveSinks;
+use deliver::{RedrivenOutput, Undelivered};
 
 /// How many letters are settled together, and how long the first of them waits for the others: after
 /// a crash, those are delivered once more.
@@ -64,9 +65,26 @@ pub enum RedriveError {
         /// What the driver says.
         source: mongodb::error::Error,
     },
-    /// Outputs are not taken any more.
-    #[error(transparent)]
-    Output(#[from] Broken),
+    /// A sink takes no more.
+    #[error("the sink `{sink}` takes no more: {message}")]
+    SinkEnded {
+        /// Its name.
+        sink: String,
+        /// What it says.
+        message: String,
+        /// Nobody reads it any more: a normal end.
+        is_closed: bool,
+    },
+}
+
+impl From<Ended> for RedriveError {
+    fn from(ended: Ended) -> Self {
+        Self::SinkEnded {
+            sink: ended.sink,
+            message: ended.message,
+            is_closed: ended.is_closed,
+        }
+    }
 }
 
 /// What became of the letters so far.
@@ -122,23 +140,23 @@ impl Redrive<'_> {
     /// The summary is also good when the redrive ended early.
     pub async fn run(
         mut self,
-        deliver: &mut dyn Deliver,
+        sinks: &mut RedriveSinks,
         mut on_step: impl FnMut(&RedriveSummary),
     ) -> (RedriveSummary, Result<(), RedriveError>) {
         self.filter.module = Some(self.module.module.name().to_owned());
         let mut state = State::new(self.store);
-        let done = self.run_all(deliver, &mut state, &mut on_step).await;
+        let done = self.run_all(sinks, &mut state, &mut on_step).await;
         let settled = state.settle().await;
         (state.summary, done.and(settled))
     }
 
     async fn run_all(
         &self,
-        deliver: &mut dyn Deliver,
+        sinks: &mut RedriveSinks,
         state: &mut State<'_>,
         on_step: &mut impl FnMut(&RedriveSummary),
     ) -> Result<(), RedriveError> {
-        let mut caller = Caller::start(self.module.clone(), deliver.sinks()).await?;
+        let mut caller = Caller::start(self.module.clone(), sinks.names()).await?;
         let mut letters = self.store.list(self.filter.clone());
         let mut next = letters.next().await?;
         while let Some(first) = next.take() {
@@ -156,7 +174,7 @@ impl Redrive<'_> {
             if state.is_held_back(&group[0]) {
                 state.summary.held_back += group.len() as u64;
             } else {
-                match self.run_one(&mut caller, deliver, &group[0]).await? {
+                match self.run_one(&mut caller, sinks, &group[0]).await? {
                     End::LeftAlone => return Ok(()),
                     end => state.note(group, end, self.module.module.digest()),
                 }
@@ -172,7 +190,7 @@ impl Redrive<'_> {
     async fn run_one(
         &self,
         caller: &mut Caller,
-        deliver: &mut dyn Deliver,
+        sinks: &mut RedriveSinks,
         letter: &DeadLetter,
     ) -> Result<End, RedriveError> {
         // What was gathered from several ops cannot be gathered again from one: it is delivered as
@@ -182,8 +200,8 @@ impl Redrive<'_> {
             .as_ref()
             .filter(|rejected| rejected.is_flush);
         if let Some(rejected) = gathered {
-            return match deliver::as_it_was(rejected, &deliver.sinks()) {
-                Ok(output) => self.deliver(deliver, letter, &[output]).await,
+            return match deliver::as_it_was(rejected, &sinks.names()) {
+                Ok(output) => self.deliver(sinks, letter, &[output]).await,
                 Err(message) => Ok(End::Failed(Failed::new(kind::SINK, &message))),
             };
         }
@@ -197,7 +215,7 @@ impl Redrive<'_> {
         loop {
             match caller.call(op.clone(), is_pending, ask_filter).await? {
                 Answer::Unwanted => return Ok(End::Unwanted),
-                Answer::Emitted(outputs) => return self.deliver(deliver, letter, &outputs).await,
+                Answer::Emitted(outputs) => return self.deliver(sinks, letter, &outputs).await,
                 Answer::Failed(failed) => return Ok(End::Failed(failed)),
                 Answer::NeedsDocument { ask_again } => {
                     let Some(client) = self.client else {
@@ -218,7 +236,7 @@ impl Redrive<'_> {
 
     async fn deliver(
         &self,
-        deliver: &mut dyn Deliver,
+        sinks: &mut RedriveSinks,
         letter: &DeadLetter,
         outputs: &[RedrivenOutput],
     ) -> Result<End, RedriveError> {
@@ -231,15 +249,15 @@ impl Redrive<'_> {
         };
         let delivered = tokio::select! {
             biased;
-            delivered = deliver.deliver(letter, outputs) => delivered,
+            delivered = sinks.deliver(letter, outputs) => delivered,
             () = too_long => return Ok(End::LeftAlone),
         };
         match delivered {
             Ok(()) => Ok(End::Delivered(outputs.len() as u64)),
-            Err(DeliverFailure::Refused { message }) => {
-                Ok(End::Failed(Failed::new(kind::SINK, &message)))
+            Err(Undelivered::Refused { class, message }) => {
+                Ok(End::Failed(Failed::new(class, &message)))
             }
-            Err(DeliverFailure::Ended(broken)) => Err(broken.into()),
+            Err(Undelivered::Ended(ended)) => Err(ended.into()),
         }
     }
 }

@@ -144,6 +144,12 @@ impl Lanes {
         }
     }
 
+    /// Whether a lane has ended, though there may be work for it.
+    #[must_use]
+    pub fn has_lost_one(&self) -> bool {
+        self.threads.iter().any(|(thread, _)| thread.is_finished())
+    }
+
     /// Takes no more work, and waits until the lanes have done what they have, also what was put off.
     /// Not cancellation safe.
     ///

@@ -22,17 +22,21 @@ impl Handler for Mirror {
         let Some(id) = op.id() else { return Ok(()) };
         let id: Bson = id.try_into()?;
         let copy = format!("{database}_copy.{collection}");
-        let mut sequence = None;
+        // Of what happened, not of the document: one that was looked up may be newer than its op.
+        let sequence = match op.is_update() && !op.is_replace() {
+            true => op.get("updateDescription.updatedFields.sequence"),
+            false => op.get("data.sequence"),
+        };
         if op.is_delete() {
             emit(&doc! { "_id": id.clone(), "_ns": &copy, "_mode": "delete" })?;
         } else if let Some(data) = op.data() {
             let mut document = Document::try_from(data)?;
-            sequence = document.get("sequence").cloned();
             document.insert("_ns", &copy);
             document.insert("_mode", "replace");
             emit(&document)?;
         }
         if let Some(sequence) = sequence {
+            let sequence: Bson = sequence.try_into()?;
             emit(&doc! {
                 "_id": format!("{collection}/{id}"),
                 "_ns": format!("{database}_audit.history"),

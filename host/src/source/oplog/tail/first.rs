@@ -51,14 +51,13 @@ impl Tail {
         };
         let oldest = oldest_entry(&self.client, &self.options.oplog_namespace).await?;
         match (oldest, exact) {
-            (Some(oldest), _)
-                if oldest.timestamp > expected && (exact.is_some() || !oldest.is_beginning) =>
-            {
-                Err(Error::PositionLost {
-                    position: self.position.clone(),
-                    oldest: Some(oldest.timestamp),
-                    reason: "the oplog no longer reaches back to it".to_owned(),
-                })
+            (Some(oldest), Some(_)) if oldest.timestamp > expected => {
+                Err(self.rolled_over(oldest.timestamp))
+            }
+            // Nothing can lie between a time and the next one: that is how a run that began at the
+            // oldest entry, and has not done it yet, comes back.
+            (Some(oldest), None) if oldest.timestamp > expected.next() && !oldest.is_beginning => {
+                Err(self.rolled_over(oldest.timestamp))
             }
             (_, None) => Ok(Seen::New),
             (oldest, Some(op_time)) => {
@@ -66,6 +65,14 @@ impl Tail {
                 self.step_back(op_time, oldest).await?;
                 Ok(Seen::Diverged)
             }
+        }
+    }
+
+    fn rolled_over(&self, oldest: Timestamp) -> Error {
+        Error::PositionLost {
+            position: self.position.clone(),
+            oldest: Some(oldest),
+            reason: "the oplog no longer reaches back to it".to_owned(),
         }
     }
 

@@ -1,0 +1,65 @@
+//! Examples below the help texts of verbs.
+
+pub(super) const RUN: &str = "Examples:
+  oplet run welcome.wasm --watch users.users
+      run one handler on one collection; what it emits is printed as JSON lines
+  oplet run audit.wasm search.wasm --watch shop --since 90m
+      two handlers on a whole database, beginning 90 minutes ago
+  oplet run audit.wasm --source oplog --on-error skip
+      read the oplog, which is several times faster than a change stream
+  oplet run --config oplet.toml
+      all that a file says";
+
+pub(super) const CHECK: &str = "Examples:
+  oplet check --config oplet.toml         is it right, and what would run?
+  oplet check --config oplet.toml -v      where does each value come from?
+
+Exit codes: 0 nothing found; 2 usage; 4 problems found.";
+
+pub(super) const TAIL: &str = "Examples:
+  oplet tail                              every change of the deployment, from now on
+  oplet tail shop.orders --format pretty  one collection, for people
+  oplet tail shop --since oldest --exit-when-idle > changes.json
+      all that the oplog still has of a database";
+
+pub(super) const CHECKPOINT: &str = "Examples:
+  oplet checkpoint show                         where every run would go on, and who is at work
+  oplet checkpoint set orders --since 90m       let the run `orders` go on 90 minutes ago
+  oplet checkpoint clear orders                 forget where it stands
+
+A run that is at work is moved by `oplet seek`.";
+
+pub(super) const DEAD_LETTERS: &str = "Examples:
+  oplet dead-letters list --module audit --since 1h
+  oplet dead-letters show audit/audit/1700000001:7:0
+  oplet dead-letters redrive audit.wasm
+      run them through the mended module, and remove those that succeed
+  oplet dead-letters drop --kind reject --until 30d --yes";
+
+pub(super) const INSPECT: &str = "Examples:
+  oplet inspect welcome.wasm
+  oplet inspect welcome.wasm --json | jq .findings";
+
+pub(super) const STATUS: &str = "Examples:
+  oplet status
+      of the run on this machine that has `--admin 127.0.0.1:9090`
+  oplet status --admin oplet.example:9090 --admin-token-file token --format json | jq .lagSeconds";
+
+pub(super) const PAUSE: &str = "Examples:
+  oplet pause && ./mend-the-target && oplet resume";
+
+pub(super) const RESUME: &str = "Examples:
+  oplet resume
+      also closes the breaker of a module that failed too often";
+
+pub(super) const SEEK: &str = "Examples:
+  oplet seek --since 90m
+      handle the last 90 minutes again, with the same op ids
+  oplet seek --since now
+      pass over what is not handled yet
+
+A run that is at rest is moved by `oplet checkpoint set`.";
+
+pub(super) const DRAIN: &str = "Examples:
+  oplet drain
+      as SIGTERM does, but answers when all is saved";

@@ -135,7 +135,8 @@ impl Run<'_> {
         board.show_vitals(VitalsWatch::start(self.server));
         let mut kept = None;
         if self.options.checkpoint.is_some() {
-            let taken = self.take_over(&delivery, &board);
+            // On the heap: it holds the opening of every kind of store.
+            let taken = Box::pin(self.take_over(&delivery, &board));
             match self.unless_asked_to_end(desk, taken).await {
                 Some(taken) => kept = Some(taken?),
                 None => return Ok(()),

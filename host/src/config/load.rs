@@ -201,14 +201,14 @@ fn modules(
     of_file: Vec<FileModule>,
     problems: &mut Vec<Problem>,
 ) -> Vec<ModuleSettings> {
-    let of_flags = command_line.modules.iter().map(|path| FileModule {
+    let mut of_flags = command_line.modules.iter().map(|path| FileModule {
         path: Sourced::new(path.clone(), Origin::Flag),
         name: Sourced::new(module_name(path), Origin::Flag),
         config: Document::new(),
         policy: PolicyLayer::default(),
     });
     let modules: Vec<FileModule> = match (&command_line.module, command_line.modules.is_empty()) {
-        (Some(name), _) => match one(name, of_flags.last(), &of_file) {
+        (Some(name), _) => match one(name, of_flags.next(), &of_file) {
             Some(module) => vec![module],
             None => {
                 let known: Vec<&str> = of_file.iter().map(|m| m.name.value.as_str()).collect();

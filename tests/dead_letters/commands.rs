@@ -1,6 +1,6 @@
 //! `oplet dead-letters list`, `show` and `drop`.
 
-use bson::doc;
+use bson::{RawDocumentBuf, doc};
 use oplet::dead_letters::Filter;
 use oplet_testkit::ReplicaSet;
 use serde_json::json;
@@ -25,16 +25,23 @@ async fn letters_are_listed_and_shown() {
     assert_eq!((empty.stdout.len(), empty.stderr.as_str()), (0, ""));
     let traced = letter("m", 2, 7, doc! {}).with_traces(&["a line".into()], &["inner".into()]);
     let other = letter("other", 1, 7, doc! {}).failed("reject", "handle", "not\nthis");
-    store.insert(&[traced, other]).await.unwrap();
+    let document = RawDocumentBuf::try_from(&doc! { "_id": 7, "text": "long" }).unwrap();
+    let refused = letter("refused", 3, 7, doc! {});
+    let refused = refused.rejected("search", "too long", 2, false, Some(document.as_bytes()));
+    store.insert(&[traced, other, refused]).await.unwrap();
 
     let listed = dead_letters(&spec, &["list"])
         .await
         .with_code(0)
         .documents();
-    assert_eq!(listed.len(), 2);
+    assert_eq!(listed.len(), 3);
     assert_eq!(listed[0]["_id"], "run/other/1:1:0");
     assert_eq!(listed[1]["kind"], "trap");
     assert_eq!(listed[1].get("op"), None);
+    assert_eq!(
+        listed[2]["rejected"],
+        json!({"sink": "search", "number": 2})
+    );
     let some = dead_letters(&spec, &["list", "--module", "m", "--since", "1h"]).await;
     assert_eq!(some.with_code(0).documents().len(), 1);
     let none = dead_letters(&spec, &["list", "--until", "1h"]).await;
@@ -42,18 +49,32 @@ async fn letters_are_listed_and_shown() {
     let table = dead_letters(&spec, &["list", "--format", "table"])
         .await
         .with_code(0);
-    assert_eq!(table.stdout.len(), 3);
+    assert_eq!(table.stdout.len(), 4);
     assert!(
         table.stdout[0].starts_with("LAST FAILED"),
         "{:?}",
         table.stdout
     );
     assert!(
-        table.stdout[1].ends_with("run/other/1:1:0  not this"),
+        table.stdout[1].ends_with("-       run/other/1:1:0      not this"),
         "{:?}",
         table.stdout
     );
 
+    assert!(
+        table.stdout[3].ends_with("search  run/refused/3:1:0#2  too long"),
+        "{:?}",
+        table.stdout
+    );
+
+    let refused = dead_letters(&spec, &["show", "run/refused"])
+        .await
+        .with_code(0);
+    let refused: serde_json::Value = serde_json::from_str(&refused.stdout.join("\n")).unwrap();
+    assert_eq!(
+        refused["rejected"],
+        json!({"sink": "search", "number": 2, "document": {"_id": 7, "text": "long"}})
+    );
     let shown = dead_letters(&spec, &["show", "run/m/"]).await.with_code(0);
     let shown: serde_json::Value = serde_json::from_str(&shown.stdout.join("\n")).unwrap();
     assert_eq!(shown["op"]["data"], json!({"_id": 7}));

@@ -181,6 +181,22 @@ async fn a_letter_stays_when_one_of_its_sinks_refuses() {
 }
 
 #[tokio::test]
+async fn nothing_is_removed_while_a_sink_is_away() {
+    let (store, spec) = collection("away").await;
+    two_documents(&store).await;
+    let sink = "http://127.0.0.1:1/#give-up-after-s=1";
+    let ended = redrive(&spec, &["--sink", sink]).await.with_code(1);
+    ended.says(&[
+        "letters: 0 succeeded",
+        "0 failed, 0 held back",
+        "the sink `http` takes no more",
+    ]);
+    let left = all(&store, Filter::default()).await;
+    assert!(left.iter().all(|letter| letter.attempts == 1), "{left:?}");
+    assert_eq!(left.len(), 4);
+}
+
+#[tokio::test]
 async fn sinks_that_cannot_be_are_refused_as_for_run() {
     let scene = Scene::new("named").await;
     let asking = Handwritten::new("asking")

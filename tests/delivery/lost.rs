@@ -4,8 +4,8 @@ use bson::{Document, Timestamp};
 use oplet_testkit::{Options, ReplicaSet, Signal};
 
 use super::{
-    metrics::Scrape,
     process::{Named, ids, wait_for},
+    scrape::Scrape,
 };
 use crate::DEADLINE;
 

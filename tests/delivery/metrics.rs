@@ -2,83 +2,22 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     sync::atomic::{AtomicU64, Ordering::SeqCst},
 };
 
 use axum::{Router, http::StatusCode, routing::post};
-use bson::{Document, doc};
+use bson::{Bson, Document, doc};
 use oplet::telemetry::{ALL, Kind, NAMESPACES_MAX};
-use oplet_testkit::{Oplet, RunningOplet, Signal, eventually, guest, wat};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-};
+use oplet_testkit::{Oplet, Options, ReplicaSet, Signal, eventually, guest, wat};
 
-use super::process::{Named, wait_for};
+use super::{
+    process::{Named, wait_for},
+    scrape::{Scrape, ask},
+};
 use crate::{DEADLINE, oplet};
 
 /// How often the modules of these runs are tried.
 const ATTEMPTS: f64 = 3.0;
-
-/// What one request was answered: a value for each series.
-#[derive(Debug)]
-pub(super) struct Scrape(BTreeMap<String, f64>);
-
-impl Scrape {
-    /// Of a run that was started with `--admin 127.0.0.1:0`.
-    pub(super) async fn of(running: &RunningOplet) -> Self {
-        let answer = ask(running, "GET /metrics").await;
-        let (_, text) = answer.split_once("\r\n\r\n").unwrap();
-        let series = |line: &str| {
-            let (series, value) = line.rsplit_once(' ').unwrap();
-            (series.to_owned(), value.parse().unwrap())
-        };
-        let lines = text.lines().filter(|line| !line.starts_with('#'));
-        Self(lines.map(series).collect())
-    }
-
-    /// The value of one series, such as `oplet_control_state{state="paused"}`.
-    #[track_caller]
-    pub(super) fn value(&self, series: &str) -> f64 {
-        let value = self.0.get(series);
-        *value.unwrap_or_else(|| panic!("no {series} in {:#?}", self.0))
-    }
-
-    /// All series of a metric, without its name.
-    fn all<'a>(&'a self, name: &str) -> BTreeMap<&'a str, f64> {
-        let of_it = |(series, value): (&'a String, &f64)| {
-            let labels = series.strip_prefix(name)?;
-            (labels.is_empty() || labels.starts_with('{')).then_some((labels, *value))
-        };
-        self.0.iter().filter_map(of_it).collect()
-    }
-
-    /// That these series have these values.
-    #[track_caller]
-    fn has(&self, expected: &[(&str, f64)]) {
-        for (series, value) in expected {
-            assert_eq!(self.value(series), *value, "{series} in {:#?}", self.0);
-        }
-    }
-}
-
-/// A request to a run's admin API: the whole answer.
-async fn ask(running: &RunningOplet, request: &str) -> String {
-    let is_served = |line: &str| line.contains("the admin API is served");
-    let line = running.wait_for_stderr(is_served, DEADLINE).await.unwrap();
-    let (_, address) = line.split_once("address=").unwrap();
-    let address = address.split_whitespace().next().unwrap();
-    let address: SocketAddr = address.trim_matches('"').parse().unwrap();
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let head = "HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-    let request = format!("{request} {head}");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    answer
-}
 
 /// `oplet run` of these modules under the name of the database, with one lane and the admin API.
 fn run(named: &Named, modules: &[std::path::PathBuf], source: &str) -> Oplet {
@@ -243,9 +182,9 @@ async fn tell_what_was_done(source: &str) {
         ("oplet_control_ready", 1.0),
     ]);
     is_in(&scrape, "streaming");
-    // One call in 64 is timed, from the first on.
+    // One call in 64 is timed, from each module's first on.
     let timed = scrape.all("oplet_guest_call_seconds_count");
-    assert_eq!(timed.values().sum::<f64>(), 1.0, "{timed:?}");
+    assert!(timed.values().eq(&[1.0, 1.0]), "{timed:?}");
     let deliveries = scrape.value(r#"oplet_sink_delivery_seconds_count{sink="stdout"}"#);
     assert!((1.0..=18.0).contains(&deliveries), "{deliveries}");
     assert!(scrape.value("oplet_source_batches_total") >= 1.0);
@@ -265,7 +204,7 @@ async fn tell_what_was_done(source: &str) {
             Kind::Counter | Kind::Gauge => metric.name.to_owned(),
         };
         let series = scrape.all(&name);
-        assert!(!series.is_empty(), "{name} in {:#?}", scrape.0);
+        assert!(!series.is_empty(), "{name} in {:#?}", scrape);
         for labels in series.keys() {
             let count = labels.matches("=\"").count();
             assert_eq!(count, metric.labels.len(), "{name}{labels}");
@@ -330,6 +269,48 @@ async fn metrics_tell_what_a_sink_refused_and_when_it_was_away() {
             0.0,
         ),
     ]);
+    running.signal(Signal::Terminate).unwrap();
+    assert_eq!(running.wait_exit(DEADLINE).await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_tell_of_transactions_and_of_those_that_failed() {
+    let set = ReplicaSet::start(Options::default()).await.unwrap();
+    let named = Named::on(&set, "transactions").await;
+    let database = named.client.database(&named.database);
+    database.create_collection("things").await.unwrap();
+    let copy = format!("{}_copy", named.database);
+    let sink = format!("copy=mongodb:{copy}.things#transactional=true");
+    let echo = [guest("guest_echo").unwrap()];
+    let running = named
+        .start(run(&named, &echo, "oplog").args(["--sink", &sink]))
+        .await;
+    let fail = |mode: Bson| {
+        let data = doc! { "failCommands": ["commitTransaction"], "errorCode": 251,
+        "errorLabels": ["TransientTransactionError"] };
+        doc! { "configureFailPoint": "failCommand", "mode": mode, "data": data }
+    };
+    let admin = named.client.database("admin");
+    admin.run_command(fail("alwaysOn".into())).await.unwrap();
+    named.insert(0..6).await;
+    let failures = r#"oplet_sink_failures_total{sink="copy"}"#;
+    let ready = r#"oplet_sink_ready{sink="copy"}"#;
+    let failed = async || Scrape::of(&running).await.value(failures) >= 2.0;
+    eventually(DEADLINE, failed).await.unwrap();
+    let delivered = r#"oplet_sink_delivered_documents_total{sink="copy"}"#;
+    let scrape = Scrape::of(&running).await;
+    scrape.has(&[(ready, 0.0), (delivered, 0.0), ("oplet_control_ready", 0.0)]);
+    assert!(scrape.value("oplet_checkpoint_failures_total") >= 2.0);
+
+    admin.run_command(fail("off".into())).await.unwrap();
+    let came = async || Scrape::of(&running).await.value(delivered) == 6.0;
+    eventually(DEADLINE, came).await.unwrap();
+    let scrape = Scrape::of(&running).await;
+    scrape.has(&[(ready, 1.0)]);
+    let took = r#"oplet_sink_delivery_seconds_count{sink="copy"}"#;
+    assert!((1.0..=6.0).contains(&scrape.value(took)), "{scrape:#?}");
+    let bytes = r#"oplet_sink_delivered_bytes_total{sink="copy"}"#;
+    assert!(scrape.value(bytes) > 6.0 * 20.0, "{scrape:#?}");
     running.signal(Signal::Terminate).unwrap();
     assert_eq!(running.wait_exit(DEADLINE).await.unwrap(), 0);
 }

@@ -8,4 +8,7 @@ mod metrics;
 pub(crate) mod process;
 mod restart;
 mod run;
+mod scrape;
 mod sinks;
+mod states;
+mod transaction;

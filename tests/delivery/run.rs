@@ -22,6 +22,7 @@ pub(super) struct Mirrored {
     pub(super) client: Client,
     pub(super) database: String,
     uri: String,
+    engine: Engine,
     module: Module,
     limits: Limits,
 }
@@ -49,6 +50,7 @@ impl Mirrored {
             database: database_name(hint),
             uri: set.uri(),
             module: Module::load(&engine, "mirror", &wasm).unwrap(),
+            engine,
             limits,
         }
     }
@@ -73,19 +75,39 @@ impl Mirrored {
 
     /// Starts a run, and waits until it streams.
     pub(super) async fn start(&self, options: Options) -> Running {
+        let running = self.launch(options, vec![self.mirror()]).await;
+        running.wait_for(RunState::Streaming).await;
+        running
+    }
+
+    /// The mirror.
+    pub(super) fn mirror(&self) -> ModuleSpec {
+        ModuleSpec {
+            module: self.module.clone(),
+            config: None,
+            policy: FailurePolicy::default(),
+        }
+    }
+
+    /// Another module.
+    pub(super) fn module(&self, name: &str, wasm: &[u8], policy: FailurePolicy) -> ModuleSpec {
+        ModuleSpec {
+            module: Module::load(&self.engine, name, wasm).unwrap(),
+            config: None,
+            policy,
+        }
+    }
+
+    /// Starts a run of these modules.
+    pub(super) async fn launch(&self, options: Options, specs: Vec<ModuleSpec>) -> Running {
         let uri = mongo::parse_uri(&self.uri).unwrap();
         let server = Server::connect(&uri, &mongo::Options::default())
             .await
             .unwrap();
-        let spec = ModuleSpec {
-            module: self.module.clone(),
-            config: None,
-            policy: FailurePolicy::default(),
-        };
         let scope = Scope::new([self.database.parse().unwrap()]);
         let kind = options.source;
         let plan = control::prepare(
-            vec![spec],
+            specs,
             &Sinks::names(&options.sinks),
             &scope,
             kind,
@@ -115,17 +137,11 @@ impl Mirrored {
                 ended
             }
         });
-        let running = Running {
+        Running {
             handle,
             shutdown,
             task,
-        };
-        let streams = async || match running.handle.status().await {
-            Ok(status) => status.state == RunState::Streaming,
-            Err(_) => running.task.is_finished(),
-        };
-        eventually(DEADLINE, streams).await.unwrap();
-        running
+        }
     }
 
     /// How often each op was delivered, by its id.
@@ -171,6 +187,15 @@ impl Mirrored {
 }
 
 impl Running {
+    /// Waits until the run is in that state, or has ended.
+    pub(super) async fn wait_for(&self, state: RunState) {
+        let is_there = async || match self.handle.status().await {
+            Ok(status) => status.state == state,
+            Err(_) => self.task.is_finished(),
+        };
+        eventually(DEADLINE, is_there).await.unwrap();
+    }
+
     /// Asks for the end, and waits for it.
     pub(super) async fn end(self) -> (Summary, Result<(), Error>) {
         self.shutdown.cancel();

@@ -1,10 +1,12 @@
 //! What sinks do with batches, against the real other side: a mongod, an HTTP server.
 
+mod answers;
 mod http;
 pub(crate) mod http_server;
 mod http_tls;
 mod mongodb;
 mod mongodb_faults;
+mod mongodb_retries;
 mod mongodb_transactions;
 
 use std::sync::Arc;

@@ -14,6 +14,8 @@ use super::{bson, pairs};
 /// A database of its own, and sinks that write to its collection `c`.
 pub(super) struct Scene {
     pub(super) client: Client,
+    /// The sinks' own.
+    writer: Client,
     pub(super) database: String,
 }
 
@@ -22,6 +24,7 @@ impl Scene {
         let set = ReplicaSet::shared().await.unwrap();
         Self {
             client: set.client().await.unwrap(),
+            writer: set.client().await.unwrap(),
             database: database_name(hint),
         }
     }
@@ -29,7 +32,7 @@ impl Scene {
     pub(super) async fn sink(&self, options: &[(&str, &str)]) -> MongodbSink {
         let url = format!("mongodb:{}.c", self.database);
         let options = Options::from_pairs(&url, &mut pairs(options)).unwrap();
-        MongodbSink::open(&options, &self.client).await.unwrap()
+        MongodbSink::open(&options, &self.writer).await.unwrap()
     }
 
     pub(super) fn collection(&self, name: &str) -> mongodb::Collection<Document> {

@@ -208,7 +208,7 @@ fn modules(
         policy: PolicyLayer::default(),
     });
     let modules: Vec<FileModule> = match (&command_line.module, command_line.modules.is_empty()) {
-        (Some(name), _) => match one(name, of_flags.next_back(), &of_file) {
+        (Some(name), _) => match one(name, of_flags.next(), &of_file) {
             Some(module) => vec![module],
             None => {
                 let known: Vec<&str> = of_file.iter().map(|m| m.name.value.as_str()).collect();

@@ -105,6 +105,23 @@ impl Settings {
                 refuse(message, &sink.name.origin);
             }
         }
+        let transactional = self.sinks.iter().filter(|sink| sink.spec.is_transactional());
+        for (index, sink) in transactional.enumerate() {
+            if self.values.checkpoint.value.text == "none" {
+                let message = format!(
+                    "the sink `{}` is transactional: it is written together with the checkpoint, and `none` is kept",
+                    sink.name.value
+                );
+                refuse(message, &sink.url.origin);
+            }
+            if index > 0 {
+                let message = format!(
+                    "the sink `{}` is the second that is transactional, and there can be one",
+                    sink.name.value
+                );
+                refuse(message, &sink.url.origin);
+            }
+        }
         if self.modules.is_empty() && is_readable {
             problems.push(Problem::new(
                 "no module is given; name one as an argument, or as `[[module]]` in the configuration",

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use mongodb::Client;
 use tokio::sync::mpsc;
 
 use super::{
@@ -14,7 +15,10 @@ use super::{
 use crate::{
     dead_letters,
     mongo::Server,
-    sink::{Chunk, Closed, Context, Encoding, Ended, SinkSender, SinkState, Sinks, Spec},
+    sink::{
+        Chunk, Closed, Context, DeliverError, Encoding, Ended, Kind, OpenError, SinkSender,
+        SinkState, Sinks, Spec, mongodb::Deployment,
+    },
 };
 
 /// Where outputs and failed ops go.
@@ -42,16 +46,16 @@ impl Delivery {
         let writer = dead_letters::Writer::start(store);
         let counts = writer.counts().clone();
         let post = Arc::new(Post::new(&options.name, plan, writer));
-        let context = Context {
-            client: server.client.clone(),
-            environment: Arc::new(options.environment),
-        };
         let (rejected, refused) = mpsc::channel(REFUSED_MAX);
         let queued = options.sinks.iter().filter(|spec| !spec.is_transactional());
         let queued: Vec<Spec> = queued.cloned().collect();
+        let context = |client| Context {
+            client,
+            environment: Arc::new(options.environment),
+        };
         let encoding = |spec: &Spec| (spec.name.clone(), spec.encoding());
         let encodings = queued.iter().map(encoding).collect();
-        let sinks = Sinks::open(&queued, &context, rejected).await?;
+        let sinks = Sinks::open(&queued, &context(client_for(&queued, server)?), rejected).await?;
         // Ends with the sinks.
         tokio::spawn(pass_on(post.clone(), encodings, refused));
         let senders = sinks.senders();
@@ -64,6 +68,7 @@ impl Delivery {
                 outlets.extend(sender.map(|sender| sender as Arc<dyn Outlet>));
                 continue;
             }
+            let context = context(server.client.clone());
             let opened = Arc::new(Ledger::open(spec, &context, post.clone()).await?);
             outlets.push(opened.clone());
             if ledger.replace(opened).is_some() {
@@ -134,4 +139,26 @@ impl Outlet for SinkSender {
     fn send(&self, worker: usize, chunk: Chunk) -> BoxFuture<'_, Result<(), Closed>> {
         Box::pin(self.send(worker, chunk))
     }
+}
+
+/// The client of the run's own deployment for sinks: one that nobody else uses, where one of them
+/// writes by it.
+fn client_for(specs: &[Spec], server: &Server) -> Result<Client, Error> {
+    let is_writer = |spec: &&Spec| match &spec.kind {
+        Kind::Mongodb(options) => options.deployment == Deployment::Own,
+        _ => false,
+    };
+    let Some(writer) = specs.iter().find(is_writer) else {
+        return Ok(server.client.clone());
+    };
+    server.another_client().map_err(|error| {
+        Error::SinkOpen(OpenError {
+            sink: writer.name.clone(),
+            target: writer.target.clone(),
+            source: DeliverError::Ended {
+                message: error.to_string(),
+                is_closed: false,
+            },
+        })
+    })
 }

@@ -26,6 +26,7 @@ use crate::{
     },
     guest::Limits,
     mongo::Server,
+    sink::Spec,
     source::{self, Start},
     telemetry::Metrics,
 };
@@ -104,6 +105,11 @@ impl Run<'_> {
         if self.options.on_position_lost == OnPositionLost::Resnapshot {
             return Err(Error::Resnapshot);
         }
+        let is_transactional = self.options.sinks.iter().any(Spec::is_transactional);
+        if is_transactional && self.options.checkpoint.is_none() {
+            let reason = "it is written together with the checkpoint, and none is kept".into();
+            return Err(Error::Transactional { reason });
+        }
         let board = desk.board.clone();
         let opened = Delivery::open(self.server, self.plan, self.options);
         let ended = match self.unless_asked_to_end(&mut desk, opened).await {
@@ -129,7 +135,8 @@ impl Run<'_> {
         board.show_vitals(VitalsWatch::start(self.server));
         let mut kept = None;
         if self.options.checkpoint.is_some() {
-            let taken = self.take_over(&delivery, &board);
+            // On the heap: it holds the opening of every kind of store.
+            let taken = Box::pin(self.take_over(&delivery, &board));
             match self.unless_asked_to_end(desk, taken).await {
                 Some(taken) => kept = Some(taken?),
                 None => return Ok(()),
@@ -162,6 +169,8 @@ impl Run<'_> {
         work: impl Future<Output = T>,
     ) -> Option<T> {
         let drain = desk.drain.clone();
+        // On the heap: it holds the opening of every kind of store.
+        let work = Box::pin(work);
         let work = async {
             tokio::select! {
                 done = work => Some(done),
@@ -273,8 +282,16 @@ impl Run<'_> {
         };
         let on_wait = |by: &Holding| {
             let reason = format!("{} holds the lease", by.holder);
-            info!(name = self.options.name, holder = %by.holder, "standing by: another process holds the lease");
-            board.enter(RunState::Standby, Some(reason));
+            let (name, holder) = (&self.options.name, &by.holder);
+            match standby {
+                Standby::Wait => {
+                    info!(name, %holder, "standing by: another process holds the lease");
+                    board.enter(RunState::Standby, Some(reason));
+                }
+                Standby::Refuse => {
+                    info!(name, %holder, "looking whether the process that holds the lease is still alive");
+                }
+            }
         };
         let lease = take(
             &store,

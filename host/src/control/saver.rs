@@ -28,6 +28,9 @@ use crate::{
 /// come to rest.
 const IDLE_EVERY: Duration = Duration::from_secs(10);
 
+/// After how long a save counts as one that may fail: what is done meanwhile is bounded.
+const SLOW: Duration = Duration::from_secs(1);
+
 /// How long outputs gather before they are written with the checkpoint.
 const GATHER: Duration = Duration::from_millis(5);
 
@@ -209,11 +212,18 @@ impl Run {
             };
             let is_asked = answer.is_some();
             self.next = Instant::now() + self.task.every;
+            let window = self.following.window.clone();
+            let slow = async {
+                tokio::time::sleep(SLOW).await;
+                window.hold_unsaved(true);
+                std::future::pending::<()>().await;
+            };
             let saved = tokio::select! {
                 biased;
                 // What is saved after that does not count: it need not be waited for.
                 by = keeper.lost() => return Some(self.lost(by.as_ref())),
                 saved = self.save(is_asked) => saved,
+                () = slow => continue,
             };
             match saved {
                 Ok(is_saved) => {

@@ -61,6 +61,8 @@ pub(super) struct ModuleStats {
 /// What a lane counted of one module since it last told.
 #[derive(Debug, Default)]
 struct ModuleTally {
+    /// Calls since the start, to choose those that are timed.
+    timer: u64,
     calls: u64,
     emitted: u64,
     retries: u64,
@@ -76,8 +78,6 @@ pub(super) struct Tally {
     kept: u64,
     handled: u64,
     namespaces: NamespaceCounts,
-    /// Calls since the start, to choose those that are timed.
-    calls: u64,
     modules: Vec<ModuleTally>,
     /// Whether there is anything to tell.
     is_empty: bool,
@@ -89,7 +89,6 @@ impl Tally {
             kept: 0,
             handled: 0,
             namespaces: namespaces.counts(),
-            calls: 0,
             modules: (0..modules).map(|_| ModuleTally::default()).collect(),
             is_empty: true,
         }
@@ -99,9 +98,11 @@ impl Tally {
     #[inline]
     pub(super) fn begin_call(&mut self, module: usize) -> Option<Instant> {
         self.is_empty = false;
-        self.modules[module].calls += 1;
-        self.calls += 1;
-        (self.calls % TIMED_EVERY == 1).then(Instant::now)
+        let tally = &mut self.modules[module];
+        tally.calls += 1;
+        // By module: of several that take turns, it would always be the same one's turn.
+        tally.timer += 1;
+        (tally.timer % TIMED_EVERY == 1).then(Instant::now)
     }
 
     #[inline]
@@ -182,6 +183,7 @@ impl Tally {
 impl ModuleTally {
     fn tell(&mut self, stats: &Stats, module: &ModuleStats) {
         let Self {
+            timer: _,
             calls,
             emitted,
             retries,
@@ -236,6 +238,23 @@ mod tests {
         let at = Timestamp::new(1, 1);
         builder.push(Record::new(Operation::Insert, namespace, at));
         builder.finish(SourceKind::Oplog, Position::Time(at), true)
+    }
+
+    #[test]
+    fn every_module_is_timed_when_several_take_turns() {
+        let mut tally = Tally::new(2, &Namespaces::default());
+        for _ in 0..65 {
+            for module in 0..2 {
+                let begun = tally.begin_call(module);
+                tally.end_call(module, begun);
+            }
+        }
+        let timed: Vec<_> = tally
+            .modules
+            .iter()
+            .map(|module| module.times.len())
+            .collect();
+        assert_eq!(timed, [2, 2]);
     }
 
     #[test]

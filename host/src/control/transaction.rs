@@ -228,9 +228,7 @@ impl Ledger {
 
     /// How the sink stands.
     pub(super) fn state(&self) -> SinkState {
-        let failing = self.failing().clone();
-        let (failing_since, last_error) = failing.unzip();
-        let latency = self.latency().clone();
+        let (failing_since, last_error) = self.failing().clone().unzip();
         let waiting = self.waiting();
         SinkState {
             name: self.name.clone(),
@@ -245,7 +243,7 @@ impl Ledger {
             queued_bytes: waiting.bytes as u64,
             failing_since,
             last_error,
-            latency,
+            latency: self.latency().clone(),
         }
     }
 

@@ -117,6 +117,7 @@ pub struct Server {
     pub majority_time: Timestamp,
     /// The server's clock when it answered, in milliseconds since 1970.
     pub local_time_ms: i64,
+    options: ClientOptions,
 }
 
 /// Reads a connection string without opening anything.
@@ -221,13 +222,19 @@ impl Server {
         let build = build.map_err(|error| classify(error, hosts))?;
         client.shutdown().immediate(true).await;
         options.server_selection_timeout = Some(wanted.unwrap_or(SELECTION_TIME));
-        let client = Client::with_options(options).map_err(|error| classify(error, hosts))?;
-        let server = Self::from_answers(client, hosts, &hello, &build);
+        let client =
+            Client::with_options(options.clone()).map_err(|error| classify(error, hosts))?;
+        let server = Self::from_answers((client, options), hosts, &hello, &build);
         info!(hosts, version = server.version, operation_time = %server.operation_time, "connected");
         Ok(server)
     }
 
-    fn from_answers(client: Client, hosts: &str, hello: &Document, build: &Document) -> Self {
+    fn from_answers(
+        (client, options): (Client, ClientOptions),
+        hosts: &str,
+        hello: &Document,
+        build: &Document,
+    ) -> Self {
         let version = build.get_str("version").unwrap_or("unknown").to_owned();
         let mut numbers = version.split('.').map(|part| part.parse().unwrap_or(0));
         let major_minor = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
@@ -262,7 +269,19 @@ impl Server {
             local_time_ms: hello
                 .get_datetime("localTime")
                 .map_or(0, |time| time.timestamp_millis()),
+            options,
         }
+    }
+
+    /// Another client of the same deployment, with connections and sessions of its own.
+    ///
+    /// # Errors
+    /// The driver's; the options were good for the first one.
+    pub fn another_client(&self) -> Result<Client, Error> {
+        Client::with_options(self.options.clone()).map_err(|source| Error::Refused {
+            hosts: self.hosts.clone(),
+            source,
+        })
     }
 
     /// The newest cluster time that a majority has now; `None` while nobody answers.
@@ -285,7 +304,7 @@ impl Server {
         let hello = admin.run_command(doc! {"hello": 1}).await?;
         let build = doc! { "version": &self.version };
         Ok(Self::from_answers(
-            self.client.clone(),
+            (self.client.clone(), self.options.clone()),
             &self.hosts,
             &hello,
             &build,

@@ -124,8 +124,9 @@ pub enum DeliverError {
 /// named as rejected. Only then are the ops acknowledged, and only what is acknowledged becomes part
 /// of a checkpoint. What is told too early is lost in a crash.
 ///
-/// **`Err`** means that the batch is to be given again, as a whole. What was delivered of it is
-/// delivered twice, so a sink makes that harmless where it can: by the key.
+/// **`Err`** means that the batch is to be given again, as a whole and as the same value: a sink that
+/// remembers it goes on where it stood. What it cannot remember is delivered twice, so it makes that
+/// harmless where it can: by the key.
 ///
 /// **A rejection** is for a document that no attempt will ever deliver: it goes into the dead
 /// letters, and the others of the batch go on. A sink that is away rejects nothing; it fails, and

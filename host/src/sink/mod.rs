@@ -38,6 +38,7 @@ mod null;
 mod option;
 mod parse;
 mod pending;
+mod place;
 mod queue;
 mod runner;
 mod settings;

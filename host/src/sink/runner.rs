@@ -27,7 +27,8 @@ pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 /// What sinks may need to be opened.
 #[derive(Clone)]
 pub struct Context {
-    /// The run's own deployment.
+    /// The run's own deployment; a client that nobody but sinks writes by
+    /// ([`MongodbSink::open`]).
     pub client: ::mongodb::Client,
     /// For secrets: the library itself does not look at the environment.
     pub environment: Environment,

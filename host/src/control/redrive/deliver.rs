@@ -46,14 +46,15 @@ pub(super) enum Undelivered {
     Ended(Ended),
 }
 
-/// The sinks of a redrive. They are given the outputs of one letter after the other, with the keys
-/// that these had, or would have had, when the op was handled first.
+/// The sinks of a redrive. They are given the outputs of letters, in the letters' order, with the
+/// keys that these had, or would have had, when the op was handled first.
 #[derive(Debug)]
 pub struct RedriveSinks {
     names: Arc<[String]>,
     sinks: Sinks,
     senders: Arc<[SinkSender]>,
     refused: mpsc::Receiver<Rejected>,
+    refusals: Vec<Rejected>,
 }
 
 impl RedriveSinks {
@@ -65,7 +66,7 @@ impl RedriveSinks {
     /// # Errors
     /// When a sink can never work.
     pub async fn open(specs: &[Spec], context: &Context) -> Result<Self, OpenError> {
-        // With one letter at a time there is nothing to gather, and nothing to do side by side.
+        // One worker keeps the letters' order; what is not there yet is not worth waiting for.
         let alone = |spec: &Spec| {
             let mut spec = spec.clone();
             spec.workers = 1;
@@ -80,6 +81,7 @@ impl RedriveSinks {
             senders: sinks.senders(),
             sinks,
             refused,
+            refusals: Vec::new(),
         })
     }
 
@@ -89,45 +91,62 @@ impl RedriveSinks {
         self.names.clone()
     }
 
-    /// Delivers the outputs of one letter, in order; waits while a sink is away. `Ok` means that all
-    /// of them are where they belong. When it is dropped, what is under way is not known, and nothing
-    /// more can be delivered.
-    pub(super) async fn deliver(
+    /// Hands the outputs of one letter to their sinks; waits while there is no room.
+    pub(super) async fn send(
         &mut self,
         letter: &DeadLetter,
         outputs: &[RedrivenOutput],
-    ) -> Result<(), Undelivered> {
-        let accepted = Arc::new(Accepted::default());
-        for (sink, chunk) in self.chunks(letter, outputs, &accepted)? {
-            if self.senders[sink].send(0, chunk).await.is_err() {
+    ) -> Result<Sent, Undelivered> {
+        let (sent, chunks) = self.chunks(letter, outputs)?;
+        for (sink, chunk) in chunks {
+            let room = self.senders[sink].send(0, chunk);
+            let room = while_refused(&mut self.refused, &mut self.refusals, room);
+            if room.await.is_err() {
                 return Err(Undelivered::Ended(self.sinks.ended().await));
             }
         }
-        let mut refused = Vec::new();
-        {
-            let flushed = self.sinks.flush();
-            tokio::pin!(flushed);
-            loop {
-                tokio::select! {
-                    Some(rejected) = self.refused.recv() => refused.push(rejected),
-                    () = &mut flushed => break,
-                }
+        Ok(sent)
+    }
+
+    /// Waits until everything that was sent is accepted or refused, also while a sink is away; or until
+    /// a sink has ended. Cancellation safe.
+    pub(super) async fn flush(&mut self) {
+        let flushed = async {
+            tokio::select! {
+                biased;
+                () = self.sinks.flush() => {}
+                _ = self.sinks.ended() => {}
             }
-        }
+        };
+        while_refused(&mut self.refused, &mut self.refusals, flushed).await;
         while let Ok(rejected) = self.refused.try_recv() {
-            refused.push(rejected);
+            self.refusals.push(rejected);
         }
-        if accepted.0.load(Relaxed) {
-            return Ok(());
+    }
+
+    /// What became of a letter's outputs, as far as that is known. `Ok` means that all of them are where
+    /// they belong.
+    pub(super) fn verdict(&self, sent: &Sent) -> Option<Result<(), Undelivered>> {
+        if sent.accepted.0.load(Relaxed) {
+            return Some(Ok(()));
         }
-        match refused.first() {
-            Some(first) => Err(Undelivered::Refused {
-                class: kind::SINK,
-                message: describe(first, refused.len()),
-            }),
-            // Not accepted, and not refused: somebody has given up.
-            None => Err(Undelivered::Ended(self.sinks.ended().await)),
-        }
+        let is_of = |rejected: &&Rejected| Arc::ptr_eq(&rejected.chunk.batch, &sent.batch);
+        let mut refused = self.refusals.iter().filter(is_of);
+        let first = refused.next()?;
+        Some(Err(Undelivered::Refused {
+            class: kind::SINK,
+            message: describe(first, refused.count()),
+        }))
+    }
+
+    /// Forgets what was refused, when all that was sent has its verdict.
+    pub(super) fn forget(&mut self) {
+        self.refusals.clear();
+    }
+
+    /// Waits until a sink takes no more, for good.
+    pub(super) async fn ended(&self) -> Ended {
+        self.sinks.ended().await
     }
 
     /// The outputs by sink, all with a part of one duty.
@@ -135,8 +154,8 @@ impl RedriveSinks {
         &self,
         letter: &DeadLetter,
         outputs: &[RedrivenOutput],
-        accepted: &Arc<Accepted>,
-    ) -> Result<BTreeMap<usize, Chunk>, Undelivered> {
+    ) -> Result<(Sent, BTreeMap<usize, Chunk>), Undelivered> {
+        let accepted = Arc::new(Accepted::default());
         let unwritable = |message| Undelivered::Refused {
             class: kind::OUTPUT,
             message,
@@ -172,7 +191,22 @@ impl RedriveSinks {
             });
         }
         ack.done();
-        Ok(chunks)
+        Ok((Sent { accepted, batch }, chunks))
+    }
+}
+
+/// Waits for something, and meanwhile takes what sinks refuse: they wait for that.
+async fn while_refused<T>(
+    refused: &mut mpsc::Receiver<Rejected>,
+    refusals: &mut Vec<Rejected>,
+    done: impl Future<Output = T>,
+) -> T {
+    tokio::pin!(done);
+    loop {
+        tokio::select! {
+            Some(rejected) = refused.recv() => refusals.push(rejected),
+            done = &mut done => return done,
+        }
     }
 }
 
@@ -186,14 +220,22 @@ fn empty(batch: &Arc<Batch>, modules: &Arc<[String]>, ack: &Ack) -> Chunk {
     }
 }
 
-fn describe(first: &Rejected, count: usize) -> String {
+fn describe(first: &Rejected, others: usize) -> String {
     let number = first.chunk.outputs[first.index].number;
-    let others = match count {
-        1 => String::new(),
-        count => format!(" (and {} more)", count - 1),
+    let others = match others {
+        0 => String::new(),
+        others => format!(" (and {others} more)"),
     };
     let (sink, reason) = (&first.sink, &first.reason);
     format!("the sink `{sink}` refuses the output {number}: {reason}{others}")
+}
+
+/// Outputs of one letter that were handed over.
+#[derive(Debug)]
+pub(super) struct Sent {
+    accepted: Arc<Accepted>,
+    /// The op, which no other letter's outputs share.
+    batch: Arc<Batch>,
 }
 
 /// Whether all outputs of a letter were accepted. One that is refused leaves its part undone.

@@ -9,13 +9,11 @@
 mod caller;
 mod deliver;
 mod pending;
+mod state;
+mod under_way;
 
-use std::{
-    collections::HashSet,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
-use bson::DateTime;
 use mongodb::Client;
 use oplet_sdk::{abi::field, raw::Walk};
 use tokio_util::sync::CancellationToken;
@@ -31,11 +29,8 @@ use crate::{
 
 pub use deliver::RedriveSinks;
 use deliver::{RedrivenOutput, Undelivered};
-
-/// How many letters are settled together, and how long the first of them waits for the others: after
-/// a crash, those are delivered once more.
-const SETTLE_LETTERS: usize = 100;
-const SETTLE_AGE: Duration = Duration::from_secs(1);
+use state::State;
+use under_way::UnderWay;
 
 /// How long a delivery may go on when the redrive is asked to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -125,13 +120,20 @@ pub struct Redrive<'a> {
     pub shutdown: &'a CancellationToken,
 }
 
+/// What the module made of one letter.
+enum Handled {
+    Emitted(Vec<RedrivenOutput>),
+    Unwanted,
+    Failed(Failed),
+    /// The redrive was asked to stop meanwhile.
+    LeftAlone,
+}
+
 /// What one letter came to.
 enum End {
     Delivered(u64),
     Unwanted,
     Failed(Failed),
-    /// The redrive was asked to stop meanwhile.
-    LeftAlone,
 }
 
 impl Redrive<'_> {
@@ -156,7 +158,25 @@ impl Redrive<'_> {
         state: &mut State<'_>,
         on_step: &mut impl FnMut(&RedriveSummary),
     ) -> Result<(), RedriveError> {
-        let mut caller = Caller::start(self.module.clone(), sinks.names()).await?;
+        let mut under_way = UnderWay::default();
+        let done = self
+            .run_letters(sinks, &mut under_way, state, on_step)
+            .await;
+        let finished = self.finish(sinks, &mut under_way, state).await;
+        on_step(&state.summary);
+        done.and(finished)
+    }
+
+    async fn run_letters(
+        &self,
+        sinks: &mut RedriveSinks,
+        under_way: &mut UnderWay,
+        state: &mut State<'_>,
+        on_step: &mut impl FnMut(&RedriveSummary),
+    ) -> Result<(), RedriveError> {
+        let digest = self.module.module.digest();
+        let names = sinks.names();
+        let mut caller = Caller::start(self.module.clone(), names.clone()).await?;
         let mut letters = self.store.list(self.filter.clone());
         let mut next = letters.next().await?;
         while let Some(first) = next.take() {
@@ -171,28 +191,85 @@ impl Redrive<'_> {
             if self.shutdown.is_cancelled() {
                 return Ok(());
             }
-            if state.is_held_back(&group[0]) {
-                state.summary.held_back += group.len() as u64;
-            } else {
-                match self.run_one(&mut caller, sinks, &group[0]).await? {
-                    End::LeftAlone => return Ok(()),
-                    end => state.note(group, end, self.module.module.digest()),
-                }
+            let key = order_key(&group[0]);
+            if under_way.is_due() || under_way.holds(&key) {
+                self.finish(sinks, under_way, state).await?;
             }
-            on_step(&state.summary);
             if state.is_due() {
                 state.settle().await?;
+            }
+            on_step(&state.summary);
+            if state.held_back.contains(&key) {
+                state.summary.held_back += group.len() as u64;
+                continue;
+            }
+            let handled = self.run_one(&mut caller, &names, &group[0]).await?;
+            let outputs = match handled {
+                Handled::Emitted(outputs) => outputs,
+                Handled::Unwanted => {
+                    state.note(group, End::Unwanted, digest);
+                    continue;
+                }
+                Handled::Failed(failed) => {
+                    state.note(group, End::Failed(failed), digest);
+                    continue;
+                }
+                Handled::LeftAlone => return Ok(()),
+            };
+            match self.in_time(sinks.send(&group[0], &outputs)).await {
+                Some(Ok(sent)) => under_way.push(group, key, outputs.len(), sent),
+                Some(Err(Undelivered::Refused { class, message })) => {
+                    state.note(group, End::Failed(Failed::new(class, &message)), digest);
+                }
+                Some(Err(Undelivered::Ended(ended))) => return Err(ended.into()),
+                None => {
+                    // What is not known by now is not waited for once more.
+                    under_way.note(sinks, state, digest);
+                    return Ok(());
+                }
             }
         }
         Ok(())
     }
 
+    /// Waits for the letters that are under way, and notes what became of them.
+    async fn finish(
+        &self,
+        sinks: &mut RedriveSinks,
+        under_way: &mut UnderWay,
+        state: &mut State<'_>,
+    ) -> Result<(), RedriveError> {
+        if under_way.is_empty() {
+            return Ok(());
+        }
+        let is_cut_off = self.in_time(sinks.flush()).await.is_none();
+        let unknown = under_way.note(sinks, state, self.module.module.digest());
+        if unknown > 0 && !is_cut_off {
+            // Neither accepted nor refused: somebody has given up.
+            return Err(sinks.ended().await.into());
+        }
+        Ok(())
+    }
+
+    /// Waits for something, but not for long once the redrive is asked to stop.
+    async fn in_time<T>(&self, done: impl Future<Output = T>) -> Option<T> {
+        let too_long = async {
+            self.shutdown.cancelled().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::select! {
+            biased;
+            done = done => Some(done),
+            () = too_long => None,
+        }
+    }
+
     async fn run_one(
         &self,
         caller: &mut Caller,
-        sinks: &mut RedriveSinks,
+        sinks: &[String],
         letter: &DeadLetter,
-    ) -> Result<End, RedriveError> {
+    ) -> Result<Handled, RedriveError> {
         // What was gathered from several ops cannot be gathered again from one: it is delivered as
         // it was.
         let gathered = letter
@@ -200,64 +277,37 @@ impl Redrive<'_> {
             .as_ref()
             .filter(|rejected| rejected.is_flush);
         if let Some(rejected) = gathered {
-            return match deliver::as_it_was(rejected, &sinks.names()) {
-                Ok(output) => self.deliver(sinks, letter, &[output]).await,
-                Err(message) => Ok(End::Failed(Failed::new(kind::SINK, &message))),
-            };
+            return Ok(match deliver::as_it_was(rejected, sinks) {
+                Ok(output) => Handled::Emitted(vec![output]),
+                Err(message) => Handled::Failed(Failed::new(kind::SINK, &message)),
+            });
         }
         if letter.truncated {
             let message = "the op was too large to be kept whole";
-            return Ok(End::Failed(Failed::new(&letter.kind, message)));
+            return Ok(Handled::Failed(Failed::new(&letter.kind, message)));
         }
         let mut op = letter.op.as_bytes().to_vec();
         let mut is_pending = pending::is_pending(&op);
         let mut ask_filter = true;
         loop {
             match caller.call(op.clone(), is_pending, ask_filter).await? {
-                Answer::Unwanted => return Ok(End::Unwanted),
-                Answer::Emitted(outputs) => return self.deliver(sinks, letter, &outputs).await,
-                Answer::Failed(failed) => return Ok(End::Failed(failed)),
+                Answer::Unwanted => return Ok(Handled::Unwanted),
+                Answer::Emitted(outputs) => return Ok(Handled::Emitted(outputs)),
+                Answer::Failed(failed) => return Ok(Handled::Failed(failed)),
                 Answer::NeedsDocument { ask_again } => {
                     let Some(client) = self.client else {
                         let message = "the document was not looked up yet, which takes a server: give its --uri";
-                        return Ok(End::Failed(Failed::new(&letter.kind, message)));
+                        return Ok(Handled::Failed(Failed::new(&letter.kind, message)));
                     };
                     op = pending::with_document(client, &letter.namespace, &op).await?;
                     (is_pending, ask_filter) = (false, ask_again);
                 }
                 Answer::Later(delay) => tokio::select! {
                     biased;
-                    () = self.shutdown.cancelled() => return Ok(End::LeftAlone),
+                    () = self.shutdown.cancelled() => return Ok(Handled::LeftAlone),
                     () = tokio::time::sleep(delay) => {}
                 },
             }
-        }
-    }
-
-    async fn deliver(
-        &self,
-        sinks: &mut RedriveSinks,
-        letter: &DeadLetter,
-        outputs: &[RedrivenOutput],
-    ) -> Result<End, RedriveError> {
-        if outputs.is_empty() {
-            return Ok(End::Delivered(0));
-        }
-        let too_long = async {
-            self.shutdown.cancelled().await;
-            tokio::time::sleep(GRACE).await;
-        };
-        let delivered = tokio::select! {
-            biased;
-            delivered = sinks.deliver(letter, outputs) => delivered,
-            () = too_long => return Ok(End::LeftAlone),
-        };
-        match delivered {
-            Ok(()) => Ok(End::Delivered(outputs.len() as u64)),
-            Err(Undelivered::Refused { class, message }) => {
-                Ok(End::Failed(Failed::new(class, &message)))
-            }
-            Err(Undelivered::Ended(ended)) => Err(ended.into()),
         }
     }
 }
@@ -283,76 +333,4 @@ fn order_key(letter: &DeadLetter) -> OrderKey {
     let id = Walk::find(letter.op.as_bytes(), field::ID).ok().flatten();
     let key = id.map(|id| DocumentKey::new(id.kind, id.value));
     (letter.name.clone(), letter.namespace.clone(), key)
-}
-
-/// What is known so far, and what the store is still to be told.
-struct State<'a> {
-    store: &'a Store,
-    summary: RedriveSummary,
-    held_back: HashSet<OrderKey>,
-    removed: Vec<String>,
-    updated: Vec<DeadLetter>,
-    settled_at: Instant,
-}
-
-impl<'a> State<'a> {
-    fn new(store: &'a Store) -> Self {
-        Self {
-            store,
-            summary: RedriveSummary::default(),
-            held_back: HashSet::new(),
-            removed: Vec::new(),
-            updated: Vec::new(),
-            settled_at: Instant::now(),
-        }
-    }
-
-    fn is_held_back(&self, letter: &DeadLetter) -> bool {
-        !self.held_back.is_empty() && self.held_back.contains(&order_key(letter))
-    }
-
-    fn note(&mut self, group: Vec<DeadLetter>, end: End, digest: &str) {
-        let count = group.len() as u64;
-        match end {
-            End::Failed(failed) => {
-                self.summary.failed += count;
-                self.held_back.insert(order_key(&group[0]));
-                let updated = group
-                    .into_iter()
-                    .map(|letter| failed_again(letter, &failed, digest));
-                self.updated.extend(updated);
-                return;
-            }
-            End::Unwanted => self.summary.unwanted += count,
-            End::Delivered(documents) => self.summary.delivered += documents,
-            End::LeftAlone => return,
-        }
-        self.summary.succeeded += count;
-        self.removed
-            .extend(group.into_iter().map(|letter| letter.id));
-    }
-
-    fn is_due(&self) -> bool {
-        let waiting = self.removed.len() + self.updated.len();
-        waiting >= SETTLE_LETTERS || (waiting > 0 && self.settled_at.elapsed() >= SETTLE_AGE)
-    }
-
-    async fn settle(&mut self) -> Result<(), RedriveError> {
-        self.store.settle(&self.removed, &self.updated).await?;
-        self.removed.clear();
-        self.updated.clear();
-        self.settled_at = Instant::now();
-        Ok(())
-    }
-}
-
-fn failed_again(letter: DeadLetter, failed: &Failed, digest: &str) -> DeadLetter {
-    DeadLetter {
-        digest: digest.to_owned(),
-        attempts: letter.attempts.saturating_add(1),
-        last_failed_ms: DateTime::now().timestamp_millis(),
-        ..letter
-    }
-    .failed(&failed.kind, failed.export, &failed.message)
-    .with_traces(&failed.stderr, &failed.backtrace)
 }

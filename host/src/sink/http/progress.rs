@@ -1,8 +1,8 @@
 //! How far a batch has come that is given again.
 
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Mutex, MutexGuard};
 
-use crate::sink::{Chunk, OutputBatch, Rejection};
+use crate::sink::{OutputBatch, Rejection, place::Place};
 
 /// What became of the first documents of a batch.
 #[derive(Debug, Default, Clone)]
@@ -27,28 +27,6 @@ struct Attempted {
     first: Place,
     last: Place,
     settled: Settled,
-}
-
-/// One document of a chunk, which may be gone. While this is here, no other chunk has its address.
-#[derive(Debug)]
-struct Place {
-    chunk: Weak<Chunk>,
-    index: usize,
-}
-
-impl Place {
-    fn of(batch: &OutputBatch, index: usize) -> Self {
-        let (chunk, index) = batch.entry(index);
-        Self {
-            chunk: Arc::downgrade(chunk),
-            index,
-        }
-    }
-
-    fn is(&self, batch: &OutputBatch, index: usize) -> bool {
-        let (chunk, index) = batch.entry(index);
-        std::ptr::eq(self.chunk.as_ptr(), Arc::as_ptr(chunk)) && self.index == index
-    }
 }
 
 impl Progress {
@@ -78,7 +56,7 @@ impl Progress {
         };
         let mut list = self.list();
         // Also those that were given up: nobody holds their chunks any more.
-        list.retain(|other| other.first.chunk.strong_count() > 0 && !other.first.is(batch, 0));
+        list.retain(|other| other.first.is_held() && !other.first.is(batch, 0));
         list.push(attempted);
     }
 

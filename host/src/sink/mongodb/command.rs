@@ -42,12 +42,13 @@ pub(super) fn fitting(statements: &[Statement]) -> usize {
         .count()
 }
 
-/// `{insert: COLL, documents: [..], ordered: .., writeConcern: {..}}`, and its likes.
+/// `{insert: COLL, documents: [..], ordered: .., writeConcern: {..}, txnNumber: ..}`, and its likes.
 pub(super) fn assemble(
     group: &Group,
     statements: &[Statement],
     sequence: Sequence,
     within: Within,
+    number: Option<i64>,
 ) -> RawDocumentBuf {
     let (name, array) = match group.verb {
         Verb::Insert => ("insert", "documents"),
@@ -65,6 +66,9 @@ pub(super) fn assemble(
         writer.text(b"w", "majority");
         writer.int32(b"wtimeout", MAJORITY_WAIT_MS);
         writer.end();
+    }
+    if let Some(number) = number {
+        writer.int64(b"txnNumber", number);
     }
     writer.begin(array.as_bytes(), kind::ARRAY);
     for (index, statement) in statements.iter().enumerate() {
@@ -195,8 +199,7 @@ pub(super) fn unreadable(error: &mongodb::error::Error, choice: Choice) -> Optio
 }
 
 /// Why a command was not carried out, for people.
-pub(super) fn refusal(group: &Group, error: &mongodb::error::Error) -> String {
-    let namespace = &group.namespace;
+pub(super) fn refusal(namespace: &str, error: &mongodb::error::Error) -> String {
     let cause = crate::mongo::describe(error);
     match Fault::of(error) {
         Fault::Unauthorized => format!("the user may not write to {namespace}: {cause}"),

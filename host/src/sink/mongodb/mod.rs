@@ -1,10 +1,16 @@
 //! The sink that writes to MongoDB: to the run's own deployment, or to any other.
 //!
 //! Enters: BSON documents. Leaves: inserts, replacements, updates and deletes, acknowledged by a
-//! majority. Promised: statements about one document keep their order; giving a batch again leaves
-//! the collections as they are, since every write names its document by a key (by default `_id`, for
-//! which a document without one gets its output key). Two things are as idempotent as the handler
-//! makes them: update operators such as `$inc`, and documents that somebody else changes meanwhile.
+//! majority. Promised: statements about one document keep their order, and an attempt goes on where
+//! the one before it stood. A command whose answer was lost is sent again under its
+//! [number](numbers), by which a server knows what it has done of it already. So what an attempt wrote
+//! is not written again by the next one, but by a restart of the run; where the deployment is no
+//! replica set or cluster, also by a lost answer.
+//!
+//! Writing what is there already leaves the collections as they are in the end, since every write names
+//! its document by a key (by default `_id`, for which a document without one gets its output key). Two
+//! things are as idempotent as the handler makes them: update operators such as `$inc`, and documents
+//! that somebody else changes meanwhile.
 //!
 //! A document that the server refuses for its own sake (validation, another unique index, too large)
 //! is rejected. A server that is away, has no primary, no majority, no room, or that does not allow
@@ -12,25 +18,29 @@
 
 mod command;
 mod document;
+mod numbers;
 mod options;
+mod progress;
 mod stages;
 mod statement;
 mod target;
-
-use std::collections::HashSet;
+mod work;
 
 use futures_util::future::BoxFuture;
 use mongodb::{Client, ClientSession, error::Error};
+use tracing::warn;
 
 pub use options::{Deployment, Mode, Options};
 
 use self::{
     command::{
-        Choice, Sequence, Verdict, assemble, concern_failure, failed_statements, fitting, refusal,
-        unreadable,
+        Choice, Sequence, Verdict, assemble, failed_statements, fitting, refusal, unreadable,
     },
-    stages::{Group, stages},
-    statement::{Statement, Verb, Within},
+    numbers::{Numbers, Trouble},
+    progress::Progress,
+    stages::stages,
+    statement::{Statement, Within},
+    work::{TOO_LARGE, Work, rejection},
 };
 use super::{DeliverError, OutputBatch, Rejection, Sink};
 use crate::{mongo, op::split_namespace};
@@ -40,10 +50,16 @@ use crate::{mongo, op::split_namespace};
 pub struct MongodbSink {
     client: Client,
     options: Options,
+    numbers: Numbers,
+    progress: Progress,
 }
 
 impl MongodbSink {
     /// Opens the sink, and sees that the server answers.
+    ///
+    /// `own` is a client of the run's own deployment that nobody else writes by: the sink numbers the
+    /// writes of its sessions by itself, so that the driver, which takes sessions up again, would
+    /// number its own wrongly.
     ///
     /// # Errors
     /// [`DeliverError::Passing`] while it does not, or refuses the credentials;
@@ -68,6 +84,8 @@ impl MongodbSink {
             },
         };
         let sink = Self {
+            numbers: Numbers::new(client.clone()),
+            progress: Progress::default(),
             client,
             options: options.clone(),
         };
@@ -124,15 +142,15 @@ impl MongodbSink {
             return Ok(rejections);
         }
         for group in stages(statements) {
-            let choice = self.choice(&group);
+            let choice = self.choice(&group.namespace);
             let mut rest = &group.statements[..];
             while let Some(first) = rest.first() {
                 let count = fitting(rest);
                 if count == 0 {
-                    return Ok(vec![too_large(first)]);
+                    return Ok(vec![rejection(first, TOO_LARGE.into())]);
                 }
                 let (now, later) = rest.split_at(count);
-                let command = assemble(&group, now, Sequence::Ordered, Within::Transaction);
+                let command = assemble(&group, now, Sequence::Ordered, Within::Transaction, None);
                 let (database, _) = split_namespace(&group.namespace);
                 let database = self.client.database(database);
                 let sent = database.run_raw_command(command).session(&mut *session);
@@ -174,83 +192,73 @@ impl MongodbSink {
         (statements, rejections)
     }
 
-    fn choice(&self, group: &Group) -> Choice {
+    fn choice(&self, namespace: &str) -> Choice {
         Choice {
             of_key_by_id: self.options.is_keyed_by_id(),
-            of_namespace_by_document: self.options.namespace.as_ref() != Some(&group.namespace),
+            of_namespace_by_document: self.options.namespace.as_deref() != Some(namespace),
         }
     }
 
     async fn write(&self, batch: &OutputBatch) -> Result<Vec<Rejection>, DeliverError> {
-        let (statements, mut rejections) = self.statements(batch, Within::Command);
-        for group in stages(statements) {
-            self.write_group(&group, &mut rejections).await?;
+        let work = self.progress.of(batch, || {
+            let (statements, rejections) = self.statements(batch, Within::Command);
+            Work::new(stages(statements), rejections)
+        });
+        let mut work = work.lock().await;
+        while self.write_some(&mut work).await.map_err(passing)? {}
+        let rejections = work.finish();
+        if let Some(session) = work.session.take() {
+            self.numbers.put_back(session);
         }
-        rejections.sort_by_key(|rejection| rejection.index);
+        self.progress.forget(batch);
         Ok(rejections)
     }
 
-    async fn write_group(
-        &self,
-        group: &Group,
-        rejections: &mut Vec<Rejection>,
-    ) -> Result<(), DeliverError> {
-        let (database, _) = split_namespace(&group.namespace);
+    /// Sends the next command; `false` when there is none. The error says what holds it back, for
+    /// people.
+    async fn write_some(&self, work: &mut Work) -> Result<bool, String> {
+        let Some(command) = work.command(|namespace| self.numbers.next(namespace)) else {
+            return Ok(false);
+        };
+        let choice = self.choice(command.namespace);
+        let (database, _) = split_namespace(command.namespace);
         let database = self.client.database(database);
-        let choice = self.choice(group);
-        let mut rest = &group.statements[..];
-        let mut sequence = Sequence::Ordered;
-        let mut count_max = usize::MAX;
-        while let Some(first) = rest.first() {
-            let count = fitting(rest).min(count_max);
-            if count == 0 {
-                rejections.push(too_large(first));
-                rest = &rest[1..];
-                continue;
+        let sent = database.run_raw_command(command.bytes);
+        let held_back = |error: &Error| refusal(command.namespace, error);
+        let answer = match (command.number, &mut *command.session) {
+            (None, _) => sent.await,
+            (Some(_), Some(session)) => sent.session(session).await,
+            (Some(_), none) => {
+                let session = self.numbers.session().await;
+                let session = session.map_err(|error| held_back(&error))?;
+                sent.session(none.insert(session)).await
             }
-            let now = &rest[..count];
-            let command = assemble(group, now, sequence, Within::Command);
-            let reply = match database.run_raw_command(command).await {
-                Ok(reply) => reply,
-                Err(error) => match (unreadable(&error, choice), now) {
-                    (Some(reason), [only]) => {
-                        rejections.push(rejection(only, reason));
-                        rest = &rest[1..];
-                        count_max = usize::MAX;
-                        continue;
-                    }
-                    // One of them is to blame; which one shows when they are sent by halves.
-                    (Some(_), _) => {
-                        count_max = count / 2;
-                        continue;
-                    }
-                    (None, _) => return Err(passing(refusal(group, &error))),
-                },
-            };
-            if let Some(message) = concern_failure(&reply) {
-                return Err(passing(message));
+        };
+        let error = match answer {
+            Ok(reply) => return work.learn(&reply, choice).map(|()| true),
+            Err(error) => error,
+        };
+        let trouble = command.number.and_then(|_| Trouble::of(&error));
+        match (trouble, unreadable(&error, choice)) {
+            (Some(Trouble::Unnumbered), _) => {
+                self.numbers.give_up(&error);
+                work.renumber(None);
             }
-            let failed = failed_statements(&reply, group.verb, choice);
-            let tried = match (sequence, failed.first()) {
-                (Sequence::Ordered, Some((place, _))) => count.min(place + 1),
-                _ => count,
-            };
-            if !failed.is_empty() && is_order_free(group.verb, &rest[tried..]) {
-                // Where one failed, more may, and each would cost a round trip. No order is lost.
-                sequence = Sequence::Unordered;
+            (Some(Trouble::Forgotten), _) => {
+                let session = self.numbers.new_session().await;
+                let session = session.map_err(|error| held_back(&error))?;
+                warn!(
+                    reason = mongo::describe(&error),
+                    "a write whose answer was lost is done again: the server no longer knows of it"
+                );
+                let number = self.numbers.next(command.namespace);
+                work.session = Some(session);
+                work.renumber(number);
             }
-            for (place, verdict) in failed {
-                match verdict {
-                    Verdict::Delivered => {}
-                    Verdict::Rejected(reason) => {
-                        rejections.extend(now.get(place).map(|at| rejection(at, reason)));
-                    }
-                    Verdict::Passing(reason) => return Err(passing(reason)),
-                }
-            }
-            rest = &rest[tried..];
+            (None, Some(reason)) => work.unreadable(reason),
+            (None, None) => return Err(held_back(&error)),
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -263,31 +271,9 @@ impl Sink for MongodbSink {
     }
 }
 
-/// Whether the order of the statements does not matter: no document is meant twice, or it is deleted
-/// either way.
-fn is_order_free(verb: Verb, statements: &[Statement]) -> bool {
-    let mut seen = HashSet::with_capacity(statements.len());
-    verb == Verb::Delete
-        || statements
-            .iter()
-            .all(|statement| seen.insert(&statement.target))
-}
-
 fn passing(message: String) -> DeliverError {
     DeliverError::Passing {
         message,
         retry_after: None,
     }
-}
-
-fn rejection(statement: &Statement, reason: String) -> Rejection {
-    Rejection {
-        index: statement.index,
-        reason,
-    }
-}
-
-fn too_large(statement: &Statement) -> Rejection {
-    let reason = "the document is too large to be written with what its mode adds to it";
-    rejection(statement, reason.into())
 }

@@ -30,3 +30,12 @@ fn oplet() -> Oplet {
         // Runs that share a name and a server would be in each other's way; who tests checkpoints names one.
         .env("OPLET_CHECKPOINT", "none")
 }
+
+/// Tells figures of a test to who runs it with `--nocapture`.
+#[expect(
+    clippy::print_stderr,
+    reason = "a test has no other place to say how it went"
+)]
+fn say(text: &str) {
+    eprintln!("{text}");
+}

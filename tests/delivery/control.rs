@@ -94,7 +94,6 @@ async fn command(
 
 async fn every_op_once(kind: SourceKind, is_busy: bool) {
     let seed = oplet_testkit::history::seed();
-    eprintln!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let mirrored = Arc::new(Mirrored::new("control").await);
     let mut running = mirrored.start(mirrored.options(kind)).await;
@@ -143,7 +142,6 @@ async fn commands_on_an_idle_oplog_repeat_and_lose_nothing() {
 /// Among all other commands also seeks, back to positions that were reached.
 async fn seeks_lose_nothing(kind: SourceKind) {
     let seed = oplet_testkit::history::seed();
-    eprintln!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let mirrored = Arc::new(Mirrored::new("seeks").await);
     let mut running = mirrored.start(mirrored.options(kind)).await;

@@ -106,7 +106,7 @@ async fn a_sink_that_blocks_holds_back_the_source_and_then_drains() {
     tokio::time::sleep(blocked_for()).await;
     let peak = peak_mib(&running);
     assert!(peak < 450, "{peak} MiB while the sink took nothing");
-    eprintln!("a blocked sink: {peak} MiB at most");
+    crate::say(&format!("a blocked sink: {peak} MiB at most"));
 
     receiver.state.is_blocked.store(false, SeqCst);
     let started = std::time::Instant::now();
@@ -118,10 +118,10 @@ async fn a_sink_that_blocks_holds_back_the_source_and_then_drains() {
             running.stderr().all().join("\n")
         );
     }
-    eprintln!(
+    crate::say(&format!(
         "10,000 documents of 20 kB drained in {:?}",
         started.elapsed()
-    );
+    ));
     running.signal(Signal::Terminate).unwrap();
     assert_eq!(running.wait_exit(DEADLINE).await.unwrap(), 0);
 }

@@ -40,7 +40,6 @@ struct Soak {
 impl Soak {
     async fn new(source: &'static str, transactional: bool, spares_oplet: bool) -> Self {
         let seed = oplet_testkit::history::seed();
-        eprintln!("{source}, transactional {transactional}: seed {seed}");
         let set = ReplicaSet::start(Options::default()).await.unwrap();
         let client = set.client().await.unwrap();
         for name in COLLECTIONS {
@@ -246,12 +245,12 @@ async fn survives(source: &'static str, transactional: bool, spares_oplet: bool)
         );
         descents += back;
     }
-    eprintln!(
+    crate::say(&format!(
         "{source}: {written} writes, {} ops, {} repeated, {descents} descents, {} kills",
         ops.len(),
         repeated.len(),
         soak.kills
-    );
+    ));
     if (transactional || spares_oplet) && (!repeated.is_empty() || descents > 0) {
         let said = [soak.said, oplet.stderr().all()].concat();
         panic!(

@@ -105,7 +105,10 @@ impl Settings {
                 refuse(message, &sink.name.origin);
             }
         }
-        let transactional = self.sinks.iter().filter(|sink| sink.spec.is_transactional());
+        let transactional = self
+            .sinks
+            .iter()
+            .filter(|sink| sink.spec.is_transactional());
         for (index, sink) in transactional.enumerate() {
             if self.values.checkpoint.value.text == "none" {
                 let message = format!(

@@ -52,6 +52,7 @@ mod tally;
 mod transaction;
 mod updates;
 mod vitals;
+mod waiting;
 mod worker;
 
 #[cfg(test)]

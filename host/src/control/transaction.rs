@@ -5,7 +5,6 @@
 //! that frontier the checkpoint. A crash leaves either both or neither.
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -22,7 +21,12 @@ use mongodb::{
 use tokio::sync::Notify;
 use tracing::warn;
 
-use super::{Error, outlet::Outlet, post::Post};
+use super::{
+    Error,
+    outlet::Outlet,
+    post::Post,
+    waiting::{Share, Waiting},
+};
 use crate::{
     backoff::Backoff,
     checkpoint::{self, AckWindow, Checkpoint, Lease, Progress, Store},
@@ -33,10 +37,6 @@ use crate::{
         OutputBatch, Rejection, SinkState, Spec, mongodb::MongodbSink,
     },
 };
-
-/// How many documents one transaction writes, at most, but for those of a single op: the server
-/// gives a transaction a minute.
-const DOCUMENTS_MAX: usize = 2_000;
 
 /// How many bytes of outputs may wait before nothing more is read.
 const BYTES_MAX: usize = 64 << 20;
@@ -49,10 +49,6 @@ const ATTEMPT_TIME: Duration = Duration::from_secs(60);
 const ABORT_TIME: Duration = Duration::from_secs(5);
 
 const WHAT: &str = "write outputs and checkpoint in one transaction";
-
-/// Where an output stands in its stream: batch, op, what made the module emit, module, and which
-/// document.
-type Place = (u64, u32, bool, u32, u32);
 
 /// Outputs that wait for their checkpoint.
 #[derive(Debug)]
@@ -78,15 +74,6 @@ pub(super) struct Ledger {
     latency: Mutex<Latency>,
 }
 
-#[derive(Debug, Default)]
-struct Waiting {
-    /// Whose batches they belong to.
-    window: Option<Arc<AckWindow>>,
-    /// By stream, in order.
-    outputs: BTreeMap<(usize, Place), (Arc<Chunk>, usize)>,
-    bytes: usize,
-}
-
 /// What came of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Written {
@@ -96,42 +83,6 @@ pub(super) enum Written {
     Part,
     /// Nothing: what waits belongs to another session.
     Stale,
-}
-
-/// What one transaction writes.
-#[derive(Debug, Default)]
-struct Share {
-    outputs: Vec<((usize, Place), Arc<Chunk>, usize)>,
-    /// Up to where it reaches, where that is not as far as could be.
-    cut: Option<(usize, Frontier)>,
-}
-
-impl Waiting {
-    fn is_of(&self, window: &Arc<AckWindow>) -> bool {
-        let own = self.window.as_ref();
-        own.is_some_and(|own| Arc::ptr_eq(own, window))
-    }
-
-    fn insert(&mut self, key: (usize, Place), chunk: &Arc<Chunk>, index: usize) {
-        self.remove(&key);
-        self.bytes += chunk.document(index).len();
-        self.outputs.insert(key, (chunk.clone(), index));
-    }
-
-    fn remove(&mut self, key: &(usize, Place)) {
-        if let Some((chunk, index)) = self.outputs.remove(key) {
-            self.bytes -= chunk.document(index).len();
-        }
-    }
-
-    /// Whether an output behind that place was gathered over ops of its batch, maybe also over some
-    /// before it: these must not be told as done without it.
-    fn is_gathering(&self, stream: usize, place: Place) -> bool {
-        let behind = (stream, (place.0, place.1 + 1, false, 0, 0));
-        let end = (stream, (place.0 + 1, 0, false, 0, 0));
-        let mut outputs = self.outputs.range(behind..end);
-        outputs.any(|((_, (_, _, is_gathered, _, _)), _)| *is_gathered)
-    }
 }
 
 impl Ledger {
@@ -270,7 +221,7 @@ impl Ledger {
         progress: &Progress,
         (window, saved): (&Arc<AckWindow>, &[Frontier]),
     ) -> Result<Written, checkpoint::Error> {
-        let Some(mut share) = self.share(window, progress, saved) else {
+        let Some(mut share) = self.waiting().share(window, progress, saved) else {
             return Ok(Written::Stale);
         };
         if let Some((stream, frontier)) = share.cut.take() {
@@ -286,46 +237,6 @@ impl Ledger {
         self.write(store, lease, checkpoint, (window, share))
             .await?;
         Ok(Written::All)
-    }
-
-    /// The outputs of everything that is done, or of so much as one transaction takes; none when they
-    /// belong to another window.
-    fn share(
-        &self,
-        window: &Arc<AckWindow>,
-        progress: &Progress,
-        saved: &[Frontier],
-    ) -> Option<Share> {
-        let waiting = self.waiting();
-        if !waiting.is_of(window) {
-            return None;
-        }
-        let reached = progress.reached.iter().enumerate();
-        let done = reached.flat_map(|(stream, (batch, ops))| {
-            let begin = (stream, (0, 0, false, 0, 0));
-            let end = (stream, (*batch, *ops, false, 0, 0));
-            waiting.outputs.range(begin..end)
-        });
-        let mut share = Share::default();
-        for (key, (chunk, index)) in done {
-            if let Some(((stream, last), before, at)) = share.outputs.last()
-                && share.outputs.len() >= DOCUMENTS_MAX
-                && (*stream, last.0, last.1) != (key.0, key.1.0, key.1.1)
-                && let Some(done) = before.op(*at).point()
-                && let Some(frontier) = saved.get(*stream)
-                && !waiting.is_gathering(*stream, *last)
-            {
-                // Everything up to the last of these ops is done, since the frontier is beyond it.
-                let position = frontier.position.clone();
-                let done = frontier.done.max(Some(done));
-                let stream = *stream;
-                share.cut = Some((stream, Frontier { position, done }));
-                share.outputs.retain(|((of, _), ..)| *of == stream);
-                break;
-            }
-            share.outputs.push((*key, chunk.clone(), *index));
-        }
-        Some(share)
     }
 
     async fn write(

@@ -153,6 +153,16 @@ impl Soak {
         true
     }
 
+    /// Which sequences of a document were handled, in order.
+    async fn seen(&self, name: &str, id: i32) -> String {
+        let histories = self.documents("soak_audit", "history").await;
+        let key = Bson::from(format!("{name}/{id}"));
+        let history = histories
+            .iter()
+            .find(|history| history.get("_id") == Some(&key));
+        history.map_or("nothing".to_owned(), Document::to_string)
+    }
+
     /// What differs, for the message of a test that failed.
     async fn differences(&self) -> Vec<String> {
         let mut differences = Vec::new();
@@ -170,7 +180,8 @@ impl Soak {
             for id in ids {
                 if source.get(id) != copy.get(id) {
                     let (source, copy) = (source.get(id), copy.get(id));
-                    differences.push(format!("{name}: {source:?} but {copy:?}"));
+                    let seen = self.seen(name, *id).await;
+                    differences.push(format!("{name}: {source:?} but {copy:?}; seen: {seen}"));
                 }
             }
         }

@@ -82,6 +82,8 @@ async fn sinks_of_a_flag_are_as_the_page_says() {
         let module = words.next().unwrap_or_default();
         assert!(module.ends_with(".wasm"), "{line}");
         let check = oplet()
+            // As a user has it, who says nothing of it.
+            .env("OPLET_CHECKPOINT", "mongodb:oplet.checkpoints")
             .in_folder(folder.path())
             .args(["check", "new_users.wasm"])
             .args(words);

@@ -20,9 +20,10 @@ pub struct Holder {
     /// When the process itself began, in the kernel's own count; tells a process id that was given
     /// out again.
     pub process_start: Option<u64>,
-    /// The server session of its transactions. Whoever takes over ends it: the server would keep a
-    /// transaction that was left open, and its locks, for a minute.
-    pub session: Option<bson::Uuid>,
+    /// The server sessions that it writes by. Whoever takes over ends them: the server would keep a
+    /// transaction that was left open, and its locks, for a minute; and a write that it still works on
+    /// would come after what the successor has written.
+    pub sessions: Vec<bson::Uuid>,
 }
 
 /// A lease as it stands in the store.
@@ -65,7 +66,7 @@ impl Holder {
             started_ms: now_ms(),
             place: place().unwrap_or_default(),
             process_start: process_state(pid).map(|(_, start)| start),
-            session: None,
+            sessions: Vec::new(),
         }
     }
 
@@ -98,8 +99,8 @@ impl Holder {
         if let Some(start) = self.process_start {
             document.insert("processStart", start as i64);
         }
-        if let Some(session) = self.session {
-            document.insert("session", session);
+        if !self.sessions.is_empty() {
+            document.insert("sessions", self.sessions.clone());
         }
         document
     }
@@ -122,11 +123,18 @@ impl Holder {
                 .timestamp_millis(),
             place: text("place").unwrap_or_default(),
             process_start: whole(document, "processStart").map(|start| start as u64),
-            session: match document.get("session") {
-                Some(bson::Bson::Binary(session)) => session.to_uuid().ok(),
-                _ => None,
+            sessions: match document.get_array("sessions") {
+                Ok(sessions) => sessions.iter().filter_map(uuid).collect(),
+                Err(_) => Vec::new(),
             },
         })
+    }
+}
+
+fn uuid(value: &bson::Bson) -> Option<bson::Uuid> {
+    match value {
+        bson::Bson::Binary(binary) => binary.to_uuid().ok(),
+        _ => None,
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Lease {
     pub holder: Holder,
     /// For how long it holds without being renewed.
     pub ttl: Duration,
+    /// The server sessions of a holder before, that has not given its lease back.
+    pub replaced: Vec<bson::Uuid>,
 }
 
 /// How leases are taken and kept. Another process takes over within `ttl` and `poll_every`, and some

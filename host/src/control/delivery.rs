@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bson::Uuid;
 use futures_util::future::BoxFuture;
 use mongodb::Client;
 use tokio::sync::mpsc;
@@ -85,6 +86,18 @@ impl Delivery {
             ledger,
             outlets: outlets.into(),
         })
+    }
+
+    /// The server sessions that are written by.
+    pub(super) async fn sessions(&self) -> Vec<Uuid> {
+        let mut sessions = self.sinks.sessions().await;
+        sessions.extend(self.ledger.as_ref().and_then(|ledger| ledger.session_id()));
+        sessions
+    }
+
+    /// Ends the sessions of a process that is gone.
+    pub(super) async fn end_sessions(&self, sessions: &[Uuid]) {
+        self.sinks.end_sessions(sessions).await;
     }
 
     /// Waits until everything that was handed over is delivered or lies in the dead letters.

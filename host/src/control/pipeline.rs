@@ -270,9 +270,8 @@ impl Run<'_> {
             let reason = format!("the checkpoint is in {spec}, which is not on its deployment");
             return Err(Error::Transactional { reason });
         }
-        let session = delivery.ledger.as_ref();
         let holder = Holder {
-            session: session.and_then(|ledger| ledger.session_id()),
+            sessions: delivery.sessions().await,
             ..Holder::this_process()
         };
         let lease_options = LeaseOptions::with_ttl(self.options.lease);
@@ -303,6 +302,8 @@ impl Run<'_> {
         )
         .await?;
         let keeper = Keeper::start(store.clone(), lease.clone(), lease_options);
+        // Before anything is read: what the one before had sent last must not come after it.
+        delivery.end_sessions(&lease.replaced).await;
         Ok(Kept {
             store,
             lease,

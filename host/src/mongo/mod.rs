@@ -7,7 +7,9 @@
 mod connect;
 mod fault;
 mod reader;
+mod sessions;
 
 pub use connect::{Error, Options, Server, Topology, connect_client, parse_uri};
 pub use fault::{Fault, code, describe, has_code};
 pub use reader::{Reader, ReaderOptions, Reply, answer_in_time};
+pub use sessions::end_sessions;

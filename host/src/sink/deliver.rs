@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bson::Uuid;
 use futures_util::future::BoxFuture;
 
 use super::Chunk;
@@ -142,4 +143,16 @@ pub trait Sink: Send + Sync + std::fmt::Debug {
         &'a self,
         batch: &'a OutputBatch,
     ) -> BoxFuture<'a, Result<Vec<Rejection>, DeliverError>>;
+
+    /// The server sessions that this many workers will write by, where there are any: noted before
+    /// the first write, so that who takes over after a crash can end them.
+    fn sessions(&self, _workers: usize) -> BoxFuture<'_, Vec<Uuid>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
+
+    /// Ends the sessions of a process that is gone: what it had sent last is through then, or never
+    /// will be, and does not come after what is written from now on.
+    fn end_sessions<'a>(&'a self, _sessions: &'a [Uuid]) -> BoxFuture<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }

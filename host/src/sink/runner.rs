@@ -2,6 +2,7 @@
 
 use std::{fmt, panic::AssertUnwindSafe, sync::Arc};
 
+use bson::Uuid;
 use futures_util::FutureExt as _;
 use tokio::{
     sync::{mpsc, watch},
@@ -92,6 +93,8 @@ pub struct OpenSink {
 /// what is under way is cut off, and not acknowledged.
 #[derive(Debug)]
 pub struct Sinks {
+    /// Each with the number of its workers.
+    sinks: Vec<(Arc<dyn Sink>, usize)>,
     senders: Arc<[SinkSender]>,
     counters: Vec<Arc<Counters>>,
     ended: watch::Receiver<Option<Ended>>,
@@ -164,6 +167,8 @@ impl Sinks {
         let mut workers = JoinSet::new();
         let mut senders = Vec::new();
         let mut counters = Vec::new();
+        let workers_of = |open: &OpenSink| (open.sink.clone(), open.spec.workers);
+        let all = sinks.iter().map(workers_of).collect();
         for OpenSink { spec, sink } in sinks {
             let own = Arc::new(Counters::new(&spec.name, spec.kind.as_str(), &spec.target));
             let (to_workers, of_workers): (Vec<_>, Vec<_>) = (0..spec.workers.max(1))
@@ -189,11 +194,30 @@ impl Sinks {
             counters.push(own);
         }
         Self {
+            sinks: all,
             senders: senders.into(),
             counters,
             ended,
             workers,
         }
+    }
+
+    /// The server sessions that the sinks write by; see [`Sink::sessions`].
+    pub async fn sessions(&self) -> Vec<Uuid> {
+        let sessions = self
+            .sinks
+            .iter()
+            .map(|(sink, workers)| sink.sessions(*workers));
+        futures_util::future::join_all(sessions).await.concat()
+    }
+
+    /// Ends the sessions of a process that is gone; see [`Sink::end_sessions`].
+    pub async fn end_sessions(&self, sessions: &[Uuid]) {
+        let ended = self
+            .sinks
+            .iter()
+            .map(|(sink, _)| sink.end_sessions(sessions));
+        futures_util::future::join_all(ended).await;
     }
 
     /// The ways into the sinks, by their number.

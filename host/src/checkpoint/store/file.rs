@@ -218,6 +218,7 @@ impl FileStore {
             self.check_name(name, found)?;
         }
         let epoch = head.epoch + 1;
+        let replaced = head.holding.map(|holding| holding.holder.sessions);
         let now_ms = now_ms();
         let holding = Holding {
             holder: holder.clone(),
@@ -237,6 +238,7 @@ impl FileStore {
             epoch,
             holder: holder.clone(),
             ttl,
+            replaced: replaced.unwrap_or_default(),
         })
     }
 

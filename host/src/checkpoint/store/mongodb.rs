@@ -195,9 +195,10 @@ impl MongodbStore {
                 return Err(held(name, by));
             }
             let before = head.as_ref().and_then(|head| head.holding.as_ref());
-            if let Some(session) = before.and_then(|holding| holding.holder.session) {
-                self.end_session(session).await;
-            }
+            let replaced = before.map(|holding| holding.holder.sessions.clone());
+            let replaced = replaced.unwrap_or_default();
+            // First: a transaction that was left open may have locked the very document.
+            crate::mongo::end_sessions(&self.client, &replaced).await;
             let epoch = head.as_ref().map_or(0, |head| head.epoch) + 1;
             let fields = holder_fields(holder, ttl);
             let update = vec![doc! {"$set": {
@@ -213,23 +214,11 @@ impl MongodbStore {
                     epoch,
                     holder: holder.clone(),
                     ttl,
+                    replaced,
                 });
             }
         }
         Err(self.too_many_races("take the lease of", name))
-    }
-
-    /// Ends the session of a holder that is gone, and with it a transaction that it has left open.
-    async fn end_session(&self, session: bson::Uuid) {
-        let admin = self.client.database("admin");
-        let kill = admin.run_command(doc! {"killSessions": [{"id": session}]});
-        let killed = timeout(CALL_TIME_MAX, kill.into_future()).await;
-        if let Ok(Err(error)) = killed {
-            tracing::debug!(
-                error = crate::mongo::describe(&error),
-                "the session of the holder before could not be ended; it runs out"
-            );
-        }
     }
 
     pub(super) async fn renew(&self, lease: &Lease) -> Result<(), Error> {

@@ -26,6 +26,9 @@ mod statement;
 mod target;
 mod work;
 
+use std::time::Duration;
+
+use bson::Uuid;
 use futures_util::future::BoxFuture;
 use mongodb::{Client, ClientSession, error::Error};
 use tracing::warn;
@@ -44,6 +47,9 @@ use self::{
 };
 use super::{DeliverError, OutputBatch, Rejection, Sink};
 use crate::{mongo, op::split_namespace};
+
+/// How long a command may lie unread in a server's socket when its sender is gone.
+const UNREAD_TIME: Duration = Duration::from_millis(200);
 
 /// Writes documents to MongoDB. It takes [`Encoding::Bson`](super::Encoding::Bson).
 #[derive(Debug)]
@@ -268,6 +274,22 @@ impl Sink for MongodbSink {
         batch: &'a OutputBatch,
     ) -> BoxFuture<'a, Result<Vec<Rejection>, DeliverError>> {
         Box::pin(self.write(batch))
+    }
+
+    fn sessions(&self, workers: usize) -> BoxFuture<'_, Vec<Uuid>> {
+        Box::pin(self.numbers.reserve(workers))
+    }
+
+    fn end_sessions<'a>(&'a self, sessions: &'a [Uuid]) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            if sessions.is_empty() {
+                return;
+            }
+            mongo::end_sessions(&self.client, sessions).await;
+            // What lay in the server's sockets has begun by now.
+            tokio::time::sleep(UNREAD_TIME).await;
+            mongo::end_sessions(&self.client, sessions).await;
+        })
     }
 }
 

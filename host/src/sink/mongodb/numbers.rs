@@ -12,6 +12,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
 };
 
+use bson::{Bson, Uuid};
 use mongodb::{Client, ClientSession, error::Error, options::SessionOptions};
 use tracing::warn;
 
@@ -96,6 +97,22 @@ impl Numbers {
             Some(session) => Ok(session),
             None => self.new_session().await,
         }
+    }
+
+    /// Makes sessions in advance, and tells their ids.
+    pub(super) async fn reserve(&self, count: usize) -> Vec<Uuid> {
+        let mut ids = Vec::new();
+        for _ in 0..count {
+            // Without one it is made when it is needed.
+            let Ok(session) = self.new_session().await else {
+                break;
+            };
+            if let Some(Bson::Binary(id)) = session.id().get("id") {
+                ids.extend(id.to_uuid());
+            }
+            self.put_back(session);
+        }
+        ids
     }
 
     /// A session that was not used here.

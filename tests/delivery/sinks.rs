@@ -12,8 +12,11 @@ use axum::{Router, body::Bytes, extract::State, http::StatusCode, routing::post}
 use bson::{Document, doc};
 use oplet_testkit::{RunningOplet, Signal, eventually};
 
-use super::process::Named;
+use super::{process::Named, scrape::Scrape};
 use crate::{DEADLINE, oplet};
+
+/// How far a run is behind, in seconds.
+const LAG: &str = "oplet_source_lag_seconds";
 
 /// An HTTP server that can be told to hold back its answers.
 struct Receiver {
@@ -103,10 +106,24 @@ async fn a_sink_that_blocks_holds_back_the_source_and_then_drains() {
         let documents = (0..500).map(|n| doc! { "_id": 1_000 + batch * 500 + n, "text": &text });
         things.insert_many(documents).await.unwrap();
     }
-    tokio::time::sleep(blocked_for()).await;
+    // Other work goes on meanwhile, which is what the position falls behind.
+    let others = named.client.database(&format!("{}_others", named.database));
+    let end = std::time::Instant::now() + blocked_for();
+    while std::time::Instant::now() < end {
+        let other = others.collection::<Document>("things");
+        other.insert_one(doc! { "a": 1 }).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let lags = async || Scrape::of(&running).await.value(LAG) >= 3.0;
+    eventually(DEADLINE, lags).await.unwrap();
+    let scrape = Scrape::of(&running).await;
+    let lag = scrape.value(LAG);
+    assert!(scrape.value("oplet_flow_in_flight_ops") > 0.0);
     let peak = peak_mib(&running);
     assert!(peak < 450, "{peak} MiB while the sink took nothing");
-    crate::say(&format!("a blocked sink: {peak} MiB at most"));
+    crate::say(&format!(
+        "a blocked sink: {peak} MiB at most, {lag} s behind"
+    ));
 
     receiver.state.is_blocked.store(false, SeqCst);
     let started = std::time::Instant::now();
@@ -122,6 +139,8 @@ async fn a_sink_that_blocks_holds_back_the_source_and_then_drains() {
         "10,000 documents of 20 kB drained in {:?}",
         started.elapsed()
     ));
+    let has_caught_up = async || Scrape::of(&running).await.value(LAG) <= 2.0;
+    eventually(DEADLINE, has_caught_up).await.unwrap();
     running.signal(Signal::Terminate).unwrap();
     assert_eq!(running.wait_exit(DEADLINE).await.unwrap(), 0);
 }

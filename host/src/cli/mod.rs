@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod checkpoint;
 mod dead_letters;
+mod deployment;
 mod error;
 mod examples;
 mod inspect;
@@ -17,6 +18,7 @@ mod run;
 mod settings;
 mod signals;
 mod status;
+mod table;
 mod tail;
 
 use std::{process::ExitCode, time::Duration};

@@ -1,13 +1,11 @@
 //! What can be written behind `oplet checkpoint`.
 
-use std::time::Duration;
-
 use clap::{Args, Subcommand};
 use oplet::op::{Since, SourceKind};
 
 use crate::{
-    cli::{args::source, remote_args::RemoteFormat},
-    config::{self, Secret, Uri},
+    cli::{args::source, deployment::DeploymentArgs, remote_args::RemoteFormat},
+    config::{self, Secret},
 };
 
 const SHOW_EXAMPLES: &str = "Examples:
@@ -43,14 +41,8 @@ pub(crate) struct CheckpointArgs {
     #[arg(long, global = true, value_name = "STORE", env = "OPLET_CHECKPOINT", hide_env_values = true,
         default_value = "mongodb:oplet.checkpoints", help_heading = STORE)]
     pub(crate) checkpoint: Secret,
-    /// Connection string of the deployment [default: `mongodb://localhost:27017`]
-    #[arg(long, global = true, value_name = "URI", env = "OPLET_URI", hide_env_values = true,
-        help_heading = STORE)]
-    pub(crate) uri: Option<Uri>,
-    /// Give up when no server answers for this long
-    #[arg(long, global = true, value_name = "SPAN", default_value = "10s", value_parser = config::span,
-        help_heading = STORE)]
-    pub(crate) connect_timeout: Duration,
+    #[command(flatten)]
+    pub(crate) deployment: DeploymentArgs,
 }
 
 /// What to do with checkpoints.

@@ -8,7 +8,7 @@ mod summary;
 use anstream::eprintln;
 use oplet::{
     checkpoint::{self, Checkpoint, Error, Store},
-    mongo::{self, Server},
+    mongo::Server,
     op::{Position, StoreSpec},
     source::{self, Window, default_oplog_namespace},
 };
@@ -18,7 +18,7 @@ use args::{SetArgs, Verb};
 use summary::{Summary, shown_position};
 
 use super::{args::Talk, error::UserError, settings, signals};
-use crate::config::{self, Uri};
+use crate::config;
 
 pub(super) async fn checkpoint(args: CheckpointArgs, talk: &Talk) -> Result<(), UserError> {
     let shutdown = signals::shutdown_token();
@@ -65,15 +65,11 @@ fn store_spec(args: &CheckpointArgs) -> Result<StoreSpec, UserError> {
 
 /// The deployment, unless a file is all there is to look at.
 async fn connect(args: &CheckpointArgs, spec: &StoreSpec) -> Result<Option<Server>, UserError> {
-    let default = || Uri::from("mongodb://localhost:27017".to_owned());
-    let uri = settings::parse_uri(&args.uri.clone().unwrap_or_else(default))?;
+    let uri = args.deployment.uri()?;
     if matches!(spec, StoreSpec::File(_)) && !matches!(args.verb, Verb::Set(_)) {
         return Ok(None);
     }
-    let options = mongo::Options {
-        connect_timeout: Some(args.connect_timeout),
-    };
-    Ok(Some(Server::connect(&uri, &options).await?))
+    Ok(Some(args.deployment.connect(&uri).await?))
 }
 
 async fn set_position(

@@ -15,7 +15,7 @@ use super::{
     args::ShowArgs,
     summary::{Summary, shown_position},
 };
-use crate::cli::{args::Talk, error::UserError, remote_args::RemoteFormat, status::clean};
+use crate::cli::{args::Talk, error::UserError, remote_args::RemoteFormat, status::clean, table};
 
 pub(super) async fn show(args: &ShowArgs, store: &Store, talk: &Talk) -> Result<(), UserError> {
     let format = args
@@ -44,7 +44,7 @@ pub(super) async fn show(args: &ShowArgs, store: &Store, talk: &Talk) -> Result<
                 eprintln!("no checkpoints in {}", store.place());
             }
             match format {
-                RemoteFormat::Text => table(&summaries),
+                RemoteFormat::Text => rows(&summaries),
                 RemoteFormat::Json => {
                     let lines = summaries.iter().map(|one| format!("{}\n", one.as_json()));
                     lines.collect()
@@ -81,28 +81,13 @@ async fn all(store: &Store) -> Result<Vec<Summary>, UserError> {
 }
 
 /// A row for each name.
-fn table(summaries: &[Summary]) -> String {
+fn rows(summaries: &[Summary]) -> String {
     if summaries.is_empty() {
         return String::new();
     }
     let mut rows = vec![["NAME", "POSITION", "TIME", "SAVED", "HOLDER"].map(str::to_owned)];
     rows.extend(summaries.iter().map(row));
-    let mut widths = [0; 5];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let mut text = String::new();
-    for row in rows {
-        let cells = row.iter().zip(widths);
-        let cells: Vec<_> = cells
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        text.push_str(cells.join("  ").trim_end());
-        text.push('\n');
-    }
-    text
+    table::table(&rows)
 }
 
 fn row(summary: &Summary) -> [String; 5] {

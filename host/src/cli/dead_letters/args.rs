@@ -1,14 +1,14 @@
 //! What can be written behind `oplet dead-letters`.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use bson::DateTime;
 use clap::{Args, Subcommand, ValueEnum};
 use oplet::{dead_letters::Filter, op::Since};
 
 use crate::{
-    cli::args::JsonFormat,
-    config::{self, Secret, Setting, Uri},
+    cli::{args::JsonFormat, deployment::DeploymentArgs},
+    config::{self, Secret, Setting},
 };
 
 // As with the other verbs, each flag names its heading itself.
@@ -45,14 +45,8 @@ pub(crate) struct DeadLettersArgs {
     #[arg(long, global = true, value_name = "STORE", env = "OPLET_DEAD_LETTERS", hide_env_values = true,
         help_heading = STORE)]
     pub(crate) dead_letters: Option<Secret>,
-    /// Connection string of the deployment [default: `mongodb://localhost:27017`]
-    #[arg(long, global = true, value_name = "URI", env = "OPLET_URI", hide_env_values = true,
-        help_heading = STORE)]
-    pub(crate) uri: Option<Uri>,
-    /// Give up when no server answers for this long
-    #[arg(long, global = true, value_name = "SPAN", default_value = "10s", value_parser = config::span,
-        help_heading = STORE)]
-    pub(crate) connect_timeout: Duration,
+    #[command(flatten)]
+    pub(crate) deployment: DeploymentArgs,
 }
 
 /// What to do with dead letters.

@@ -10,7 +10,7 @@ use oplet::{
 };
 
 use super::args::{ListArgs, ListFormat};
-use crate::cli::error::UserError;
+use crate::cli::{error::UserError, table};
 
 /// How many letters are gathered before they are printed: the columns of these are aligned.
 const ROWS: usize = 200;
@@ -83,22 +83,7 @@ impl Printer {
             self.has_header = true;
         }
         rows.extend(self.rows.iter().map(row));
-        let mut widths = [0; COLUMNS];
-        for row in &rows {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.chars().count());
-            }
-        }
-        let mut text = String::new();
-        for row in rows {
-            let cells = row
-                .iter()
-                .zip(widths)
-                .map(|(cell, width)| format!("{cell:width$}"));
-            text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
-            text.push('\n');
-        }
-        text
+        table::table(&rows)
     }
 
     fn json(&self) -> Result<String, UserError> {

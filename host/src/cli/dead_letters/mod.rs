@@ -4,13 +4,11 @@ mod args;
 mod list;
 mod redrive;
 
-use std::{io::IsTerminal as _, time::Duration};
+use std::io::IsTerminal as _;
 
 use anstream::eprintln;
-use mongodb::options::ConnectionString;
 use oplet::{
     dead_letters::{self, DeadLetter, Filter, Store},
-    mongo::{self, Server},
     op::StoreSpec,
     sink::Stdout,
 };
@@ -20,7 +18,7 @@ pub(crate) use args::DeadLettersArgs;
 use args::{DropArgs, Verb};
 use redrive::Job;
 
-use super::{args::Talk, error::UserError, settings, signals};
+use super::{args::Talk, deployment::LOCAL, error::UserError, settings, signals};
 use crate::config::{self, Uri};
 
 /// How many ids are removed with one command.
@@ -28,9 +26,6 @@ const REMOVED_TOGETHER: usize = 1_000;
 
 /// How many letters a beginning of an id may name until the rest is not listed.
 const NAMED_MAX: u64 = 5;
-
-/// Where a deployment is when nobody says.
-const LOCAL: &str = "mongodb://localhost:27017";
 
 pub(super) async fn dead_letters(args: DeadLettersArgs, talk: &Talk) -> Result<(), UserError> {
     let shutdown = signals::shutdown_token();
@@ -41,15 +36,16 @@ pub(super) async fn dead_letters(args: DeadLettersArgs, talk: &Talk) -> Result<(
     };
     let (spec, uri) = match &job {
         Some(job) => (job.store.clone(), job.uri.clone()),
-        None => (store_spec(&args)?, args.uri.clone()),
+        None => (store_spec(&args)?, args.deployment.uri.clone()),
     };
     // A file needs no server but for what a redrive asks of one: documents of updates, and sinks.
-    let uri = uri.map(|uri| settings::parse_uri(&uri)).transpose()?;
+    let uri = uri.unwrap_or_else(|| Uri::from(LOCAL.to_owned()));
+    let uri = settings::parse_uri(&uri)?;
     let needs_server =
         !matches!(spec, StoreSpec::File(_)) || job.as_ref().is_some_and(Job::needs_server);
     let server = match needs_server {
         true => tokio::select! {
-            server = connect(uri, args.connect_timeout) => Some(server?),
+            server = args.deployment.connect(&uri) => Some(server?),
             () = shutdown.cancelled() => return Ok(()),
         },
         false => None,
@@ -97,20 +93,6 @@ fn store_spec(args: &DeadLettersArgs) -> Result<StoreSpec, UserError> {
     let text = config::dead_letters(given.expose())
         .map_err(|reason| UserError::refused(format!("--dead-letters: {reason}")))?;
     Ok(settings::store(&text.text, dead_letters::COLLECTION))
-}
-
-async fn connect(
-    uri: Option<ConnectionString>,
-    connect_timeout: Duration,
-) -> Result<Server, UserError> {
-    let uri = match uri {
-        Some(uri) => uri,
-        None => settings::parse_uri(&Uri::from(LOCAL.to_owned()))?,
-    };
-    let options = mongo::Options {
-        connect_timeout: Some(connect_timeout),
-    };
-    Ok(Server::connect(&uri, &options).await?)
 }
 
 /// The one letter that an id, or the beginning of one, names.

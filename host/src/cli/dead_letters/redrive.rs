@@ -19,7 +19,7 @@ use super::{
     letters, shows_progress,
 };
 use crate::{
-    cli::{args::Talk, error::UserError, modules, settings},
+    cli::{args::Talk, deployment::LOCAL, error::UserError, modules, settings},
     config::{self, CommandLine, Layer, Origin, Settings, Sourced, Uri},
 };
 
@@ -93,7 +93,7 @@ impl Job {
             client: match client {
                 Some(client) => client.clone(),
                 // No sink will ask it.
-                None => oplet::mongo::connect_client(super::LOCAL).await?,
+                None => oplet::mongo::connect_client(LOCAL).await?,
             },
             environment: Arc::new(config::environment),
         };
@@ -144,7 +144,7 @@ fn load(args: &DeadLettersArgs, redrive: &RedriveArgs) -> Result<Settings, UserE
     let command_line = CommandLine {
         file: redrive.config.clone(),
         layer: Layer {
-            uri: args.uri.clone().map(flag),
+            uri: args.deployment.uri.clone().map(flag),
             ..Layer::default()
         },
         dead_letters: args.dead_letters.clone().map(flag),

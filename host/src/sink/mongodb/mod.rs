@@ -3,7 +3,7 @@
 //! Enters: BSON documents. Leaves: inserts, replacements, updates and deletes, acknowledged by a
 //! majority. Promised: statements about one document keep their order, and an attempt goes on where
 //! the one before it stood. A command whose answer was lost is sent again under its
-//! [number](numbers), by which a server knows what it has done of it already. So what an attempt wrote
+//! number, by which a server knows what it has done of it already. So what an attempt wrote
 //! is not written again by the next one, but by a restart of the run; where the deployment is no
 //! replica set or cluster, also by a lost answer.
 //!

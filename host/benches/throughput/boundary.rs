@@ -99,7 +99,8 @@ fn window(decoder: &mut Decoder, body: &bytes::Bytes) -> Result<f64> {
     for _ in 0..TIMES {
         let places = lanes.clone();
         let started = Instant::now();
-        let admitted = window.admit(0, &batch).now_or_never();
+        // Not by the runtime's count of polls, which would have it yield now and then.
+        let admitted = tokio::task::unconstrained(window.admit(0, &batch)).now_or_never();
         let ticket = admitted.context("the window is empty, and yet there is no room")?;
         for places in places {
             Ack::new(window.clone(), ticket, places).done();

@@ -136,6 +136,26 @@ async fn a_second_process_gives_up_when_the_first_is_alive_and_takes_over_when_i
 }
 
 #[tokio::test]
+async fn the_last_write_of_a_killed_process_is_no_sign_of_life() {
+    let scene = Scene::new("last_write").await;
+    for store in scene.both() {
+        let lease = store.acquire("n", &elsewhere(), BRIEF.ttl).await.unwrap();
+        let second = Holder::this_process();
+        let (looked, has_looked) = tokio::sync::oneshot::channel();
+        let mut looked = Some(looked);
+        let taken = take(&store, "n", &second, &BRIEF, Standby::Refuse, |_| {
+            looked.take().unwrap().send(()).unwrap();
+        });
+        let late = async {
+            has_looked.await.unwrap();
+            store.save(&lease, &checkpoint(1)).await.unwrap();
+        };
+        let (taken, ()) = tokio::join!(taken, late);
+        assert_eq!(taken.unwrap().epoch, 2);
+    }
+}
+
+#[tokio::test]
 async fn a_standby_takes_over_within_the_time_to_live_and_the_first_learns_of_it() {
     let scene = Scene::new("standby").await;
     for store in scene.both() {

@@ -6,7 +6,7 @@ use oplet::{
     admin::{self, Server},
     control::{
         CheckpointStatus, Command, CommandError, Handle, ModuleStatus, Reached, RunState, ShownGap,
-        ShownOps, ShownPosition, SinkStatus, Status,
+        ShownOps, ShownPosition, SinkStatus, Status, SwapError,
     },
     op::{Since, Timestamp},
     telemetry::Metrics,
@@ -108,6 +108,9 @@ fn run() -> Handle {
                     drop(answer.send(Err(refused)));
                 }
                 Command::Seek(_, answer) => drop(answer.send(reached(2))),
+                Command::Swap(_, answer)
+                | Command::Rollback(_, answer)
+                | Command::Remove(_, answer) => drop(answer.send(Err(SwapError::Ended))),
                 Command::Drain(answer) => drop(answer.send(Ok(Reached {
                     state: RunState::Stopped,
                     position: at(7),

@@ -75,6 +75,11 @@ async fn snapshot(mirrored: &Mirrored) -> (BTreeSet<Point>, Option<Point>) {
 
 async fn outputs_and_checkpoint_agree(kind: SourceKind) {
     let mirrored = Mirrored::new("agree").await;
+    // A read of a collection that is not there yet fixes no moment for the reads that follow it.
+    let audit = mirrored
+        .client
+        .database(&format!("{}_audit", mirrored.database));
+    audit.create_collection("ops").await.unwrap();
     let running = mirrored.start(options(&mirrored, kind)).await;
     let mut seen = Vec::new();
     for batch in 0..20 {

@@ -17,6 +17,8 @@ use anyhow::{Context, Result, bail, ensure};
 use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 
+use crate::wait::eventually;
+
 /// How long the shell may take to answer a command: it only forks and signals.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -88,12 +90,17 @@ impl Keeper {
     }
 
     /// Sends the server a signal, by its name without `SIG`. After `KILL` it is
-    /// gone when this returns.
+    /// gone when this returns, after `STOP` none of its threads works.
     pub(crate) async fn signal(&self, name: &str) -> Result<()> {
         ensure!(self.is_running(), "the server does not run");
         self.command(name).await?;
         if name == "KILL" {
             self.wait_exit(ANSWER_TIMEOUT).await?;
+        }
+        if name == "STOP" {
+            let pid = self.pid().context("the server does not run")?;
+            let stopped = async || stands_still(pid);
+            eventually(ANSWER_TIMEOUT, stopped).await?;
         }
         Ok(())
     }
@@ -159,4 +166,17 @@ impl State {
             _ => {}
         }
     }
+}
+
+/// Whether every thread of a process is stopped: a signal takes them one by one.
+fn stands_still(pid: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+        return false;
+    };
+    threads.flatten().all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat"));
+        // The state follows the name, which stands in brackets.
+        let state = stat.as_deref().ok().and_then(|stat| stat.rsplit_once(") "));
+        state.is_none_or(|(_, rest)| rest.starts_with('T'))
+    })
 }

@@ -6,7 +6,8 @@ use std::thread;
 use tokio::sync::watch;
 
 /// What a child has written to one of its outputs, by the line, kept from the
-/// first on. Bytes that are not UTF-8 are replaced.
+/// first on. Bytes that are not UTF-8 are replaced. A last line without an end,
+/// as a killed child may leave one, is none.
 #[derive(Clone, Debug)]
 pub struct Lines(watch::Receiver<Written>);
 
@@ -21,15 +22,17 @@ impl Lines {
     pub(crate) fn read(output: impl Read + Send + 'static, lines_max: usize) -> Self {
         let (sender, receiver) = watch::channel(Written::default());
         thread::spawn(move || {
-            // Dropped before we say that we are complete: it is the child's pipe.
-            for line in BufReader::new(output)
-                .split(b'\n')
-                .map_while(Result::ok)
-                .take(lines_max)
-            {
+            let mut output = BufReader::new(output);
+            for _ in 0..lines_max {
+                let mut line = Vec::new();
+                if output.read_until(b'\n', &mut line).is_err() || line.pop() != Some(b'\n') {
+                    break;
+                }
                 let line = String::from_utf8_lossy(&line).into_owned();
                 sender.send_modify(|written| written.lines.push(line));
             }
+            // Before we say that we are complete: it is the child's pipe.
+            drop(output);
             sender.send_modify(|written| written.is_complete = true);
         });
         Self(receiver)

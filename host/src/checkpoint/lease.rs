@@ -67,6 +67,10 @@ pub enum Standby {
     Refuse,
 }
 
+/// How many times a holder must be seen to have renewed its lease to be believed alive. Once is not
+/// enough: a write that a killed process had sent may be done, or become visible, after the first look.
+const RENEWALS_OF_THE_LIVING: u32 = 2;
+
 /// How many times its time to live a silent holder is watched before it is believed after all: the
 /// lease should have run out by the store's clock.
 const SILENCE_MAX: u32 = 3;
@@ -87,31 +91,30 @@ pub async fn take(
     mut on_wait: impl FnMut(&Holding),
 ) -> Result<Lease, Error> {
     let mut backoff = Backoff::new();
-    let mut watched: Option<(Holding, Instant)> = None;
+    let mut watched: Option<Watched> = None;
     loop {
         let delay = match store.acquire(name, holder, options.ttl).await {
             Ok(lease) => return Ok(lease),
             Err(Error::Held { name, by }) => {
                 backoff.reset();
-                let known = watched
-                    .as_ref()
-                    .filter(|(known, _)| known.holder.id == by.holder.id);
-                match known {
+                match watched
+                    .as_mut()
+                    .filter(|watched| watched.holding.holder.id == by.holder.id)
+                {
                     None => {
                         // Another one has taken it while we watched: that one is alive.
                         if standby == Standby::Refuse && watched.is_some() {
                             return Err(Error::Held { name, by });
                         }
                         on_wait(&by);
-                        watched = Some((*by, Instant::now()));
+                        watched = Some(Watched::begin(*by));
                     }
-                    Some((known, since)) if standby == Standby::Refuse => {
-                        let has_renewed = known.renewed_at_ms != by.renewed_at_ms;
-                        if has_renewed || since.elapsed() > by.ttl * SILENCE_MAX {
+                    Some(watched) => {
+                        watched.see(&by);
+                        if standby == Standby::Refuse && watched.is_alive() {
                             return Err(Error::Held { name, by });
                         }
                     }
-                    Some(_) => {}
                 }
                 options.poll_every
             }
@@ -124,6 +127,36 @@ pub async fn take(
             Err(error) => return Err(error),
         };
         sleep(delay).await;
+    }
+}
+
+/// A holder that is looked at again and again.
+struct Watched {
+    /// As it was seen last.
+    holding: Holding,
+    since: Instant,
+    renewals: u32,
+}
+
+impl Watched {
+    fn begin(holding: Holding) -> Self {
+        Self {
+            holding,
+            since: Instant::now(),
+            renewals: 0,
+        }
+    }
+
+    fn see(&mut self, holding: &Holding) {
+        if self.holding.renewed_at_ms != holding.renewed_at_ms {
+            self.renewals += 1;
+            self.holding = holding.clone();
+        }
+    }
+
+    fn is_alive(&self) -> bool {
+        self.renewals >= RENEWALS_OF_THE_LIVING
+            || self.since.elapsed() > self.holding.ttl * SILENCE_MAX
     }
 }
 

@@ -3,7 +3,7 @@
 use tracing::{error, warn};
 
 use super::{
-    Error, ShownGap, ShownPosition, Stats,
+    Error, ShownGap, ShownPosition,
     begin::Begin,
     ending::Commands,
     supervisor::{AtWork, COMMAND_TIME, Next, Supervisor},
@@ -73,7 +73,7 @@ impl Supervisor<'_> {
         for mut lost in at_work.lost {
             let to = oldest.position().timestamp();
             if to > lost.to {
-                // More was lost while the run was paused.
+                // More of the same was lost meanwhile, and it is still one gap.
                 lost.to = to;
                 self.record(&lost).await;
             }
@@ -100,7 +100,6 @@ impl Supervisor<'_> {
             namespaces: namespaces.clone(),
             reason: reason.clone(),
         });
-        Stats::add(&self.assembly.stats.gaps, 1);
         let oldest = to.map(|to| to.to_string());
         error!(name = options.name, %from, to = oldest, namespaces = namespaces.join(", "), reason,
             policy = policy.as_str(), "the position is lost: changes between these two were not seen");

@@ -19,7 +19,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Error, Options, Server, serve};
 use crate::{
-    control::{Command, CommandError, Handle, Reached, RunState, ShownOps, ShownPosition, Status},
+    control::{
+        Command, CommandError, Handle, Reached, RunState, ShownOps, ShownPosition, Status,
+        SwapError,
+    },
     op::{Since, Timestamp},
     telemetry::{Collect, Metrics, Samples, names},
 };
@@ -97,6 +100,9 @@ fn run() -> (Handle, Arc<Run>) {
                     task.seeks.lock().unwrap().push(to);
                     drop(answer.send(Ok(reached(state))));
                 }
+                Command::Swap(_, answer)
+                | Command::Rollback(_, answer)
+                | Command::Remove(_, answer) => drop(answer.send(Err(SwapError::Ended))),
                 Command::Drain(answer) => {
                     task.drains.notify_one();
                     task.may_drain.notified().await;

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    CommandError,
+    CommandError, SwapError,
     board::Board,
     handle::{Answer, Command},
 };
@@ -97,6 +97,14 @@ impl Desk {
             Command::Pause(answer) => ("pause", answer),
             Command::Resume(answer) => ("resume", answer),
             Command::Seek(_, answer) => ("seek", answer),
+            Command::Swap(_, answer)
+            | Command::Rollback(_, answer)
+            | Command::Remove(_, answer) => {
+                let state = self.board.state().as_str();
+                let refused = format!("modules cannot be changed while the run is {state}");
+                let _ = answer.send(Err(SwapError::Refused(refused)));
+                return;
+            }
             Command::Drain(_) | Command::Status(_) => return,
         };
         let state = self.board.state();

@@ -3,7 +3,10 @@
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
-use super::state::{RunState, ShownPosition, Status};
+use super::{
+    state::{RunState, ShownPosition, Status},
+    swap::{Swap, SwapAnswer, SwapError, Swapped},
+};
 use crate::op::Since;
 
 /// What a run is asked to do.
@@ -17,6 +20,12 @@ pub enum Command {
     Seek(Since, Answer),
     /// Finish what was read, save, and end.
     Drain(Answer),
+    /// Let another version of a module take over, or add a module.
+    Swap(Swap, SwapAnswer),
+    /// Let the version before take over again; what is on trial is let go instead.
+    Rollback(String, SwapAnswer),
+    /// Let go of a module.
+    Remove(String, SwapAnswer),
     /// Tell how it stands.
     Status(oneshot::Sender<Box<Status>>),
 }
@@ -121,6 +130,44 @@ impl Handle {
     /// [`CommandError`].
     pub async fn drain(&self) -> Result<Reached, CommandError> {
         self.ask(Command::Drain).await
+    }
+
+    /// Lets another version of a module take over between two ops of each lane, or adds a module;
+    /// answers when it is done, or undone. Only with a canary or a shadow it answers when that has
+    /// begun.
+    ///
+    /// # Errors
+    /// [`SwapError`]; then nothing has changed.
+    pub async fn swap(&self, swap: Swap) -> Result<Swapped, SwapError> {
+        self.ask_swap(|answer| Command::Swap(swap, answer)).await
+    }
+
+    /// Lets the version before take over again; where one is on trial, that is let go instead.
+    ///
+    /// # Errors
+    /// [`SwapError`]; then nothing has changed.
+    pub async fn rollback(&self, module: &str) -> Result<Swapped, SwapError> {
+        self.ask_swap(|answer| Command::Rollback(module.to_owned(), answer))
+            .await
+    }
+
+    /// Lets go of a module: what comes from now on it does not see.
+    ///
+    /// # Errors
+    /// [`SwapError`]; then nothing has changed.
+    pub async fn remove(&self, module: &str) -> Result<Swapped, SwapError> {
+        self.ask_swap(|answer| Command::Remove(module.to_owned(), answer))
+            .await
+    }
+
+    async fn ask_swap(
+        &self,
+        command: impl FnOnce(SwapAnswer) -> Command,
+    ) -> Result<Swapped, SwapError> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.commands.send(command(answer)).await;
+        sent.map_err(|_| SwapError::Ended)?;
+        answered.await.map_err(|_| SwapError::Ended)?
     }
 
     /// How the run stands.

@@ -47,6 +47,7 @@ mod shared;
 mod state;
 mod stats;
 mod supervisor;
+mod swap;
 mod tail;
 mod tally;
 mod transaction;
@@ -70,4 +71,5 @@ pub use state::{
     Status, rfc3339,
 };
 pub use stats::{Stats, Summary};
+pub use swap::{Absent, Canary, Rollout, Shadow, Swap, SwapAnswer, SwapError, Swapped, Version};
 pub use tail::{Tail, TailBatch, TailOptions, tail};

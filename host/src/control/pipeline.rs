@@ -31,8 +31,8 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// How long a run waits at its start until it is saved where it begins.
-const FIRST_SAVE_TIME: Duration = Duration::from_secs(5);
+/// How soon a position that could not be saved at the start is given to the store again.
+const FIRST_SAVE_PAUSE: Duration = Duration::from_millis(200);
 
 /// How long giving back the lease may take: without that it runs out.
 const RELEASE_TIME: Duration = Duration::from_secs(2);
@@ -204,16 +204,9 @@ impl Run<'_> {
         if let (Some(saver), Some(kept)) = (&saver, kept) {
             desk.board.show_saver(saver.clone(), kept.lease.epoch);
         }
-        if let Some(saver) = saver.clone() {
+        if let Some(saver) = &saver {
             // Whoever sees that the run has begun can rely on it: after a crash it begins there again.
-            let shutdown = self.shutdown;
-            let saved = async move {
-                tokio::select! {
-                    _ = tokio::time::timeout(FIRST_SAVE_TIME, saver.save_now()) => {}
-                    () = shutdown.cancelled() => {}
-                }
-            };
-            desk.serve_while(saved).await;
+            self.unless_asked_to_end(desk, begun(saver.clone())).await;
         }
         if let Some(begin) = begins.first() {
             on_start(&begin.start);
@@ -349,5 +342,19 @@ impl Run<'_> {
         }
         let saved = Saved::default();
         Saver::start(task, window, saved)
+    }
+}
+
+/// Waits until it is durable where the run begins, or never will be. Without that no op may be handled:
+/// after a crash a run without a checkpoint would begin at the present, and skip what came meanwhile.
+async fn begun(saver: Arc<Saver>) {
+    let saved = async {
+        while !saver.save_now().await {
+            tokio::time::sleep(FIRST_SAVE_PAUSE).await;
+        }
+    };
+    tokio::select! {
+        () = saved => {}
+        () = saver.failed() => {}
     }
 }

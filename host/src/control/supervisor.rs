@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use super::{
-    Error, OnPositionLost, Reached, RunState,
+    Error, OnPositionLost, Reached, RunState, Stats, SwapError,
     assembly::Assembly,
     begin::Begin,
     delivery::Delivery,
@@ -150,6 +150,7 @@ impl Supervisor<'_> {
                     let Some(lost) = Lost::of(stream, &error) else {
                         return self.end(&mut at_work, Err(error.into())).await;
                     };
+                    Stats::add(&self.assembly.stats.gaps, 1);
                     self.record(&lost).await;
                     if self.assembly.options.on_position_lost != OnPositionLost::Skip {
                         let text = error.to_string();
@@ -174,6 +175,13 @@ impl Supervisor<'_> {
                     if let Some(next) = self.seek(&mut at_work, &to, answer).await? {
                         return Ok(next);
                     }
+                }
+                Event::Command(
+                    Command::Swap(_, answer)
+                    | Command::Rollback(_, answer)
+                    | Command::Remove(_, answer),
+                ) => {
+                    let _ = answer.send(Err(SwapError::Refused("not yet".to_owned())));
                 }
                 Event::Command(Command::Drain(_) | Command::Status(_)) => {}
             }

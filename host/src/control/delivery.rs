@@ -40,13 +40,12 @@ impl Delivery {
     /// When a sink can never work.
     pub(super) async fn open(
         server: &Server,
-        plan: &Plan,
         options: &Options,
     ) -> Result<Self, Error> {
         let store = dead_letters::Store::open(&options.dead_letters, &server.client);
         let writer = dead_letters::Writer::start(store);
         let counts = writer.counts().clone();
-        let post = Arc::new(Post::new(&options.name, plan, writer));
+        let post = Arc::new(Post::new(&options.name, writer));
         let (rejected, refused) = mpsc::channel(REFUSED_MAX);
         let queued = options.sinks.iter().filter(|spec| !spec.is_transactional());
         let queued: Vec<Spec> = queued.cloned().collect();

@@ -313,10 +313,9 @@ impl Run<'_> {
             modules: identity.modules,
             frontier: begin.frontier(),
         });
-        let modules = self.plan.modules.iter().map(|spec| ModuleRef {
-            name: spec.module.name().to_owned(),
-            digest: spec.module.digest().to_owned(),
-        });
+        let modules = self.plan.modules.iter();
+        let modules =
+            modules.map(|spec| ModuleRef::as_given(spec.module.name(), spec.module.digest()));
         let template = Checkpoint {
             name: self.options.name.clone(),
             source: self.options.source,

@@ -48,6 +48,7 @@ mod state;
 mod stats;
 mod supervisor;
 mod swap;
+mod swap_stats;
 mod tail;
 mod tally;
 mod transaction;

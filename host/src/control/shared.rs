@@ -11,6 +11,7 @@ use super::{
     breaker::Breaker,
     options::Error,
     outlet::{Letters, Outlet},
+    swap_stats::SwapStats,
     tally::ModuleStats,
 };
 use crate::{
@@ -52,6 +53,7 @@ pub(super) struct Shared {
 pub(super) struct Standing {
     pub(super) breaker: Breaker,
     pub(super) stats: ModuleStats,
+    pub(super) swaps: SwapStats,
 }
 
 impl Standing {
@@ -60,6 +62,7 @@ impl Standing {
         Self {
             breaker: Breaker::new(&spec.policy),
             stats: ModuleStats::default(),
+            swaps: SwapStats::new(1),
         }
     }
 }

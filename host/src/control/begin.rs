@@ -6,7 +6,7 @@ use tracing::{info, warn};
 
 use super::{Error, Options, Plan, board::earliest, shared::Standing};
 use crate::{
-    checkpoint::{self, Checkpoint, ModuleRef, StreamCheckpoint, StreamIdentity},
+    checkpoint::{self, Checkpoint, StreamCheckpoint, StreamIdentity},
     mongo::Server,
     op::{Frontier, OpPoint, Position, Since, Timestamp},
     source::{self, Start},
@@ -76,15 +76,14 @@ pub(super) fn template(
         modules: identity.modules,
         frontier: Frontier::at(Position::Time(Timestamp::new(0, 0))),
     });
-    let modules = plan.modules.iter().zip(standings).map(|(spec, _)| ModuleRef {
-        name: spec.module.name().to_owned(),
-        digest: spec.module.digest().to_owned(),
-    });
     Arc::new(Checkpoint {
         name: options.name.clone(),
         source: options.source,
         streams: streams.collect(),
-        modules: modules.collect(),
+        modules: standings
+            .iter()
+            .map(|standing| standing.versions().to_ref())
+            .collect(),
         epoch: 0,
         saved_ms: 0,
     })

@@ -8,7 +8,7 @@ use mongodb::Client;
 use tokio::sync::mpsc;
 
 use super::{
-    Error, Options, Plan, SinkStatus,
+    Error, Options, SinkStatus,
     outlet::Outlet,
     post::{Post, REFUSED_MAX, pass_on},
     transaction::Ledger,
@@ -38,10 +38,7 @@ impl Delivery {
     ///
     /// # Errors
     /// When a sink can never work.
-    pub(super) async fn open(
-        server: &Server,
-        options: &Options,
-    ) -> Result<Self, Error> {
+    pub(super) async fn open(server: &Server, options: &Options) -> Result<Self, Error> {
         let store = dead_letters::Store::open(&options.dead_letters, &server.client);
         let writer = dead_letters::Writer::start(store);
         let counts = writer.counts().clone();

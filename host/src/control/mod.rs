@@ -39,6 +39,7 @@ mod plan;
 mod policy;
 mod post;
 mod redrive;
+mod restored;
 mod retries;
 mod saver;
 mod seek;
@@ -49,6 +50,7 @@ mod state;
 mod stats;
 mod supervisor;
 mod swap;
+mod swap_stats;
 mod swapping;
 mod tail;
 mod tally;
@@ -74,6 +76,8 @@ pub use state::{
     Status, rfc3339,
 };
 pub use stats::{Stats, Summary};
-pub use swap::{Absent, Canary, Rollout, Shadow, Swap, SwapAnswer, SwapError, Swapped, Version};
-pub use versions::KnownVersion;
+pub use swap::{
+    Absent, Canary, Origin, Rollout, Shadow, Swap, SwapAnswer, SwapError, Swapped, Version,
+};
 pub use tail::{Tail, TailBatch, TailOptions, tail};
+pub use versions::KnownVersion;

@@ -14,16 +14,16 @@ use super::{
     delivery::Delivery,
     desk::Desk,
     handle::Command,
+    restored::Restored,
     saver::{Saved, Saver, Task},
-    shared::Standing,
-    swapping::Swaps,
     supervisor::{Supervisor, last_word},
+    swapping::Swaps,
     vitals::VitalsWatch,
 };
 use crate::{
     checkpoint::{
-        AckWindow, Checkpoint, Holder, Holding, Keeper, Lease, LeaseOptions, ModuleRef, Standby,
-        Store, StreamCheckpoint, WindowOptions, take,
+        AckWindow, Checkpoint, Holder, Holding, Keeper, Lease, LeaseOptions, Standby, Store,
+        WindowOptions, take,
     },
     guest::Limits,
     mongo::Server,
@@ -146,9 +146,16 @@ impl Run<'_> {
         board.enter(RunState::Starting, None);
         let found = self.find(kept.as_ref());
         let ended = match self.unless_asked_to_end(desk, found).await {
-            Some(Ok((begins, bounds))) => {
-                self.supervise(desk, delivery, kept.as_ref(), begins, bounds, on_start)
-                    .await
+            Some(Ok((restored, begins, bounds))) => {
+                self.supervise(
+                    desk,
+                    delivery,
+                    kept.as_ref(),
+                    (restored, begins),
+                    bounds,
+                    on_start,
+                )
+                .await
             }
             Some(Err(error)) => Err(error),
             None => Ok(()),
@@ -182,14 +189,19 @@ impl Run<'_> {
         desk.serve_while(work).await
     }
 
-    /// Finds where the streams begin and end.
-    async fn find(&self, kept: Option<&Kept>) -> Result<(Vec<Begin>, Bounds), Error> {
+    /// Finds with which modules, and where the streams begin and end.
+    async fn find(&self, kept: Option<&Kept>) -> Result<(Restored, Vec<Begin>, Bounds), Error> {
         let saved = match kept {
             Some(kept) => kept.store.load(&self.options.name).await?,
             None => None,
         };
-        let begins = begin::find(self.server, &self.plan, self.options, saved.as_ref()).await?;
-        Ok((begins, self.bounds().await?))
+        let plan = self.plan.clone();
+        let restored = match (kept, &saved) {
+            (Some(kept), Some(saved)) => Restored::after(plan, &kept.store, saved).await?,
+            _ => Restored::as_given(plan),
+        };
+        let begins = begin::find(self.server, &restored.plan, self.options, saved.as_ref()).await?;
+        Ok((restored, begins, self.bounds().await?))
     }
 
     async fn supervise(
@@ -197,13 +209,13 @@ impl Run<'_> {
         desk: &mut Desk,
         delivery: Arc<Delivery>,
         kept: Option<&Kept>,
-        begins: Vec<Begin>,
+        (restored, begins): (Restored, Vec<Begin>),
         bounds: Bounds,
         on_start: impl FnOnce(&Start),
     ) -> Result<(), Error> {
-        let standings: Arc<[_]> = self.plan.modules.iter().map(|spec| Arc::new(Standing::new(spec, 1))).collect();
+        let Restored { plan, standings } = restored;
         let saver = kept.map(|kept| {
-            let template = begin::template(&self.plan, self.options, &standings);
+            let template = begin::template(&plan, self.options, &standings);
             Arc::new(self.saver(kept, &delivery, &begins, template))
         });
         if let (Some(saver), Some(kept)) = (&saver, kept) {
@@ -219,7 +231,7 @@ impl Run<'_> {
         let mut supervisor = Supervisor {
             assembly: Assembly {
                 server: self.server,
-                plan: self.plan.clone(),
+                plan,
                 options: self.options,
                 limits: self.limits,
                 bounds,

@@ -1,6 +1,6 @@
 //! From failed ops and refused outputs to letters in the store.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::future::BoxFuture;
 

@@ -62,7 +62,11 @@ impl Supervisor<'_> {
         finished.map_err(|Panicked| Error::Panicked("a lane"))?;
         self.check_failure(at_work).await?;
         let begins = vec![Begin::at(start); self.assembly.plan.streams.len()];
-        Ok(Some(Next::Session(begins, word, Some(Reply::Position(answer)))))
+        Ok(Some(Next::Session(
+            begins,
+            word,
+            Some(Reply::Position(answer)),
+        )))
     }
 
     /// Waits until no lane is at work and the sinks have taken everything; tells whether they have.

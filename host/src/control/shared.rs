@@ -6,13 +6,14 @@ use tokio::{runtime::Handle, sync::Notify};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ModuleSpec, ModuleStatus, Stats,
+    FailurePolicy, ModuleSpec, ModuleStatus, Stats,
     board::shown,
     breaker::Breaker,
     instances::States,
-    orders::Orders,
     options::Error,
+    orders::Orders,
     outlet::{Letters, Outlet},
+    swap_stats::SwapStats,
     tally::ModuleStats,
     versions::Versions,
 };
@@ -60,17 +61,19 @@ pub(super) struct Shared {
 pub(super) struct Standing {
     pub(super) breaker: Breaker,
     pub(super) stats: ModuleStats,
+    pub(super) swaps: SwapStats,
     /// The lock is held to read or change it.
     versions: Mutex<Versions>,
 }
 
 impl Standing {
     /// A module that was not called yet.
-    pub(super) fn new(spec: &Arc<ModuleSpec>, generation: u64) -> Self {
+    pub(super) fn new(policy: &FailurePolicy, versions: Versions) -> Self {
         Self {
-            breaker: Breaker::new(&spec.policy),
+            breaker: Breaker::new(policy),
             stats: ModuleStats::default(),
-            versions: Mutex::new(Versions::begin(spec.clone(), generation)),
+            swaps: SwapStats::new(versions.version().generation),
+            versions: Mutex::new(versions),
         }
     }
 
@@ -100,9 +103,7 @@ impl Shared {
 
     /// What the lanes hand over, if they are to.
     pub(super) fn handover(&self) -> MutexGuard<'_, Option<Vec<States>>> {
-        self.handover
-            .lock()
-            .expect("no holder of this lock panics")
+        self.handover.lock().expect("no holder of this lock panics")
     }
 
     /// Pauses the run: a breaker has opened.

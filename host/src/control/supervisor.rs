@@ -15,8 +15,8 @@ use super::{
     begin::{self, Begin},
     delivery::Delivery,
     desk::Desk,
-    instances::States,
     handle::{Answer, Command},
+    instances::States,
     lost::Lost,
     saver::Saver,
     session::{Session, StreamEnd},
@@ -229,7 +229,12 @@ impl Supervisor<'_> {
         // A session that is read again from elsewhere begins anew.
         self.states.clear();
         if let Some(saver) = &self.saver {
-            let Assembly { plan, options, standings, .. } = &self.assembly;
+            let Assembly {
+                plan,
+                options,
+                standings,
+                ..
+            } = &self.assembly;
             let template = begin::template(plan, options, standings);
             saver.follow(session.window.clone(), template);
         }

@@ -9,11 +9,7 @@
 //! Requests are carried out one after the other, so that each finds the modules as the one before
 //! has left them.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::{
     sync::oneshot,
@@ -23,14 +19,15 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
-    Absent, Error, FailurePolicy, ModuleSpec, Plan, Rollout, RunState, Swap, SwapAnswer, SwapError,
-    Swapped,
+    Absent, Error, FailurePolicy, ModuleSpec, Origin, Plan, Rollout, RunState, Swap, SwapAnswer,
+    SwapError, Swapped,
     begin::{self, Begin},
     ending::Commands,
     instances::States,
     orders::{Order, Served},
     shared::{Shared, Standing},
     supervisor::{AtWork, COMMAND_TIME, Next, Reply, Supervisor},
+    versions::Versions,
 };
 use crate::{
     flow::{Panicked, Word},
@@ -86,7 +83,8 @@ struct Ready {
 enum Step {
     /// Nothing: the version works already.
     Stay,
-    Forward,
+    /// Another version, which may be what the file of the run holds now.
+    Forward(Origin),
     Back,
     Add,
     Remove,
@@ -172,7 +170,9 @@ impl Supervisor<'_> {
 
     fn making(&self, swap: Swap) -> Result<Making, SwapError> {
         if swap.rollout != Rollout::AtOnce {
-            return Err(SwapError::Refused("canaries and shadows are not there yet".into()));
+            return Err(SwapError::Refused(
+                "canaries and shadows are not there yet".into(),
+            ));
         }
         let plan = self.assembly.plan.clone();
         let at = plan.find(&swap.module);
@@ -180,7 +180,10 @@ impl Supervisor<'_> {
             return Err(no_such(&plan, &swap.module));
         }
         Ok(Making {
-            step: if at.is_some() { Step::Forward } else { Step::Add },
+            step: match at {
+                Some(_) => Step::Forward(swap.origin),
+                None => Step::Add,
+            },
             what: What::Bytes(swap),
             at,
             plan,
@@ -240,7 +243,9 @@ impl Supervisor<'_> {
             }
         };
         if ready.step == Step::Stay {
-            let version = self.standing(&module).map(|standing| standing.versions().version());
+            let version = self
+                .standing(&module)
+                .map(|standing| standing.versions().version());
             let _ = answer.send(Ok(Swapped {
                 module,
                 from: version.clone(),
@@ -253,12 +258,15 @@ impl Supervisor<'_> {
             return Ok(None);
         }
         let Some(fresh) = ready.fresh else {
-            return self.reopen(at_work, module, answer, ready.plan, ready.step).await;
+            return self
+                .reopen(at_work, module, answer, ready.plan, ready.step)
+                .await;
         };
         match self.switch_lanes(at_work, &module, fresh).await {
             Ok(pause) => {
                 self.assembly.plan = ready.plan;
-                self.taken_over(&module, ready.step, false, pause, answer).await;
+                self.taken_over(&module, ready.step, false, pause, answer)
+                    .await;
             }
             Err(error) => self.refuse_swap(&module, answer, error),
         }
@@ -266,6 +274,9 @@ impl Supervisor<'_> {
     }
 
     fn refuse_swap(&mut self, module: &str, answer: SwapAnswer, error: SwapError) {
+        if let Some(standing) = self.standing(module) {
+            standing.swaps.refused();
+        }
         warn!(module, %error, "the modules stay as they are");
         let _ = answer.send(Err(error));
         self.load_next();
@@ -287,6 +298,7 @@ impl Supervisor<'_> {
             return Err(no_such(&self.assembly.plan, name));
         };
         let shared: &Shared = &at_work.shared;
+        let swaps = self.assembly.standings[module].clone();
         let lanes = fresh.len();
         let mut answers = Vec::with_capacity(lanes);
         for (lane, fresh) in fresh.into_iter().enumerate() {
@@ -305,7 +317,10 @@ impl Supervisor<'_> {
             let mut longest = Duration::ZERO;
             for answered in answers {
                 match answered.await {
-                    Ok(Ok(pause)) => longest = longest.max(pause),
+                    Ok(Ok(pause)) => {
+                        swaps.swaps.paused(pause);
+                        longest = longest.max(pause);
+                    }
                     Ok(Err(failed)) => {
                         return Err(SwapError::Lane {
                             what: failed.what,
@@ -363,12 +378,22 @@ impl Supervisor<'_> {
                 swapped.from = Some(versions.version());
             }
             match step {
-                Step::Forward => versions.take_over(spec.clone()),
+                Step::Forward(origin) => {
+                    versions.take_over(spec.clone());
+                    if origin == Origin::File {
+                        versions.is_given();
+                    }
+                }
                 Step::Back => versions.roll_back(),
                 Step::Stay | Step::Add | Step::Remove => {}
             }
-            swapped.to = Some(versions.version());
+            let version = versions.version();
             drop(versions);
+            match step {
+                Step::Back => standing.swaps.rolled_back(version.generation),
+                _ => standing.swaps.done(version.generation),
+            }
+            swapped.to = Some(version);
             // The failures of the version before are not its own.
             standing.breaker.half_open();
         }
@@ -384,8 +409,15 @@ impl Supervisor<'_> {
                 .as_ref()
                 .map(|version| version.digest.chars().take(12).collect::<String>())
         };
-        info!(module = name, from = digest(&swapped.from), to = digest(&swapped.to), reopened, ?pause,
-            generation = swapped.to.as_ref().map(|version| version.generation), "modules are swapped");
+        info!(
+            module = name,
+            from = digest(&swapped.from),
+            to = digest(&swapped.to),
+            reopened,
+            ?pause,
+            generation = swapped.to.as_ref().map(|version| version.generation),
+            "modules are swapped"
+        );
         let _ = answer.send(Ok(swapped));
         self.load_next();
     }
@@ -435,7 +467,10 @@ impl Supervisor<'_> {
         let begins = begin::go_on(&frontiers, (&before, &plan), self.assembly.options)?;
         let standings = plan.modules.iter().map(|spec| {
             let present = self.standing(spec.module.name()).cloned();
-            present.unwrap_or_else(|| Arc::new(Standing::new(spec, 1)))
+            present.unwrap_or_else(|| {
+                let versions = Versions::begin(spec.clone(), 1);
+                Arc::new(Standing::new(&spec.policy, versions))
+            })
         });
         let standings = standings.collect();
         let reopening = Reopening {

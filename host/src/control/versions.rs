@@ -5,6 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::SystemTime};
 use serde::Serialize;
 
 use super::{ModuleSpec, Version, board::shown};
+use crate::checkpoint::ModuleRef;
 
 /// How many versions of a module stay known, the present one included.
 pub(super) const KNOWN_MAX: usize = 5;
@@ -15,6 +16,8 @@ pub(super) struct Versions {
     known: VecDeque<Known>,
     /// Counts the versions that took over.
     generation: u64,
+    /// Digest of the file that the run was started with.
+    given: String,
 }
 
 #[derive(Debug, Clone)]
@@ -41,9 +44,33 @@ impl Versions {
         let mut versions = Self {
             known: VecDeque::new(),
             generation: generation.saturating_sub(1),
+            given: spec.module.digest().to_owned(),
         };
         versions.take_over(spec);
         versions
+    }
+
+    /// A module that goes on with another version than the given one.
+    pub(super) fn restored(given: Arc<ModuleSpec>, spec: Arc<ModuleSpec>, generation: u64) -> Self {
+        let mut versions = Self::begin(given, generation.saturating_sub(1));
+        versions.take_over(spec);
+        versions
+    }
+
+    /// The file that the run was started with has changed to the present version.
+    pub(super) fn is_given(&mut self) {
+        self.given = self.present().module.digest().to_owned();
+    }
+
+    /// As a checkpoint tells it.
+    pub(super) fn to_ref(&self) -> ModuleRef {
+        let present = self.last();
+        ModuleRef {
+            name: present.spec.module.name().to_owned(),
+            digest: present.spec.module.digest().to_owned(),
+            generation: present.generation,
+            given: self.given.clone(),
+        }
     }
 
     /// The version that works.
@@ -54,14 +81,6 @@ impl Versions {
     /// The same, as it is shown.
     pub(super) fn version(&self) -> Version {
         self.last().version()
-    }
-
-    /// What another version would be called.
-    pub(super) fn next(&self, spec: &ModuleSpec) -> Version {
-        Version {
-            digest: spec.module.digest().to_owned(),
-            generation: self.generation + 1,
-        }
     }
 
     /// The version before, to which a rollback leads.
@@ -75,7 +94,8 @@ impl Versions {
         self.generation += 1;
         // One that comes again is known once.
         let digest = spec.module.digest();
-        self.known.retain(|known| known.spec.module.digest() != digest);
+        self.known
+            .retain(|known| known.spec.module.digest() != digest);
         if self.known.len() == KNOWN_MAX {
             self.known.pop_front();
         }

@@ -4,7 +4,6 @@ import { DocumentBuilder } from "./builder";
 import { Document } from "./document";
 import * as host from "./host";
 import { Kind } from "./kind";
-import { Op } from "./op";
 import { lend, lentLength } from "./text";
 
 /** A place for documents, by its name in the host's configuration. */
@@ -30,7 +29,7 @@ export function sink(name: string): Sink | null {
   return number < 0 ? null : Sink.of(number);
 }
 
-let scratch: Bytes = new Bytes();
+const scratch: Bytes = new Bytes();
 
 /**
  * Hands a document to a sink, the default one if none is named: a `DocumentBuilder`, a `Document`, or the `Op` itself.
@@ -38,21 +37,17 @@ let scratch: Bytes = new Bytes();
  * It is delivered when `handle` returns, with `Outcome.Done` or nothing. `filter` and `pipeline` may not emit. What the
  * host does not take (too much for one op, see the module's limits) ends the call: the op has failed.
  */
-export function emit<T extends Bson>(document: T, sink: Sink = Sink.default): void {
+export function emit(document: Bson, sink: Sink = Sink.default): void {
   let at: usize;
   let length: i32;
   if (document instanceof DocumentBuilder) {
-    const builder = changetype<DocumentBuilder>(document);
+    const builder = document as DocumentBuilder;
     at = builder.seal();
     length = builder.sealedLength;
   } else if (document instanceof Document) {
-    const view = changetype<Document>(document);
+    const view = document as Document;
     at = view.dataStart;
     length = view.byteLength;
-  } else if (document instanceof Op) {
-    const raw = changetype<Op>(document).raw;
-    at = raw.dataStart;
-    length = raw.byteLength;
   } else {
     if (document.kind != Kind.Document) throw new Error("cannot emit: not a document");
     scratch.length = 0;

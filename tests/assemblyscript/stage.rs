@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use bson::{Bson, Document, RawDocument, RawDocumentBuf};
-use oplet::guest::{Engine, GuestError, Instance, Limits, Module, Options, Outcome, Settings, Verdict};
+use oplet::guest::{
+    Engine, GuestError, Instance, Limits, Module, Options, Outcome, Settings, Verdict,
+};
 use oplet_testkit::guest;
 
 /// An instance with two sinks, `first` and `second`.
@@ -84,7 +86,7 @@ impl Stage {
     fn outputs(&self) -> Vec<(u32, RawDocumentBuf)> {
         let owned = |(sink, bytes): (u32, &[u8])| {
             let document = RawDocument::from_bytes(bytes).unwrap();
-            (sink, document.to_raw_document_buf())
+            (sink, document.to_owned())
         };
         self.instance.outputs().map(owned).collect()
     }
@@ -98,7 +100,10 @@ impl Stage {
 impl Answer {
     /// The documents that were emitted to whichever sink, decoded.
     pub(crate) fn documents(&self) -> Vec<Document> {
-        let decoded = self.outputs.iter().map(|(_, bytes)| bytes.try_into().unwrap());
+        let decoded = self
+            .outputs
+            .iter()
+            .map(|(_, bytes)| bytes.try_into().unwrap());
         decoded.collect()
     }
 }

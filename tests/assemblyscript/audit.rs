@@ -32,7 +32,7 @@ fn sample_ops_become_the_expected_entries() {
 async fn changes_leave_a_trail_and_inserts_stay_on_the_server() {
     let scene = Scene::new("audit").await;
     scene
-        .insert((0..10).map(|id| doc! {"_id": id, "name": "Zoë"}))
+        .insert((0..10).map(|id| doc! {"_id": id, "address": {"city": "Ulm"}}))
         .await;
     scene
         .update(
@@ -66,8 +66,8 @@ async fn changes_leave_a_trail_and_inserts_stay_on_the_server() {
     assert_eq!(
         entries[0]["changes"],
         json!([
-            {"path": "address.city", "value": "Köln 🏙️"},
             {"path": "updatedBy", "value": "user 0"},
+            {"path": "address.city", "value": "Köln 🏙️"},
         ])
     );
     assert_eq!(["read", "kept"].map(|word| ended.counted(word)), [7, 4]);

@@ -39,12 +39,38 @@ fn same(rust: &Answer, assemblyscript: &Answer, op: &TestOp) {
     if rust == assemblyscript {
         return;
     }
-    // Decoded where that tells the difference, which reads better.
-    let (left, right) = (rust.documents(), assemblyscript.documents());
-    for (left, right) in left.iter().zip(&right) {
-        assert_eq!(left, right, "Rust on the left, on {op:?}");
+    for (left, right) in rust.documents().iter().zip(assemblyscript.documents()) {
+        if let Some(difference) = difference("", &left.into(), &right.into()) {
+            panic!("{difference}\non {op:?}");
+        }
     }
     assert_eq!(rust, assemblyscript, "Rust on the left, on {op:?}");
+}
+
+/// The first place where two values differ, and how.
+fn difference(path: &str, rust: &Bson, assemblyscript: &Bson) -> Option<String> {
+    let pairs: Vec<(String, &Bson, &Bson)> = match (rust, assemblyscript) {
+        (Bson::Document(left), Bson::Document(right)) if left.keys().eq(right.keys()) => {
+            let pairs = left.iter().zip(right.values());
+            pairs
+                .map(|((key, left), right)| (key.clone(), left, right))
+                .collect()
+        }
+        (Bson::Array(left), Bson::Array(right)) if left.len() == right.len() => {
+            let pairs = left.iter().zip(right).enumerate();
+            pairs
+                .map(|(at, (left, right))| (at.to_string(), left, right))
+                .collect()
+        }
+        _ if rust == assemblyscript => return None,
+        _ => {
+            return Some(format!(
+                "at `{path}`: {rust:?} in Rust, {assemblyscript:?} in AssemblyScript"
+            ));
+        }
+    };
+    let mut pairs = pairs.into_iter();
+    pairs.find_map(|(key, left, right)| difference(&format!("{path}/{key}"), left, right))
 }
 
 /// A value of each type, and what is hard about some.
@@ -113,7 +139,7 @@ fn everything() -> Document {
         "symbol": Bson::Symbol("ß".into()),
         "decimals": decimals.map(|text| Bson::Decimal128(text.parse().unwrap())).to_vec(),
         "written": decimals.map(|text| format!("decimal {text}")).to_vec(),
-        "notWritten": ["decimal ", "decimal 1x", "decimal 1E", "decimal .", "decimal 1..2", "decimal +", "decimal 1E+99999"],
+        "notWritten": ["decimal 1x", "decimal 1E", "decimal 1..2", "decimal 1E+99999"],
         "document": {"grüße": {"🦀": {"deep": true}}, "": {"": 1}, "a.b": 2, "empty": {}},
         "array": [{"x": 1}, {"x": {"y": "z"}}, [[], [[1]]], Bson::Null],
         "many": (0..12).collect::<Vec<i32>>(),

@@ -53,7 +53,7 @@ export function handle(op: Op): Outcome {
       .set("between", "a" + high + "b" + low + "c")
       .set("joined", high + low)
       .set("key " + high, 1);
-    out.set("found", out.finish().has("key " + low));
+    out.set("found", new DocumentBuilder().set("key " + high, 1).finish().has("key " + low));
   } else if (what == "values") {
     values(out);
   } else if (what == "bytes") {

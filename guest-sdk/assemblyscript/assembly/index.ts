@@ -2,7 +2,7 @@ export { ArrayBuilder, DocumentBuilder } from "./builder";
 export { Decimal128 } from "./decimal128";
 export { BsonArray, Document, Fields } from "./document";
 export { Kind } from "./kind";
-export { lookup } from "./lookup";
+export { Lookup, lookup } from "./lookup";
 export { Op, Operation, Source, Txn } from "./op";
 export { Outcome, reject, retry, retryAfter } from "./outcome";
 export { Sink, emit, sink } from "./output";

@@ -1,34 +1,57 @@
+import { Bson } from "./bson";
 import { DocumentBuilder } from "./builder";
 import { BsonArray, Document } from "./document";
 import * as host from "./host";
 
 /**
- * Finds documents in MongoDB: `lookup("shop.customers", new DocumentBuilder().set("_id", id))`.
+ * Asks for documents of another collection: `lookup("shop.customers", new DocumentBuilder().set("_id", id)).one()`.
  *
- * Only with the grant `lookup` for that namespace, which is the operator's to give; without it the call ends there, and
- * the op has failed. The filter is a `DocumentBuilder` or a `Document`, and so is the projection.
+ * The filter is as for `find`. The module needs the grant for that namespace (`lookup` in its configuration), without
+ * which the call traps; operators that run JavaScript are refused. Only `handle`, `flush` and `tick` may ask. The host
+ * bounds time and size, and tries the op again when the server is away.
  */
-export function lookup<F, P = Document | null>(
-  namespace: string,
-  filter: F,
-  limit: i32 = 0,
-  projection: P | null = null,
-): Document[] {
-  const query = new DocumentBuilder().set("namespace", namespace).set<F>("filter", filter);
-  if (projection !== null) query.set<P>("projection", projection!);
-  if (limit > 0) query.set("limit", limit);
-  const length = host.lookup(query.seal(), query.sealedLength);
-  const documents: Document[] = [];
-  if (length < 5) return documents;
-  const bytes = new ArrayBuffer(length);
-  const copied = host.reply(changetype<usize>(bytes), length);
-  const answer = copied == length ? Document.at(bytes, changetype<usize>(bytes), changetype<usize>(bytes) + length) : null;
-  const array: BsonArray | null = answer !== null ? answer.getArray("documents") : null;
-  if (array === null) throw new Error("the host's answer to a lookup is not complete");
-  const values = array.values();
-  while (values.next()) {
-    const document = values.value.asDocument();
-    if (document !== null) documents.push(document);
+export function lookup(namespace: string, filter: Bson): Lookup {
+  return new Lookup(new DocumentBuilder().set("namespace", namespace).set("filter", filter));
+}
+
+/** A question to MongoDB, made by `lookup` and sent by `one` or `all`. */
+export class Lookup {
+  /** @hidden */
+  constructor(private readonly question: DocumentBuilder) {}
+
+  /** Which fields to answer with, as for `find`; all if not said. */
+  projection(projection: Bson): this {
+    this.question.set("projection", projection);
+    return this;
   }
-  return documents;
+
+  /** How many documents to answer with at most. If not said, all: then more than the host allows are a failure. */
+  limit(documents: i32): this {
+    this.question.set("limit", documents);
+    return this;
+  }
+
+  /** The first document that is found. */
+  one(): Document | null {
+    const found = this.limit(1).all();
+    return found.length > 0 ? found[0] : null;
+  }
+
+  /** All documents that are found; they may be kept. */
+  all(): Document[] {
+    const length = host.lookup(this.question.seal(), this.question.sealedLength);
+    const bytes = new ArrayBuffer(length);
+    const start = changetype<usize>(bytes);
+    const isWhole = host.reply(start, length) == length;
+    const answer = isWhole ? Document.at(bytes, start, start + length) : null;
+    const array: BsonArray | null = answer !== null ? answer.getArray("documents") : null;
+    if (array === null) throw new Error("the host's answer to a lookup is not complete");
+    const documents: Document[] = [];
+    const values = array.values();
+    while (values.next()) {
+      const document = values.value.asDocument();
+      if (document !== null) documents.push(document);
+    }
+    return documents;
+  }
 }

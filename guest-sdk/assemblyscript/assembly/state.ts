@@ -1,5 +1,6 @@
 import { DocumentBuilder } from "./builder";
 import { Document } from "./document";
+import { Outcome, reject } from "./outcome";
 import { Value } from "./value";
 
 /** What one version of a module hands over to the next: a value of any type, and the version of its shape. */
@@ -20,5 +21,10 @@ export class State {
   /** What was handed over. */
   get value(): Value | null {
     return this.document.field("state");
+  }
+
+  /** Refuses a version that is not known: `return state.unknown()`. The version before goes on then. */
+  unknown(): Outcome {
+    return reject(`state of version ${this.version} is unknown here`);
   }
 }

@@ -17,6 +17,7 @@ import {
   State,
   Timestamp,
   emit,
+  lookup,
 } from "oplet-sdk";
 
 let seen: i64 = 0;
@@ -77,6 +78,11 @@ export function handle(op: Op): Outcome {
     out.set("random", Math.random() < 1).set("now", Date.now() > 1600000000000);
   } else if (what == "zero") {
     out.set("a\0b", 1);
+  } else if (what == "lookup") {
+    const filter = new DocumentBuilder().set("_id", op.get("data.find"));
+    const found = lookup("probe.others", filter).projection(new DocumentBuilder().set("name", 1)).one();
+    out.set("found", found !== null ? found.getString("name") : null);
+    out.set("all", lookup("probe.others", Document.empty).limit(2).all());
   } else if (what == "flood") {
     for (let i = 0; i < 2000; ++i) emit(out);
   }
@@ -94,7 +100,7 @@ export function save(): State | null {
 }
 
 export function restore(state: State): Outcome {
-  if (state.version > 2) throw new Error("state of a later version");
+  if (state.version > 2) return state.unknown();
   const value = state.value!.asDocument()!;
   seen = value.getI64("seen");
   ticked = value.getI64("ticked");

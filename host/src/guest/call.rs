@@ -24,7 +24,7 @@ impl Caller {
     /// Makes a store whose limits stand before anything of the guest runs in it.
     pub(super) fn new(module: &Module, sinks: &Arc<[String]>) -> Self {
         let limits = module.engine().limits();
-        let state = State::new(limits, module.log().clone(), sinks.clone());
+        let state = State::new(module, sinks.clone());
         let mut store = Store::new(module.engine().wasmtime(), state);
         store.limiter(|state| &mut state.limiter);
         store.epoch_deadline_callback(|mut context| {
@@ -148,6 +148,11 @@ impl Caller {
 
     fn failure(&mut self, class: Class, message: String) -> Failure {
         let state = self.store.data_mut();
+        let class = match class {
+            Class::Ended => class,
+            // What it looked up in vain is nearer to the cause than how the call ended.
+            _ => state.lookup.class().unwrap_or(class),
+        };
         Failure {
             module: self.module.shared_name().clone(),
             version: self.module.shared_digest().clone(),

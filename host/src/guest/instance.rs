@@ -175,6 +175,7 @@ impl Instance {
             self.passed_on.extend_from_slice(op);
         }
         self.op = Some(input);
+        self.caller.store.data_mut().op = Some(input);
         Ok(())
     }
 
@@ -317,6 +318,10 @@ impl Instance {
     fn not_done(&mut self, answer: i32) -> Result<Outcome, GuestError> {
         self.clear_outputs();
         let reason = self.reason();
+        let lookup = &self.caller.store.data().lookup;
+        if lookup.class() == Some(Class::LookupUnavailable) {
+            return Err(self.caller.failed(Class::LookupUnavailable, reason));
+        }
         match answer {
             outcome::RETRY => Ok(Outcome::Retry { reason }),
             outcome::REJECT => Ok(Outcome::Reject { reason }),

@@ -12,6 +12,7 @@ use super::findings::Finding;
 use super::inspect::Inspection;
 use super::instance::Instance;
 use super::log::Log;
+use super::lookup::{Lookups, NoLookups};
 use super::state::State;
 
 /// A loaded module. Cheap to clone; all clones share one compiled code, one budget of log lines and
@@ -19,6 +20,8 @@ use super::state::State;
 #[derive(Clone)]
 pub struct Module {
     inner: Arc<Inner>,
+    lookups: Arc<dyn Lookups>,
+    grants: Arc<[String]>,
 }
 
 struct Inner {
@@ -83,6 +86,8 @@ impl Module {
                 has_pipeline: inspection.has_export(export::PIPELINE),
                 warnings: inspection.warnings,
             }),
+            lookups: Arc::new(NoLookups),
+            grants: Arc::default(),
         })
     }
 
@@ -101,6 +106,20 @@ impl Module {
         config: Option<&[u8]>,
     ) -> Result<Instance, GuestError> {
         Instance::new(self, sinks, config)
+    }
+
+    /// The same module, whose instances look up documents there. Without this they look up
+    /// [nothing](NoLookups).
+    #[must_use]
+    pub fn with_lookups(mut self, lookups: Arc<dyn Lookups>) -> Self {
+        self.lookups = lookups;
+        self
+    }
+
+    #[must_use]
+    pub fn with_grants(mut self, grants: Vec<String>) -> Self {
+        self.grants = grants.into();
+        self
     }
 
     /// The name that it was loaded under.
@@ -149,6 +168,18 @@ impl Module {
     #[must_use]
     pub fn engine(&self) -> &Engine {
         &self.inner.engine
+    }
+
+    pub(super) fn lookups(&self) -> &Arc<dyn Lookups> {
+        &self.lookups
+    }
+
+    pub(super) fn lookup_grants(&self) -> &[String] {
+        &self.grants
+    }
+
+    pub(super) fn limits(&self) -> &super::Limits {
+        self.engine().limits()
     }
 
     pub(super) fn instance_pre(&self) -> &InstancePre<State> {

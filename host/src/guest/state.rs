@@ -9,6 +9,8 @@ use wasmtime::Memory;
 
 use super::limits::{Limiter, Limits};
 use super::log::Log;
+use super::lookup::LookupState;
+use super::module::Module;
 use super::stdio::Stdio;
 
 /// Which call is under way. Some imports make sense in some of them only.
@@ -43,6 +45,15 @@ impl Phase {
     pub(super) fn may_emit(self) -> bool {
         matches!(self, Self::Handle | Self::Flush)
     }
+
+    pub(super) fn may_look_up(self) -> bool {
+        matches!(self, Self::Handle | Self::Flush)
+    }
+
+    /// Whether the op can be put off, so that nothing is lost when the call fails.
+    pub(super) fn can_be_tried_again(self) -> bool {
+        self == Self::Handle
+    }
 }
 
 /// What an import ends a call with.
@@ -68,6 +79,9 @@ pub(super) struct State {
     pub(super) phase: Phase,
     pub(super) sinks: Arc<[String]>,
     pub(super) outputs: Outputs,
+    /// Where the op lies that was written last.
+    pub(super) op: Option<(u32, u32)>,
+    pub(super) lookup: LookupState,
     /// Given by `fail`.
     pub(super) reason: Option<String>,
     /// Given by `retry_after`.
@@ -80,18 +94,21 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(limits: &Limits, log: Arc<Log>, sinks: Arc<[String]>) -> Self {
+    pub(super) fn new(module: &Module, sinks: Arc<[String]>) -> Self {
+        let limits = module.limits();
         Self {
             limiter: Limiter::new(limits),
             memory: None,
             phase: Phase::Start,
             sinks,
             outputs: Outputs::new(limits),
+            op: None,
+            lookup: LookupState::new(module),
             reason: None,
             retry_after: None,
             counters: Counters::default(),
             stdio: Stdio::default(),
-            log,
+            log: module.log().clone(),
             waited: Duration::ZERO,
         }
     }
@@ -103,6 +120,7 @@ impl State {
         self.waited = Duration::ZERO;
         self.limiter.begin_call();
         self.stdio.begin_call();
+        self.lookup.begin_call();
         self.retry_after = None;
         if self.reason.is_some() {
             self.reason = None;

@@ -9,6 +9,7 @@ use super::{
     Bounds, Error, Options, Plan, Stats,
     begin::Begin,
     delivery::Delivery,
+    lookups::ServerLookups,
     session::{Session, Stream},
     shared::{Shared, Standing},
     worker::LaneWorker,
@@ -16,7 +17,7 @@ use super::{
 use crate::{
     checkpoint::{AckWindow, WindowOptions},
     flow::{self, Gate, Lanes, Lookup},
-    guest::Limits,
+    guest::{Limits, Lookups},
     mongo::Server,
     source::{self, Source},
 };
@@ -61,6 +62,9 @@ impl Assembly<'_> {
             ledger.begin(window.clone());
         }
         let is_causal = options.oplog_namespace == source::default_oplog_namespace();
+        let client = self.server.client.clone();
+        let lookups: Arc<dyn Lookups> =
+            Arc::new(ServerLookups::new(client, is_causal, gate.clone()));
         let modules = self.plan.modules.iter();
         let shared = Arc::new(Shared {
             names: modules.map(|spec| spec.module.name().to_owned()).collect(),
@@ -70,7 +74,7 @@ impl Assembly<'_> {
                 .iter()
                 .map(|stream| stream.modules.clone())
                 .collect(),
-            modules: self.plan.modules.clone(),
+            modules: self.plan.modules_with(&lookups),
             sinks: options.sinks.iter().map(|spec| spec.name.clone()).collect(),
             outlets: self.delivery.outlets.clone(),
             letters: self.delivery.post.clone(),

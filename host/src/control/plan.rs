@@ -7,7 +7,7 @@ use bson::RawDocumentBuf;
 use super::FailurePolicy;
 use crate::{
     flow::OrderingGuarantee,
-    guest::{GuestError, Module, PipelineError, PipelineRefused},
+    guest::{GuestError, Lookups, Module, PipelineError, PipelineRefused},
     op::{Namespace, Scope, SourceKind},
 };
 
@@ -40,6 +40,17 @@ pub struct Plan {
     pub modules: Vec<ModuleSpec>,
     /// The streams; no module sees an op through two of them.
     pub streams: Vec<StreamPlan>,
+}
+
+impl Plan {
+    /// The modules, which look up documents there.
+    pub(super) fn modules_with(&self, lookups: &Arc<dyn Lookups>) -> Vec<ModuleSpec> {
+        let spec = |spec: &ModuleSpec| ModuleSpec {
+            module: spec.module.clone().with_lookups(lookups.clone()),
+            ..spec.clone()
+        };
+        self.modules.iter().map(spec).collect()
+    }
 }
 
 /// Why modules cannot be run.

@@ -319,10 +319,12 @@ impl Instance {
         self.clear_outputs();
         let reason = self.reason();
         let lookup = &self.caller.store.data().lookup;
-        if lookup.class() == Some(Class::LookupUnavailable) {
-            return Err(self.caller.failed(Class::LookupUnavailable, reason));
-        }
         match answer {
+            outcome::RETRY | outcome::REJECT | outcome::RETRY_AFTER
+                if lookup.class() == Some(Class::LookupUnavailable) =>
+            {
+                Err(self.caller.failed(Class::LookupUnavailable, reason))
+            }
             outcome::RETRY => Ok(Outcome::Retry { reason }),
             outcome::REJECT => Ok(Outcome::Reject { reason }),
             outcome::RETRY_AFTER => match self.caller.store.data().retry_after {

@@ -126,7 +126,9 @@ fn stage(number: usize, element: Element<'_>) -> Result<RawDocumentBuf, Pipeline
         }
         _ => {}
     }
-    if let Some(code) = operator_inside(body, &CODE).map_err(|error| refused(format!("is {error}")))? {
+    if let Some(code) =
+        operator_inside(body, &CODE).map_err(|error| refused(format!("is {error}")))?
+    {
         return Err(refused(format!(
             "uses `{code}`, which runs code on the server"
         )));

@@ -95,15 +95,13 @@ fn limit_of(element: Element<'_>, bounds: RangeInclusive<usize>) -> Result<usize
     // Some languages have no other numbers than doubles.
     let number = element.double().filter(|number| number.fract() == 0.0);
     let limit = number.map(|number| number as usize);
-    limit
-        .filter(|limit| bounds.contains(limit))
-        .ok_or_else(|| {
-            format!(
-                "whose `{LIMIT}` is no whole number between {} and {}",
-                bounds.start(),
-                bounds.end()
-            )
-        })
+    limit.filter(|limit| bounds.contains(limit)).ok_or_else(|| {
+        format!(
+            "whose `{LIMIT}` is no whole number between {} and {}",
+            bounds.start(),
+            bounds.end()
+        )
+    })
 }
 
 /// Whether one of the grants is for this namespace: `db.collection` for that one, `db.*` for the
@@ -156,13 +154,19 @@ mod tests {
             (doc! {"namespace": ".orders"}, "no `db.collection`"),
             (doc! {"namespace": "shop.$cmd"}, "no `db.collection`"),
             (doc! {"namespace": "shop.a\0b"}, "no `db.collection`"),
-            (doc! {"namespace": "a.b", "filter": 1}, "`filter` is no document"),
+            (
+                doc! {"namespace": "a.b", "filter": 1},
+                "`filter` is no document",
+            ),
             (doc! {"namespace": "a.b", "sort": {}}, "the field `sort`"),
             (doc! {"namespace": "a.b", "limit": 0}, "between 1 and 10"),
             (doc! {"namespace": "a.b", "limit": 11}, "between 1 and 10"),
             (doc! {"namespace": "a.b", "limit": -1}, "between 1 and 10"),
             (doc! {"namespace": "a.b", "limit": 1.5}, "between 1 and 10"),
-            (doc! {"namespace": "a.b", "limit": f64::NAN}, "between 1 and 10"),
+            (
+                doc! {"namespace": "a.b", "limit": f64::NAN},
+                "between 1 and 10",
+            ),
             (doc! {"namespace": "a.b", "limit": "1"}, "between 1 and 10"),
             (
                 doc! {"namespace": "a.b", "filter": {"$where": "1"}},

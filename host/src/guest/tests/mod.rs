@@ -12,6 +12,7 @@ mod handlers;
 mod imports;
 mod loading;
 mod logging;
+mod lookups;
 
 /// Limits that are reached soon.
 fn limits() -> Limits {

@@ -24,6 +24,9 @@ pub(super) enum Phase {
     Handle,
     Pipeline,
     Flush,
+    Tick,
+    Save,
+    Restore,
 }
 
 impl Phase {
@@ -39,15 +42,18 @@ impl Phase {
             Self::Handle => export::HANDLE,
             Self::Pipeline => export::PIPELINE,
             Self::Flush => export::FLUSH,
+            Self::Tick => export::TICK,
+            Self::Save => export::SAVE,
+            Self::Restore => export::RESTORE,
         }
     }
 
     pub(super) fn may_emit(self) -> bool {
-        matches!(self, Self::Handle | Self::Flush)
+        matches!(self, Self::Handle | Self::Flush | Self::Tick)
     }
 
     pub(super) fn may_look_up(self) -> bool {
-        matches!(self, Self::Handle | Self::Flush)
+        matches!(self, Self::Handle | Self::Flush | Self::Tick)
     }
 
     /// Whether the op can be put off, so that nothing is lost when the call fails.

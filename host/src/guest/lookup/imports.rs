@@ -48,7 +48,7 @@ pub(in crate::guest) fn lookup(
     let query = Query::read(query, limits.lookup_documents)
         .map_err(|refused| trap(format_args!("`lookup` got a query {refused}")))?;
     let namespace = query.namespace;
-    if !is_granted(module.lookup_grants(), namespace) {
+    if !is_granted(&module.settings().lookup, namespace) {
         return Err(trap(format_args!(
             "the module `{name}` may not look up in {namespace}: grant it by `lookup = [\"{namespace}\"]` \
              in the module's table of the configuration",

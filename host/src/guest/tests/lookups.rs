@@ -39,6 +39,15 @@ const IMPORTS: &str = r#"
 /// A module of that body that may look up in `shop.customers` and in `archive`, and has that query at
 /// hand: `$ask` looks it up.
 fn asking(query: &Document, lookups: Arc<dyn Lookups>, body: &str) -> Module {
+    asking_within(limits(), query, lookups, body)
+}
+
+fn asking_within(
+    limits: Limits,
+    query: &Document,
+    lookups: Arc<dyn Lookups>,
+    body: &str,
+) -> Module {
     let query = bytes(query.clone());
     let data: String = query.iter().map(|byte| format!("\\{byte:02x}")).collect();
     let len = query.len();
@@ -48,8 +57,12 @@ fn asking(query: &Document, lookups: Arc<dyn Lookups>, body: &str) -> Module {
         {body}"#
     );
     let grants = ["shop.customers", "archive.*"].map(str::to_owned);
-    load(IMPORTS, &body)
-        .with_grants(grants.into())
+    let settings = Settings {
+        lookup: grants.into(),
+        ..Settings::with_limits(limits)
+    };
+    Module::load(engine(), "test", &wat(IMPORTS, &body), settings)
+        .unwrap()
         .with_lookups(lookups)
 }
 
@@ -259,38 +272,18 @@ fn a_flush_waits_for_the_server() {
 
 #[test]
 fn the_lookups_of_a_call_end() {
-    let limits = Limits {
-        lookup_time: Duration::from_millis(5),
-        ..limits()
-    };
-    let engine = Engine::new(&Options {
-        limits,
-        ..Options::default()
-    })
-    .unwrap();
     let told = Arc::new(Told {
         takes: Duration::from_millis(10),
         ..Told::default()
     });
-    let query = bytes(customers());
-    let data: String = query.iter().map(|byte| format!("\\{byte:02x}")).collect();
-    let ask = format!(
-        "(call $lookup (i32.const 2048) (i32.const {}))",
-        query.len()
-    );
+    let limits = Limits {
+        lookup_time: Duration::from_millis(5),
+        ..limits()
+    };
     // Until there is no answer: longer than a call may take, since the time is the server's.
-    let body = format!("(loop (br_if 0 (i32.gt_s {ask} (i32.const 0)))) (unreachable)");
-    let wasm = wat(
-        IMPORTS,
-        &format!(
-            r#"(data (i32.const 2048) "{data}") {}"#,
-            handler("handle", &body)
-        ),
-    );
-    let module = Module::load(&engine, "test", &wasm)
-        .unwrap()
-        .with_grants(vec!["shop.customers".into()])
-        .with_lookups(told.clone());
+    let body = "(loop (br_if 0 (i32.gt_s (call $ask) (i32.const 0)))) (unreachable)";
+    let body = handler("handle", body);
+    let module = asking_within(limits, &customers(), told.clone(), &body);
     let error = handle_one(&module).1.unwrap_err();
     assert_eq!(error.class, Class::Lookup, "{error}");
     assert!(error.message.contains("longer than 50ms"), "{error}");

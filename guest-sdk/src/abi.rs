@@ -55,8 +55,8 @@ pub mod import {
     pub const RETRY_AFTER: &str = "retry_after";
     /// `(name_ptr, name_len, delta: i64)`: adds to a counter of the module's own.
     pub const COUNT: &str = "count";
-    /// `(ptr, len) -> i32`: asks MongoDB for documents, see [`super::query`]; the answer's length, or
-    /// one of [`super::looked_up`].
+    /// `(ptr, len) -> i32`: asks MongoDB for documents, see [`super::query`]. The answer's length; when
+    /// there is no answer, less than 0, see [`super::looked_up`].
     pub const LOOKUP: &str = "lookup";
     /// `(buf, cap) -> i32`: copies the answer of the last `lookup` to where the guest has room for
     /// it, and forgets it. Its length; nothing is copied when that is more than `cap`. `0` when there

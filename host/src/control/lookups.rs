@@ -10,11 +10,13 @@ use mongodb::{Client, error::Error};
 use oplet_sdk::raw::{Malformed, Walk};
 use tokio::runtime::Handle;
 
+use super::Options;
 use crate::{
     backoff::Backoff,
     flow::Gate,
     guest::{LookupAnswer, LookupError, LookupQuery, Lookups},
-    mongo::{Fault, code, describe, has_code, only_reply},
+    mongo::{Fault, Reply, Server, code, describe, has_code, only_reply},
+    source,
 };
 
 /// How much longer than the server itself the way to it and back may take.
@@ -30,25 +32,36 @@ pub(super) struct ServerLookups {
     /// Whether a cluster time of an op is one that the server knows, see [`crate::flow::Lookup`].
     is_causal: bool,
     runtime: Handle,
-    /// Who is thrown out waits for nothing.
-    gate: Gate,
+    /// Where it is said that nothing is waited for any more.
+    gate: Mutex<Gate>,
     warned: Mutex<Option<Instant>>,
 }
 
 impl ServerLookups {
     /// Must be made inside the runtime that the client works in.
-    pub(super) fn new(client: Client, is_causal: bool, gate: Gate) -> Self {
+    pub(super) fn new(client: Client, is_causal: bool) -> Self {
         Self {
             client,
             is_causal,
             runtime: Handle::current(),
-            gate,
+            gate: Mutex::default(),
             warned: Mutex::default(),
         }
     }
 
+    /// Looks up on the server whose changes the run reads.
+    pub(super) fn of_run(server: &Server, options: &Options) -> Self {
+        let is_causal = options.oplog_namespace == source::default_oplog_namespace();
+        Self::new(server.client.clone(), is_causal)
+    }
+
+    /// From now on lookups are given up when that gate is thrown: who is thrown out waits for nothing.
+    pub(super) fn give_up_with(&self, gate: Gate) {
+        *self.gate.lock().expect("no holder of this lock panics") = gate;
+    }
+
     /// Asks, and asks again for as long as the query has patience.
-    async fn ask(&self, query: &LookupQuery<'_>) -> Result<crate::mongo::Reply, LookupError> {
+    async fn ask(&self, query: &LookupQuery<'_>) -> Result<Reply, LookupError> {
         let give_up = Instant::now() + query.patience;
         let database = self.client.database(query.database);
         let mut backoff = Backoff::new();
@@ -126,11 +139,16 @@ impl ServerLookups {
 
 impl Lookups for ServerLookups {
     fn find(&self, query: &LookupQuery<'_>, answer: &mut LookupAnswer) -> Result<(), LookupError> {
+        let gate = self
+            .gate
+            .lock()
+            .expect("no holder of this lock panics")
+            .clone();
         let reply = self.runtime.block_on(async {
             tokio::select! {
                 biased;
                 // First: a lane that was left behind has no timers any more.
-                () = self.gate.thrown() => Err(LookupError::Unavailable("the run ends".into())),
+                () = gate.thrown() => Err(LookupError::Unavailable("the run ends".into())),
                 reply = self.ask(query) => reply,
             }
         })?;

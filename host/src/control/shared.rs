@@ -142,6 +142,7 @@ impl Shared {
                     digest: spec.module.digest().to_owned(),
                     generation: versions.version().generation,
                     versions: versions.shown(),
+                    grants: spec.module.settings().grants(),
                     on_error: spec.policy.on_error.as_str(),
                     failures_in_a_row: state.failures_in_a_row,
                     breaker_open_since: state.open_since.map(shown),

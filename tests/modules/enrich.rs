@@ -213,9 +213,8 @@ async fn a_server_that_is_away_costs_no_attempt() {
     let set = ReplicaSet::start(Default::default()).await.unwrap();
     let shop = Shop::on(&set, "away").await;
     for (how, times) in [
-        // More often than an op is tried.
-        (doc! {"errorCode": 10107}, 8),
-        (doc! {"closeConnection": true}, 8),
+        (doc! {"errorCode": 10107}, 3),
+        (doc! {"closeConnection": true}, 3),
         // Longer than a lookup may take, and the way to the server.
         (doc! {"blockConnection": true, "blockTimeMS": 6_000}, 2),
     ] {

@@ -21,11 +21,13 @@
 //! 1 MiB of stack; nothing here knows tokio, MongoDB, or any other room.
 
 mod backtrace;
+mod border;
 mod cache_directory;
 mod call;
 mod contents;
 mod engine;
 mod error;
+mod exact;
 mod exports;
 mod findings;
 mod hand_over;
@@ -37,6 +39,9 @@ mod log;
 mod memory;
 mod module;
 mod pipeline;
+mod profile;
+mod renewal;
+mod runtime;
 mod settings;
 mod signature;
 mod state;
@@ -54,4 +59,5 @@ pub use instance::{Instance, Outcome, Verdict};
 pub use limits::Limits;
 pub use module::Module;
 pub use pipeline::{PipelineError, PipelineRefused};
+pub use profile::{Profile, SAMPLE_INTERVAL};
 pub use settings::{Isolation, Settings};

@@ -7,8 +7,12 @@ use std::time::Duration;
 
 use wasmtime::Memory;
 
+use super::exact::Exact;
 use super::limits::{Limiter, Limits};
 use super::log::Log;
+use super::profile::Sampling;
+use super::runtime::whole_ticks;
+use super::settings::Settings;
 use super::stdio::Stdio;
 
 /// Which call is under way. Some imports make sense in some of them only.
@@ -22,6 +26,8 @@ pub(super) enum Phase {
     Handle,
     Pipeline,
     Flush,
+    /// As `Flush`, with what was emitted before it kept.
+    FlushBehind,
     Tick,
     Save,
     Restore,
@@ -39,7 +45,7 @@ impl Phase {
             Self::Filter => export::FILTER,
             Self::Handle => export::HANDLE,
             Self::Pipeline => export::PIPELINE,
-            Self::Flush => export::FLUSH,
+            Self::Flush | Self::FlushBehind => export::FLUSH,
             Self::Tick => export::TICK,
             Self::Save => export::SAVE,
             Self::Restore => export::RESTORE,
@@ -47,7 +53,10 @@ impl Phase {
     }
 
     pub(super) fn may_emit(self) -> bool {
-        matches!(self, Self::Handle | Self::Flush | Self::Tick)
+        matches!(
+            self,
+            Self::Handle | Self::Flush | Self::FlushBehind | Self::Tick
+        )
     }
 }
 
@@ -83,10 +92,17 @@ pub(super) struct State {
     pub(super) log: Arc<Log>,
     /// Time that the call has spent waiting inside imports, not yet given back to its deadline.
     pub(super) waited: Duration,
+    /// What the module is granted.
+    pub(super) settings: Arc<Settings>,
+    /// Clock and random of a deterministic module.
+    pub(super) exact: Option<Exact>,
+    /// The profile that is being taken.
+    pub(super) sampling: Option<Box<Sampling>>,
 }
 
 impl State {
-    pub(super) fn new(limits: &Limits, log: Arc<Log>, sinks: Arc<[String]>) -> Self {
+    pub(super) fn new(settings: &Arc<Settings>, log: Arc<Log>, sinks: Arc<[String]>) -> Self {
+        let limits = &settings.limits;
         Self {
             limiter: Limiter::new(limits),
             memory: None,
@@ -99,7 +115,15 @@ impl State {
             stdio: Stdio::default(),
             log,
             waited: Duration::ZERO,
+            settings: settings.clone(),
+            exact: settings.deterministic.then(Exact::default),
+            sampling: None,
         }
+    }
+
+    /// The time that the call has waited in the host so far, in ticks; it is given back once.
+    pub(super) fn take_waited_ticks(&mut self) -> u64 {
+        whole_ticks(mem::take(&mut self.waited))
     }
 
     /// Forgets what belonged to the call before.
@@ -113,7 +137,10 @@ impl State {
         if self.reason.is_some() {
             self.reason = None;
         }
-        if phase.may_emit() {
+        if let Some(sampling) = &mut self.sampling {
+            sampling.begin_call();
+        }
+        if phase.may_emit() && phase != Phase::FlushBehind {
             self.outputs.clear();
         }
     }
@@ -193,6 +220,15 @@ impl Counters {
 
     pub(super) fn insert(&mut self, name: Arc<str>, delta: i64) {
         self.counts.push((name, delta));
+    }
+
+    /// Adds what another instance has counted.
+    pub(super) fn absorb(&mut self, other: Self) {
+        for (name, delta) in other.counts {
+            if !self.add(name.as_bytes(), delta) {
+                self.insert(name, delta);
+            }
+        }
     }
 
     pub(super) fn take(&mut self) -> impl Iterator<Item = (&str, i64)> {

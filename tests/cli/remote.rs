@@ -60,6 +60,7 @@ fn status() -> Status {
             generation: 1,
             versions: Vec::new(),
             grants: Some("lookup shop.customers".into()),
+            trial: None,
             on_error: "retry",
             failures_in_a_row: 20,
             breaker_open_since: Some("2023-11-14T22:13:25Z".into()),

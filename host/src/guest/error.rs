@@ -84,6 +84,8 @@ pub enum Class {
     Trap,
     /// The call took longer than [`Limits::call_time`](super::Limits::call_time).
     Deadline,
+    /// The call took more than [`Settings::fuel`](super::Settings::fuel).
+    OutOfFuel,
     /// The guest trapped after its memory could not grow, or an op does not fit into it.
     MemoryLimit,
     /// The guest ran out of stack.
@@ -115,6 +117,7 @@ impl Class {
         match self {
             Self::Trap => "trap",
             Self::Deadline => "deadline",
+            Self::OutOfFuel => "out-of-fuel",
             Self::MemoryLimit => "memory-limit",
             Self::StackOverflow => "stack-overflow",
             Self::BadReturn => "bad-return",

@@ -14,6 +14,7 @@ use super::instance::Instance;
 use super::limits::Limits;
 use super::log::Log;
 use super::lookup::{Lookups, NoLookups};
+use super::runtime::Code;
 use super::settings::Settings;
 use super::state::State;
 
@@ -50,7 +51,8 @@ impl Module {
     /// nothing for a lane.
     ///
     /// # Errors
-    /// [`Error::Refused`] with everything that is wrong with the module.
+    /// [`Error::Refused`] with everything that is wrong with the module. For the first module that
+    /// asks for fuel or is deterministic also what [`Engine::new`] may fail with.
     pub fn load(
         engine: &Engine,
         name: &str,
@@ -89,6 +91,7 @@ impl Module {
         log: Arc<Log>,
     ) -> Result<Self, Error> {
         let limits = &settings.limits;
+        let runtime = engine.runtime(Code::of(&settings))?;
         let refused = |findings| Error::Refused {
             module: name.to_string(),
             findings,
@@ -109,11 +112,8 @@ impl Module {
                 findings
             })
         };
-        let compiled = wasmtime::Module::from_binary(engine.wasmtime(), wasm).map_err(invalid)?;
-        let pre = engine
-            .linker()
-            .instantiate_pre(&compiled)
-            .map_err(invalid)?;
+        let compiled = wasmtime::Module::from_binary(&runtime.wasmtime, wasm).map_err(invalid)?;
+        let pre = runtime.linker.instantiate_pre(&compiled).map_err(invalid)?;
 
         Ok(Self {
             inner: Arc::new(Inner {
@@ -210,7 +210,7 @@ impl Module {
 
     /// What it is held to and granted; the limits are those that hold.
     #[must_use]
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &Arc<Settings> {
         &self.inner.settings
     }
 

@@ -69,11 +69,15 @@ pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Resul
     };
     let is_terminal = std::io::stderr().is_terminal() && !talk.quiet;
     let banner = is_terminal.then(|| banner(&server, &plan, &options, &limits));
+    let granted = granted(&plan);
     let on_start = |start: &Start| {
         let position = start.position();
         match banner {
             Some(banner) => say_start(&banner, &format!("{position} ({})", values.since.value)),
             None => {
+                granted
+                    .iter()
+                    .for_each(|(module, grants)| tracing::info!(module, grants, "granted"));
                 tracing::info!(%position, source = options.source.as_str(), scope = %scope, "running");
             }
         }
@@ -131,6 +135,15 @@ fn options(args: &RunArgs, settings: &Settings) -> control::Options {
     }
 }
 
+/// Which modules may do more than every module may, and what.
+fn granted(plan: &Plan) -> Vec<(String, String)> {
+    let granted = plan.modules.iter().filter_map(|spec| {
+        let module = &spec.module;
+        Some((module.name().to_owned(), module.settings().grants()?))
+    });
+    granted.collect()
+}
+
 /// What runs, before it does: a line each for the program, the server, what is read, each module.
 fn banner(
     server: &Server,
@@ -178,6 +191,8 @@ fn banner(
             humantime::format_duration(limits.call_time),
         ));
     }
+    let granted = granted(plan).into_iter();
+    lines.extend(granted.map(|(module, grants)| format!("granted  {module}: {grants}")));
     lines
 }
 

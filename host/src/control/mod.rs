@@ -27,6 +27,7 @@ mod ending;
 mod failure;
 mod handle;
 mod instances;
+mod lookups;
 mod lost;
 mod making;
 mod measured;

@@ -54,6 +54,7 @@ pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Resul
             let options = admin::Options {
                 address,
                 token: token.map(|token| token.expose().to_owned()),
+                module_bytes_max: limits.module_bytes,
             };
             Some(admin::serve(&options, handle, metrics.clone(), CancellationToken::new()).await?)
         }

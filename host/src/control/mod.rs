@@ -39,6 +39,7 @@ mod policy;
 mod post;
 mod redrive;
 mod retries;
+mod rollout;
 mod saver;
 mod seek;
 mod segment;
@@ -49,6 +50,7 @@ mod stats;
 mod supervisor;
 mod swap;
 mod swap_stats;
+mod swap_words;
 mod tail;
 mod tally;
 mod transaction;
@@ -67,6 +69,7 @@ pub use pipeline::run;
 pub use plan::{ModuleSpec, Plan, PlanError, StreamPlan, prepare};
 pub use policy::{FailurePolicy, OnError, OnPositionLost, WhenOpen};
 pub use redrive::{Redrive, RedriveError, RedriveSinks, RedriveSummary};
+pub use rollout::{RolloutError, RolloutWords, share};
 pub use state::{
     CheckpointStatus, ModuleStatus, RunState, ShownGap, ShownOps, ShownPosition, SinkStatus,
     Status, rfc3339,

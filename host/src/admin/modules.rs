@@ -15,7 +15,7 @@ use super::{
     answer::{Refusal, document},
     routes::{Answer, COMMAND_TIME_MAX, Face, ask_status},
 };
-use crate::control::{Absent, Rollout, RolloutWords, Swap, SwapError, Swapped, share};
+use crate::control::{Absent, Origin, Rollout, RolloutWords, Swap, SwapError, Swapped, share};
 
 /// Where a module's version is put.
 const FOLDER: &str = "/modules/";
@@ -88,6 +88,7 @@ pub(super) async fn swap(
     let swap = Swap {
         module,
         wasm,
+        origin: Origin::Request,
         absent: match query.add {
             true => Absent::Add,
             false => Absent::Refuse,

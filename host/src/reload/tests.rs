@@ -185,6 +185,7 @@ fn status(digest: &str) -> Status {
         digest: digest.into(),
         generation: 1,
         versions: Vec::new(),
+        trial: None,
         on_error: "skip",
         failures_in_a_row: 0,
         breaker_open_since: None,

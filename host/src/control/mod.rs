@@ -45,6 +45,7 @@ mod redrive;
 mod reopening;
 mod restored;
 mod retries;
+mod rollout;
 mod saver;
 mod seek;
 mod segment;
@@ -55,6 +56,7 @@ mod stats;
 mod supervisor;
 mod swap;
 mod swap_stats;
+mod swap_words;
 mod swapping;
 mod tail;
 mod tally;
@@ -78,6 +80,7 @@ pub use pipeline::run;
 pub use plan::{ModuleSpec, Plan, PlanError, StreamPlan, prepare};
 pub use policy::{FailurePolicy, OnError, OnPositionLost, WhenOpen};
 pub use redrive::{Redrive, RedriveError, RedriveSinks, RedriveSummary};
+pub use rollout::{RolloutError, RolloutWords, share};
 pub use state::{
     CheckpointStatus, ModuleStatus, RunState, ShownGap, ShownOps, ShownPosition, SinkStatus,
     Status, rfc3339,

@@ -55,6 +55,7 @@ mod swapping;
 mod tail;
 mod tally;
 mod transaction;
+mod trial;
 mod updates;
 mod versions;
 mod vitals;
@@ -80,4 +81,5 @@ pub use swap::{
     Absent, Canary, Origin, Rollout, Shadow, Swap, SwapAnswer, SwapError, Swapped, Version,
 };
 pub use tail::{Tail, TailBatch, TailOptions, tail};
+pub use trial::{Difference, TrialStatus};
 pub use versions::KnownVersion;

@@ -15,6 +15,7 @@ use super::{
     outlet::{Letters, Outlet},
     swap_stats::SwapStats,
     tally::ModuleStats,
+    trial::Trial,
     versions::Versions,
 };
 use crate::{
@@ -64,6 +65,8 @@ pub(super) struct Standing {
     pub(super) swaps: SwapStats,
     /// The lock is held to read or change it.
     versions: Mutex<Versions>,
+    /// The version that is tried at present, or was last. The lock is held to read or replace it.
+    trial: Mutex<Option<Arc<Trial>>>,
 }
 
 impl Standing {
@@ -74,7 +77,13 @@ impl Standing {
             stats: ModuleStats::default(),
             swaps: SwapStats::new(versions.version().generation),
             versions: Mutex::new(versions),
+            trial: Mutex::new(None),
         }
+    }
+
+    /// The version that is tried at present, or was last.
+    pub(super) fn trial(&self) -> MutexGuard<'_, Option<Arc<Trial>>> {
+        self.trial.lock().expect("no holder of this lock panics")
     }
 
     /// The versions that it had.
@@ -142,6 +151,7 @@ impl Shared {
                     digest: spec.module.digest().to_owned(),
                     generation: versions.version().generation,
                     versions: versions.shown(),
+                    trial: standing.trial().as_ref().map(|trial| trial.status()),
                     on_error: spec.policy.on_error.as_str(),
                     failures_in_a_row: state.failures_in_a_row,
                     breaker_open_since: state.open_since.map(shown),

@@ -40,10 +40,6 @@ pub(super) struct SwapStats {
     paused_ns: AtomicU64,
 }
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "what swaps modules records here")
-)]
 impl SwapStats {
     /// A module that begins with this generation.
     pub(super) fn new(generation: u64) -> Self {

@@ -30,6 +30,7 @@ use super::{
     versions::Versions,
 };
 use crate::{
+    checkpoint::{self, VersionKey},
     flow::{Panicked, Word},
     guest::{Module, Settings},
 };
@@ -73,6 +74,8 @@ impl std::fmt::Debug for Loaded {
 /// A version that is ready to take over.
 struct Ready {
     plan: Arc<Plan>,
+    /// The bytes of a version that comes from outside.
+    wasm: Option<Arc<[u8]>>,
     /// An instance for each lane, where the lanes can switch by themselves.
     fresh: Option<Vec<Served>>,
     step: Step,
@@ -257,6 +260,10 @@ impl Supervisor<'_> {
             self.load_next();
             return Ok(None);
         }
+        if let Err(error) = self.keep(&module, &ready).await {
+            self.refuse_swap(&module, answer, error);
+            return Ok(None);
+        }
         let Some(fresh) = ready.fresh else {
             return self
                 .reopen(at_work, module, answer, ready.plan, ready.step)
@@ -271,6 +278,34 @@ impl Supervisor<'_> {
             Err(error) => self.refuse_swap(&module, answer, error),
         }
         Ok(None)
+    }
+
+    /// Keeps the bytes of a version before it takes over: after a crash the ops that come again are to
+    /// meet it.
+    async fn keep(&mut self, module: &str, ready: &Ready) -> Result<(), SwapError> {
+        let (Some(store), Some(wasm)) = (self.store.clone(), ready.wasm.clone()) else {
+            return Ok(());
+        };
+        let Some(at) = ready.plan.find(module) else {
+            return Ok(());
+        };
+        let key = VersionKey {
+            name: self.assembly.options.name.clone(),
+            module: module.to_owned(),
+            digest: ready.plan.modules[at].module.digest().to_owned(),
+        };
+        let kept = timeout(
+            COMMAND_TIME,
+            async move { store.keep_version(&key, wasm).await },
+        );
+        let reason = match self.desk.hold_while(kept).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => checkpoint::chain(&error),
+            Err(_) => "the store does not answer".to_owned(),
+        };
+        Err(SwapError::Refused(format!(
+            "the version cannot be kept, and after a crash it would be missed: {reason}"
+        )))
     }
 
     fn refuse_swap(&mut self, module: &str, answer: SwapAnswer, error: SwapError) {
@@ -559,6 +594,10 @@ impl Making {
             lanes,
         } = self;
         let present = at.map(|at| &plan.modules[at]);
+        let wasm = match &what {
+            What::Bytes(swap) => Some(swap.wasm.clone()),
+            What::Spec(_) | What::Nothing => None,
+        };
         let spec = match what {
             What::Bytes(swap) => Some(Arc::new(load(&plan, present, &swap)?)),
             What::Spec(spec) => Some(spec),
@@ -568,6 +607,7 @@ impl Making {
         if spec.is_some() && spec.as_ref().map(digest) == present.map(digest) {
             return Ok(Ready {
                 plan,
+                wasm: None,
                 fresh: None,
                 step: Step::Stay,
             });
@@ -594,6 +634,7 @@ impl Making {
         };
         Ok(Ready {
             plan: Arc::new(next),
+            wasm,
             fresh,
             step,
         })

@@ -26,7 +26,7 @@ pub(super) fn inspect(args: &InspectArgs) -> Result<(), UserError> {
     }
 }
 
-fn describe(name: &str, inspection: &Inspection) -> String {
+pub(super) fn describe(name: &str, inspection: &Inspection) -> String {
     let mut lines = vec![
         format!("module   {name}"),
         format!("size     {} bytes", inspection.size),
@@ -59,7 +59,7 @@ fn describe(name: &str, inspection: &Inspection) -> String {
         inspection
             .warnings
             .iter()
-            .map(|warning| format!("warning  {warning}")),
+            .map(|warning| format!("warning  {warning}: {}", warning.hint())),
     );
     if inspection.findings.is_empty() {
         lines.push("ok       the module can be run".into());

@@ -12,6 +12,8 @@ use super::inspect::Item;
 
 /// How Rust's linker marks an export that it wrapped with constructors and destructors.
 const COMMAND_WRAPPER: &str = ".command_export";
+/// How the sections of DWARF are called.
+const DEBUG_SECTION: &str = ".debug_";
 
 /// Tells a core module from everything else by its first bytes.
 pub(super) fn not_a_module(bytes: &[u8]) -> Option<Finding> {
@@ -61,6 +63,8 @@ pub(super) struct Contents {
     pub(super) imports: Vec<Item>,
     pub(super) has_names: bool,
     pub(super) command_wrapper: Option<String>,
+    /// Bytes of debugging information.
+    pub(super) debug_bytes: usize,
 }
 
 impl Contents {
@@ -108,6 +112,9 @@ impl Contents {
                     }
                 }
                 Payload::CustomSection(section) => {
+                    if section.name().starts_with(DEBUG_SECTION) {
+                        self.debug_bytes += section.data().len();
+                    }
                     if let KnownCustom::Name(names) = section.as_known() {
                         // A damaged name section is no reason to refuse a module.
                         for name in names {

@@ -38,6 +38,7 @@ mod pipeline;
 mod signature;
 mod state;
 mod stdio;
+mod warnings;
 mod wasi;
 
 #[cfg(test)]
@@ -51,3 +52,4 @@ pub use instance::{Instance, Outcome, Verdict};
 pub use limits::Limits;
 pub use module::Module;
 pub use pipeline::{PipelineError, PipelineRefused};
+pub use warnings::Warning;

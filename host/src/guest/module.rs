@@ -13,6 +13,7 @@ use super::inspect::Inspection;
 use super::instance::Instance;
 use super::log::Log;
 use super::state::State;
+use super::warnings::Warning;
 
 /// A loaded module. Cheap to clone; all clones share one compiled code, one budget of log lines and
 /// one set of counters.
@@ -30,7 +31,7 @@ struct Inner {
     has_filter: bool,
     has_handle: bool,
     has_pipeline: bool,
-    warnings: Vec<String>,
+    warnings: Vec<Warning>,
 }
 
 impl Module {
@@ -135,7 +136,7 @@ impl Module {
 
     /// What could be better about it, as in [`Inspection::warnings`].
     #[must_use]
-    pub fn warnings(&self) -> &[String] {
+    pub fn warnings(&self) -> &[Warning] {
         &self.inner.warnings
     }
 

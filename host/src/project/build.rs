@@ -138,7 +138,12 @@ pub fn build(
     };
     let wasm = match &options.out {
         Some(out) => out.clone(),
-        None => folder.join(BUILD_FOLDER).join(project.module_file()),
+        // As people write it: without the dot for the current folder.
+        None => folder
+            .strip_prefix(".")
+            .unwrap_or(folder)
+            .join(BUILD_FOLDER)
+            .join(project.module_file()),
     };
     let placed = place(&made.path, &wasm);
     if made.is_passing {

@@ -1,10 +1,11 @@
 //! The handler, run natively: neither WebAssembly nor MongoDB is needed.
 
+use {{module}}::Invoices;
+
 use oplet_sdk::{
     bson::{Bson, Document, doc},
     testing::{self, TestOp},
 };
-use {{module}}::Invoices;
 
 /// The documents in a text of JSON lines.
 fn lines(text: &str) -> impl Iterator<Item = Document> {

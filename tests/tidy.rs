@@ -12,6 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("backoff", &[]),
     ("op", &[]),
     ("guest", &[]),
+    ("replay", &["guest", "op"]),
     ("telemetry", &["op"]),
     ("mongo", &["backoff", "op"]),
     ("source", &["backoff", "mongo", "op"]),

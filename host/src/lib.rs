@@ -9,6 +9,7 @@
 //! - [`sink`]: stage 4, where emitted documents go
 //! - [`checkpoint`]: stage 5, which ops are done, and positions made durable
 //! - [`dead_letters`]: ops that could not be handled, kept until somebody mends what was wrong
+//! - [`replay`]: recordings of ops, written, read, and played to a module without a server
 //! - [`control`]: wires the stages into a run
 //! - [`admin`]: the HTTP face of a run
 //! - [`mongo`], [`telemetry`], [`backoff`]: leaves that any room may use
@@ -25,6 +26,7 @@ pub mod flow;
 pub mod guest;
 pub mod mongo;
 pub mod op;
+pub mod replay;
 pub mod sink;
 pub mod source;
 pub mod telemetry;

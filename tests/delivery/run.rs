@@ -49,7 +49,7 @@ impl Mirrored {
             client: set.client().await.unwrap(),
             database: database_name(hint),
             uri: set.uri(),
-            module: Module::load(&engine, "mirror", &wasm).unwrap(),
+            module: Module::load(&engine, "mirror", &wasm, guest::Settings::default()).unwrap(),
             engine,
             limits,
         }
@@ -92,7 +92,7 @@ impl Mirrored {
     /// Another module.
     pub(super) fn module(&self, name: &str, wasm: &[u8], policy: FailurePolicy) -> ModuleSpec {
         ModuleSpec {
-            module: Module::load(&self.engine, name, wasm).unwrap(),
+            module: Module::load(&self.engine, name, wasm, guest::Settings::default()).unwrap(),
             config: None,
             policy,
         }

@@ -44,7 +44,7 @@ pub(super) fn load(
 fn load_one(engine: &Engine, settings: &ModuleSettings) -> Result<ModuleSpec, UserError> {
     let name = &settings.name.value;
     let wasm = read(&settings.path.value)?;
-    let module = Module::load(engine, name, &wasm)?;
+    let module = Module::load(engine, name, &wasm, guest::Settings::default())?;
     for warning in module.warnings() {
         tracing::debug!(module = name, warning, "the module could be better");
     }

@@ -23,7 +23,7 @@ pub(super) struct Caller {
 impl Caller {
     /// Makes a store whose limits stand before anything of the guest runs in it.
     pub(super) fn new(module: &Module, sinks: &Arc<[String]>) -> Self {
-        let limits = module.engine().limits();
+        let limits = module.limits();
         let state = State::new(limits, module.log().clone(), sinks.clone());
         let mut store = Store::new(module.engine().wasmtime(), state);
         store.limiter(|state| &mut state.limiter);
@@ -75,7 +75,7 @@ impl Caller {
     /// Tells what ended a call, by the type of the error, never by its text.
     #[cold]
     pub(super) fn trapped(&mut self, error: &wasmtime::Error) -> GuestError {
-        let limits = self.module.engine().limits();
+        let limits = self.module.limits();
         let refused = self.store.data().limiter.refused();
         let (class, message) = if let Some(host) = error.downcast_ref::<HostTrap>() {
             let class = match host {
@@ -205,7 +205,7 @@ impl Region {
         alloc: &TypedFunc<u32, u32>,
         len: usize,
     ) -> Result<(), GuestError> {
-        let limit = caller.module.engine().limits().memory_bytes;
+        let limit = caller.module.limits().memory_bytes;
         let exact = match u32::try_from(len) {
             Ok(exact) if len <= limit => exact,
             _ => {
@@ -253,7 +253,7 @@ impl Region {
 
 #[cold]
 fn too_large(caller: &mut Caller, len: usize) -> GuestError {
-    let limit = caller.module.engine().limits().memory_bytes;
+    let limit = caller.module.limits().memory_bytes;
     caller.failed(
         Class::MemoryLimit,
         format!("an input of {len} bytes is too large for the module's memory limit of {limit}"),

@@ -48,7 +48,7 @@ pub struct Options {
     /// it is missing, for its owner alone, and refused when others can write to it: what lies there
     /// is run as native code.
     pub cache_directory: Option<PathBuf>,
-    /// Limits of the modules of this engine.
+    /// What its modules may have at most, see [`Limits::within`].
     pub limits: Limits,
     /// Instances that may live at the same time, over all modules: lanes by modules, twice during a
     /// swap, and some to spare.
@@ -116,7 +116,7 @@ impl Engine {
         })
     }
 
-    /// The limits that its modules live under.
+    /// What its modules may have at most, see [`Limits::within`].
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.inner.limits

@@ -52,7 +52,7 @@ fn emit(mut caller: Caller<'_, State>, sink: u32, ptr: u32, len: u32) -> wasmtim
     let (memory, state) = split(&mut caller)?;
     if !state.phase.may_emit() {
         return Err(trap(format_args!(
-            "`{}` may not emit: only `handle` and `oplet_flush` may",
+            "`{}` may not emit: only `handle`, `oplet_flush` and `oplet_tick` may",
             state.phase.export()
         )));
     }

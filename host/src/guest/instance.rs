@@ -7,10 +7,11 @@ use std::time::Duration;
 use bson::RawDocumentBuf;
 use oplet_sdk::abi::{export, outcome, unpack, verdict};
 use oplet_sdk::raw::{self, EMPTY_DOCUMENT, Writer};
-use wasmtime::{TypedFunc, WasmParams, WasmResults};
+use wasmtime::TypedFunc;
 
 use super::call::{Caller, Region};
 use super::error::{Class, GuestError};
+use super::exports::{Exports, typed};
 use super::module::Module;
 use super::pipeline::{self, PipelineError};
 use super::state::Phase;
@@ -51,28 +52,19 @@ pub enum Outcome {
 }
 
 /// An instance of a [`Module`]. It keeps its memory from op to op, and belongs to one thread at a
-/// time. Every call has its deadline anew.
+/// time, be it one after the other. Every call has its deadline anew.
 ///
 /// After a trap, a deadline or an answer that the ABI does not know it [is dead](Self::is_dead): its
 /// calls fail with [`Class::Ended`], and a fresh instance takes its place.
 pub struct Instance {
-    caller: Caller,
-    exports: Exports,
-    region: Region,
+    pub(super) caller: Caller,
+    pub(super) exports: Exports,
+    pub(super) region: Region,
     /// Where the op lies that was written last.
-    op: Option<(u32, u32)>,
+    pub(super) op: Option<(u32, u32)>,
     /// A copy of that op, for a module without `handle`, which passes it on: what lies in its memory
     /// its `filter` could have changed.
     passed_on: Vec<u8>,
-}
-
-/// Looked up once: by name, a call would cost fifteen times as much.
-struct Exports {
-    alloc: TypedFunc<u32, u32>,
-    filter: Option<TypedFunc<(u32, u32), i32>>,
-    handle: Option<TypedFunc<(u32, u32), i32>>,
-    pipeline: Option<TypedFunc<(u32, u32), i64>>,
-    flush: Option<TypedFunc<(), i32>>,
 }
 
 impl Instance {
@@ -93,16 +85,10 @@ impl Instance {
             .expect("loading checked that there is a memory");
         caller.store.data_mut().memory = Some(memory);
 
-        let initialize = typed::<(), ()>(&instance, &mut caller, export::INITIALIZE);
-        let configure = typed::<(u32, u32), i32>(&instance, &mut caller, export::CONFIGURE);
-        let exports = Exports {
-            alloc: typed(&instance, &mut caller, export::ALLOC)
-                .expect("loading checked that there is an `oplet_alloc`"),
-            filter: typed(&instance, &mut caller, export::FILTER),
-            handle: typed(&instance, &mut caller, export::HANDLE),
-            pipeline: typed(&instance, &mut caller, export::PIPELINE),
-            flush: typed(&instance, &mut caller, export::FLUSH),
-        };
+        let store = &mut caller.store;
+        let initialize = typed::<(), ()>(&instance, store, export::INITIALIZE);
+        let configure = typed::<(u32, u32), i32>(&instance, store, export::CONFIGURE);
+        let exports = Exports::new(&instance, store);
         let mut instance = Self {
             caller,
             exports,
@@ -348,7 +334,7 @@ impl Instance {
         Ok(Outcome::Done)
     }
 
-    fn reason(&mut self) -> String {
+    pub(super) fn reason(&mut self) -> String {
         self.caller
             .store
             .data_mut()
@@ -358,7 +344,7 @@ impl Instance {
     }
 
     /// A document that the guest answered with, or what is wrong with it.
-    fn returned_document(&self, ptr: u32, len: u32) -> Result<&[u8], String> {
+    pub(super) fn returned_document(&self, ptr: u32, len: u32) -> Result<&[u8], String> {
         let store = &self.caller.store;
         let memory = store.data().memory.expect("an instance has a memory");
         let data = memory.data(store);
@@ -384,13 +370,4 @@ impl fmt::Debug for Instance {
             .field("is_dead", &self.is_dead())
             .finish_non_exhaustive()
     }
-}
-
-/// An export that may be absent; that its signature is right was checked when the module was loaded.
-fn typed<P: WasmParams, R: WasmResults>(
-    instance: &wasmtime::Instance,
-    caller: &mut Caller,
-    name: &str,
-) -> Option<TypedFunc<P, R>> {
-    instance.get_typed_func(&mut caller.store, name).ok()
 }

@@ -6,8 +6,8 @@
 //! [`oplet_sdk::abi`].
 //!
 //! ```text
-//! Engine::new(&Options)  ->  Module::load(&engine, name, wasm)  ->  module.instantiate(sinks, config)
-//!                                                                     write_op, filter, handle, outputs
+//! Engine::new(&Options)  ->  Module::load(&engine, name, wasm, settings)  ->  module.instantiate(sinks, config)
+//!                                                        write_op, filter, handle, outputs, save, restore
 //! ```
 //!
 //! What is promised: a module that traps, loops, recurses, eats memory, floods the log or hands out
@@ -26,7 +26,9 @@ mod call;
 mod contents;
 mod engine;
 mod error;
+mod exports;
 mod findings;
+mod hand_over;
 mod host_calls;
 mod inspect;
 mod instance;
@@ -35,6 +37,7 @@ mod log;
 mod memory;
 mod module;
 mod pipeline;
+mod settings;
 mod signature;
 mod state;
 mod stdio;
@@ -51,3 +54,4 @@ pub use instance::{Instance, Outcome, Verdict};
 pub use limits::Limits;
 pub use module::Module;
 pub use pipeline::{PipelineError, PipelineRefused};
+pub use settings::{Isolation, Settings};

@@ -22,6 +22,9 @@ pub(super) enum Phase {
     Handle,
     Pipeline,
     Flush,
+    Tick,
+    Save,
+    Restore,
 }
 
 impl Phase {
@@ -37,11 +40,14 @@ impl Phase {
             Self::Handle => export::HANDLE,
             Self::Pipeline => export::PIPELINE,
             Self::Flush => export::FLUSH,
+            Self::Tick => export::TICK,
+            Self::Save => export::SAVE,
+            Self::Restore => export::RESTORE,
         }
     }
 
     pub(super) fn may_emit(self) -> bool {
-        matches!(self, Self::Handle | Self::Flush)
+        matches!(self, Self::Handle | Self::Flush | Self::Tick)
     }
 }
 

@@ -60,7 +60,7 @@ fn module(name: &str, answer: &str, flush: &str) -> Module {
             {flush})"#
     );
     let wasm = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}"));
-    Module::load(&ENGINE, name, &wasm).unwrap()
+    Module::load(&ENGINE, name, &wasm, guest::Settings::default()).unwrap()
 }
 
 /// Emits each op.

@@ -4,7 +4,7 @@ use super::*;
 
 #[track_caller]
 fn findings(wasm: &[u8]) -> Vec<Finding> {
-    let error = Module::load(engine(), "test", wasm).unwrap_err();
+    let error = Module::load(engine(), "test", wasm, settings()).unwrap_err();
     let inspection = Inspection::new(wasm, engine().limits());
     assert_eq!(inspection.findings, error.findings());
     for finding in error.findings() {
@@ -27,7 +27,7 @@ const HANDLE: &str = r#"(func (export "handle") (param i32 i32) (result i32) (i3
 #[test]
 fn a_handler_is_loaded_and_told_about() {
     let wasm = wat("", HANDLE);
-    let module = Module::load(engine(), "shop", &wasm).unwrap();
+    let module = Module::load(engine(), "shop", &wasm, settings()).unwrap();
     assert_eq!(module.name(), "shop");
     assert_eq!(module.digest().len(), 64);
     assert!(module.has_handle() && !module.has_filter() && !module.has_pipeline());
@@ -79,7 +79,7 @@ fn components_and_large_and_broken_modules_are_refused() {
         ..Options::default()
     })
     .unwrap();
-    let error = Module::load(&engine, "m", &wasm).unwrap_err();
+    let error = Module::load(&engine, "m", &wasm, settings()).unwrap_err();
     let size = wasm.len();
     assert_eq!(error.findings(), [Finding::TooLarge { size, limit: 100 }]);
 
@@ -246,11 +246,11 @@ fn a_warm_start_does_not_compile() {
     let counts = |engine: &Engine| (engine.cache_hits(), engine.cache_misses());
 
     let cold = Engine::new(&options).unwrap();
-    Module::load(&cold, "m", &wasm).unwrap();
+    Module::load(&cold, "m", &wasm, settings()).unwrap();
     assert_eq!(counts(&cold), (0, 1));
 
     let warm = Engine::new(&options).unwrap();
-    let module = Module::load(&warm, "m", &wasm).unwrap();
+    let module = Module::load(&warm, "m", &wasm, settings()).unwrap();
     assert_eq!(counts(&warm), (1, 0));
     let mut instance = module.instantiate(&sinks(), None).unwrap();
     assert_eq!(handle(&mut instance), Ok(Outcome::Done));
@@ -265,7 +265,7 @@ fn a_pool_that_cannot_be_reserved_is_done_without() {
     };
     let engine = Engine::new(&options).unwrap();
     assert!(!engine.is_pooled());
-    let module = Module::load(&engine, "m", &wat("", HANDLE)).unwrap();
+    let module = Module::load(&engine, "m", &wat("", HANDLE), settings()).unwrap();
     let mut instance = module.instantiate(&sinks(), None).unwrap();
     assert_eq!(handle(&mut instance), Ok(Outcome::Done));
 }
@@ -280,7 +280,7 @@ fn a_used_up_pool_is_told_as_such() {
     if !engine.is_pooled() {
         return;
     }
-    let module = Module::load(&engine, "m", &wat("", HANDLE)).unwrap();
+    let module = Module::load(&engine, "m", &wat("", HANDLE), settings()).unwrap();
     let first = module.instantiate(&sinks(), None).unwrap();
     let error = module.instantiate(&sinks(), None).unwrap_err();
     assert_eq!(error.class, Class::Instantiation);

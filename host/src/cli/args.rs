@@ -17,6 +17,7 @@ use super::{
     dead_letters::DeadLettersArgs,
     examples,
     remote_args::{RemoteArgs, SeekArgs},
+    replay::{self, ReplayArgs},
 };
 use crate::config::{self, Begin, Secret, Setting, Uri};
 
@@ -57,6 +58,9 @@ pub(crate) enum Command {
     /// Look at ops that modules failed on, run them again, or drop them
     #[command(after_help = examples::DEAD_LETTERS)]
     DeadLetters(Box<DeadLettersArgs>),
+    /// Let a module handle recorded changes, without a server, and see what it makes of them
+    #[command(after_help = replay::EXAMPLES)]
+    Replay(Box<ReplayArgs>),
     /// Show what a module exports and imports, and what would be refused
     #[command(after_help = examples::INSPECT)]
     Inspect(InspectArgs),

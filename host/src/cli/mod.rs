@@ -14,6 +14,7 @@ mod plan;
 mod pretty;
 mod remote;
 mod remote_args;
+mod replay;
 mod run;
 mod settings;
 mod signals;
@@ -52,6 +53,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Tail(args) => block_on(tail::tail(*args)),
         Command::Checkpoint(args) => block_on(checkpoint::checkpoint(*args, &cli.talk)),
         Command::DeadLetters(args) => block_on(dead_letters::dead_letters(*args, &cli.talk)),
+        Command::Replay(args) => replay::replay(&args, &cli.talk),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Status(args) => block_on(remote::status(&args)),
         Command::Pause(args) => block_on(remote::command(&args, &Verb::Pause)),

@@ -95,10 +95,10 @@ impl Player {
         let answer = loop {
             let answer = self.attempt(op, is_pending);
             let wants_another = matches!(answer, Answer::Retry(_) | Answer::RetryAfter(..));
+            self.report.retried += u64::from(wants_another);
             if !wants_another || attempts >= self.setup.attempts_max {
                 break answer;
             }
-            self.report.retried += 1;
             attempts += 1;
         };
         let time = begun.elapsed();
@@ -111,7 +111,7 @@ impl Player {
                 report.handled += 1;
                 report.emitted += self.instance.outputs().len() as u64;
             }
-            Answer::Retry(_) | Answer::RetryAfter(..) => report.retried += 1,
+            Answer::Retry(_) | Answer::RetryAfter(..) => report.unfinished += 1,
             Answer::Rejected(_) => report.rejected += 1,
             Answer::Failed(_) => {
                 report.failed += 1;

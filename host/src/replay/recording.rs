@@ -178,6 +178,13 @@ impl Chunk {
         }
     }
 
+    /// Keeps only the documents that are wanted.
+    pub fn retain(&mut self, is_wanted: impl Fn(&[u8]) -> bool) {
+        let bytes = &self.bytes;
+        self.spans
+            .retain(|span| is_wanted(&bytes[span.start..span.end]));
+    }
+
     /// What it holds.
     #[must_use]
     pub fn content(&self) -> Content {

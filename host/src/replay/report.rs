@@ -15,8 +15,10 @@ pub struct Report {
     pub handled: u64,
     /// Documents that it emitted for them, and at batch borders.
     pub emitted: u64,
-    /// Ops that it answered `retry` to, at each try.
+    /// Tries that it answered `retry` to.
     pub retried: u64,
+    /// Ops that it answered `retry` to at their last try.
+    pub unfinished: u64,
     /// Ops that it rejected.
     pub rejected: u64,
     /// Ops that it failed on.

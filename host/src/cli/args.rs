@@ -16,6 +16,7 @@ use super::{
     checkpoint::CheckpointArgs,
     dead_letters::DeadLettersArgs,
     examples,
+    record::{self, RecordArgs},
     remote_args::{RemoteArgs, SeekArgs},
     replay::{self, ReplayArgs},
 };
@@ -58,6 +59,9 @@ pub(crate) enum Command {
     /// Look at ops that modules failed on, run them again, or drop them
     #[command(after_help = examples::DEAD_LETTERS)]
     DeadLetters(Box<DeadLettersArgs>),
+    /// Write changes to a file, for `replay`
+    #[command(after_help = record::EXAMPLES)]
+    Record(Box<RecordArgs>),
     /// Let a module handle recorded changes, without a server, and see what it makes of them
     #[command(after_help = replay::EXAMPLES)]
     Replay(Box<ReplayArgs>),

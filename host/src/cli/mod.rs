@@ -12,6 +12,8 @@ mod logging;
 mod modules;
 mod plan;
 mod pretty;
+mod record;
+mod recording;
 mod remote;
 mod remote_args;
 mod replay;
@@ -51,6 +53,7 @@ pub(crate) fn main() -> ExitCode {
         }
         Command::Check(args) => check::check(&args, &matches, &cli.talk),
         Command::Tail(args) => block_on(tail::tail(*args)),
+        Command::Record(args) => block_on(record::record(*args, &cli.talk)),
         Command::Checkpoint(args) => block_on(checkpoint::checkpoint(*args, &cli.talk)),
         Command::DeadLetters(args) => block_on(dead_letters::dead_letters(*args, &cli.talk)),
         Command::Replay(args) => replay::replay(&args, &cli.talk),

@@ -12,6 +12,7 @@ mod replay;
 mod resilience;
 mod sinks;
 mod soak;
+mod swap;
 mod tailing;
 mod tidy;
 

@@ -57,6 +57,9 @@ fn status() -> Status {
         modules: vec![ModuleStatus {
             name: "audit".into(),
             digest: "0123456789abcdef0123".into(),
+            generation: 1,
+            versions: Vec::new(),
+            trial: None,
             on_error: "retry",
             failures_in_a_row: 20,
             breaker_open_since: Some("2023-11-14T22:13:25Z".into()),

@@ -68,6 +68,7 @@ fn batch(documents: &[Document], encoding: Encoding) -> OutputBatch {
             false,
         )),
         modules: Arc::from(["m".to_owned()]),
+        versions: Arc::from(["0123456789abcdef".to_owned()]),
         outputs,
         bytes,
         ack: Ack::new(Arc::new(Unheard), ticket, (0..len as u32).collect()),

@@ -31,6 +31,7 @@ mod lost;
 mod measured;
 mod options;
 mod order;
+mod orders;
 mod outlet;
 mod parked;
 mod pipeline;
@@ -38,6 +39,7 @@ mod plan;
 mod policy;
 mod post;
 mod redrive;
+mod restored;
 mod retries;
 mod saver;
 mod seek;
@@ -48,10 +50,14 @@ mod state;
 mod stats;
 mod supervisor;
 mod swap;
+mod swap_stats;
+mod swapping;
 mod tail;
 mod tally;
 mod transaction;
+mod trial;
 mod updates;
+mod versions;
 mod vitals;
 mod waiting;
 mod worker;
@@ -71,5 +77,9 @@ pub use state::{
     Status, rfc3339,
 };
 pub use stats::{Stats, Summary};
-pub use swap::{Absent, Canary, Rollout, Shadow, Swap, SwapAnswer, SwapError, Swapped, Version};
+pub use swap::{
+    Absent, Canary, Origin, Rollout, Shadow, Swap, SwapAnswer, SwapError, Swapped, Version,
+};
 pub use tail::{Tail, TailBatch, TailOptions, tail};
+pub use trial::{Difference, TrialStatus};
+pub use versions::KnownVersion;

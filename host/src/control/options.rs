@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{End, OnPositionLost};
+use super::{End, OnPositionLost, PlanError};
 use crate::{
     checkpoint, dead_letters,
     flow::OrderingGuarantee,
@@ -90,6 +90,9 @@ pub enum Error {
     /// The checkpoint cannot be read, kept, or is another's.
     #[error(transparent)]
     Checkpoint(#[from] checkpoint::Error),
+    /// The modules that worked last cannot be run together.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     /// Another process has taken over under the same name.
     #[error("the lease of `{name}` is lost: {reason}")]
     LeaseLost {

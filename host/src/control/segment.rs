@@ -36,6 +36,8 @@ pub(super) struct Segment {
     /// When the first of the output came.
     since: Instant,
     line: String,
+    /// The modules' versions, by number.
+    versions: Arc<[String]>,
 }
 
 #[derive(Debug)]
@@ -61,7 +63,7 @@ pub(super) struct Addressed {
 }
 
 impl Segment {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, versions: Arc<[String]>) -> Self {
         let slot = |outlet: &Arc<dyn Outlet>| Slot {
             encoding: outlet.encoding(),
             drafts: (0..outlet.workers().max(1))
@@ -77,6 +79,7 @@ impl Segment {
             output_bytes: 0,
             since: Instant::now(),
             line: String::new(),
+            versions,
             shared,
         }
     }
@@ -86,6 +89,12 @@ impl Segment {
         debug_assert!(self.is_empty(), "a segment is of one batch");
         self.of = Some((batch.clone(), ticket));
         self.done.reserve(ops);
+    }
+
+    /// Other versions of the modules emit from now on.
+    pub(super) fn set_versions(&mut self, versions: Arc<[String]>) {
+        debug_assert!(self.output_bytes == 0, "outputs of one version in a chunk");
+        self.versions = versions;
     }
 
     /// Leaves the batch.
@@ -243,6 +252,7 @@ impl Segment {
                 let chunk = Chunk {
                     batch: batch.clone(),
                     modules: self.shared.names.clone(),
+                    versions: self.versions.clone(),
                     outputs,
                     bytes,
                     ack,

@@ -10,16 +10,18 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use super::{
-    Error, OnPositionLost, Reached, RunState, Stats, SwapError,
+    Error, OnPositionLost, Reached, RunState, Stats,
     assembly::Assembly,
-    begin::Begin,
+    begin::{self, Begin},
     delivery::Delivery,
     desk::Desk,
     handle::{Answer, Command},
+    instances::States,
     lost::Lost,
     saver::Saver,
     session::{Session, StreamEnd},
     shared::Shared,
+    swapping::{Loaded, Reopening, Swaps},
 };
 use crate::{
     checkpoint::Store,
@@ -39,6 +41,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 pub(super) struct Supervisor<'a> {
     pub(super) assembly: Assembly<'a>,
     pub(super) desk: &'a mut Desk,
+    /// What the lanes of the session before have handed over, for the next one.
+    pub(super) states: Vec<States>,
+    pub(super) swaps: Swaps,
     pub(super) saver: Option<Arc<Saver>>,
     pub(super) store: Option<Store>,
     pub(super) shutdown: &'a CancellationToken,
@@ -49,7 +54,15 @@ pub(super) enum Next {
     /// Nothing.
     End,
     /// Another one, from there on; who asked for it is answered when it stands.
-    Session(Vec<Begin>, Word, Option<Answer>),
+    Session(Vec<Begin>, Word, Option<Reply>),
+}
+
+/// What is said when a session stands that somebody has asked for.
+pub(super) enum Reply {
+    /// To who asked for the position.
+    Position(Answer),
+    /// To who asked for other modules.
+    Swap(Box<Reopening>),
 }
 
 /// A session at work.
@@ -73,6 +86,8 @@ enum Event {
     /// There is nothing more to do here.
     Over,
     Command(Command),
+    /// Another version of a module is ready to take over, or cannot.
+    Loaded(Loaded),
 }
 
 impl AtWork {
@@ -105,23 +120,34 @@ impl Supervisor<'_> {
     pub(super) async fn run(&mut self, begins: Vec<Begin>) -> Result<(), Error> {
         let mut next = Next::Session(begins, Word::Open, None);
         while let Next::Session(begins, word, answer) = next {
-            next = self.session(&begins, word, answer).await?;
+            next = self.session(begins, word, answer).await?;
         }
         Ok(())
     }
 
     async fn session(
         &mut self,
-        begins: &[Begin],
+        begins: Vec<Begin>,
         word: Word,
-        answer: Option<Answer>,
+        reply: Option<Reply>,
     ) -> Result<Next, Error> {
-        let mut at_work = self.start(begins, word)?;
-        if let Some(answer) = answer {
-            // The position is a promise: a crash must not go back behind it.
-            let saved = self.save(COMMAND_TIME).await;
-            let _ = answer.send(Ok(self.desk.board.reached(saved)));
-        }
+        let mut at_work = match (self.start(&begins, word), reply) {
+            (Ok(at_work), Some(Reply::Position(answer))) => {
+                // The position is a promise: a crash must not go back behind it.
+                let saved = self.save(COMMAND_TIME).await;
+                let _ = answer.send(Ok(self.desk.board.reached(saved)));
+                at_work
+            }
+            (Ok(at_work), Some(Reply::Swap(reopening))) => {
+                self.reopened(*reopening).await;
+                at_work
+            }
+            (Err(error), Some(Reply::Swap(reopening))) => {
+                let begins = self.go_back(*reopening, error);
+                self.start(&begins, word)?
+            }
+            (started, _) => started?,
+        };
         loop {
             match self.event(&mut at_work).await {
                 Event::Shutdown => {
@@ -176,12 +202,17 @@ impl Supervisor<'_> {
                         return Ok(next);
                     }
                 }
-                Event::Command(
-                    Command::Swap(_, answer)
-                    | Command::Rollback(_, answer)
-                    | Command::Remove(_, answer),
-                ) => {
-                    let _ = answer.send(Err(SwapError::Refused("not yet".to_owned())));
+                Event::Command(Command::Swap(swap, answer)) => self.load(swap, answer),
+                Event::Command(Command::Rollback(module, answer)) => {
+                    self.load_before(&module, answer);
+                }
+                Event::Command(Command::Remove(module, answer)) => {
+                    self.load_without(&module, answer);
+                }
+                Event::Loaded(loaded) => {
+                    if let Some(next) = self.apply(&mut at_work, loaded).await? {
+                        return Ok(next);
+                    }
                 }
                 Event::Command(Command::Drain(_) | Command::Status(_)) => {}
             }
@@ -194,9 +225,18 @@ impl Supervisor<'_> {
             standing.stats.parked.store(0, Relaxed);
         }
         let gate = Gate::new(word);
-        let (session, shared) = self.assembly.start(begins, &gate)?;
+        let (session, shared) = self.assembly.start(begins, &gate, &self.states)?;
+        // A session that is read again from elsewhere begins anew.
+        self.states.clear();
         if let Some(saver) = &self.saver {
-            saver.follow(session.window.clone());
+            let Assembly {
+                plan,
+                options,
+                standings,
+                ..
+            } = &self.assembly;
+            let template = begin::template(plan, options, standings);
+            saver.follow(session.window.clone(), template);
         }
         let board = &self.desk.board;
         board.show_session(session.window.clone(), shared.clone());
@@ -231,6 +271,7 @@ impl Supervisor<'_> {
             () = saver_failed => Event::SaverFailed,
             ended = delivery.ended() => Event::SinkEnded(ended.into()),
             () = drain.cancelled() => Event::Drain,
+            loaded = self.swaps.loaded() => Event::Loaded(loaded),
             command = self.desk.next() => Event::Command(command),
             () = shared.breaker_opened.notified() => Event::BreakerOpened,
             event = at_work.streams(delivery) => event,

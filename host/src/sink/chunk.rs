@@ -68,6 +68,8 @@ pub struct Chunk {
     pub batch: Arc<Batch>,
     /// Names of the modules, by their number.
     pub modules: Arc<[String]>,
+    /// SHA-256 of the versions that emitted, by the modules' number, in hex.
+    pub versions: Arc<[String]>,
     /// The documents' places.
     pub outputs: Vec<Output>,
     /// The documents, encoded as the sink wants them.
@@ -97,6 +99,19 @@ impl Chunk {
     #[must_use]
     pub fn op(&self, index: usize) -> Op<'_> {
         self.batch.op(self.outputs[index].place as usize)
+    }
+
+    /// The module that emitted the document of that number, and its version: `NAME@DIGEST`, of which
+    /// the first twelve digits are told.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn emitter(&self, index: usize) -> String {
+        let module = self.outputs[index].module as usize;
+        let digest = self.versions.get(module).map_or("", String::as_str);
+        let digest = &digest[..digest.len().min(12)];
+        format!("{}@{digest}", self.modules[module])
     }
 
     /// The key of the document of that number, the same on every redelivery of its op:

@@ -216,7 +216,7 @@ impl Redrive<'_> {
                 }
                 Handled::LeftAlone => return Ok(()),
             };
-            match self.in_time(sinks.send(&group[0], &outputs)).await {
+            match self.in_time(sinks.send(&group[0], digest, &outputs)).await {
                 Some(Ok(sent)) => under_way.push(group, key, outputs.len(), sent),
                 Some(Err(Undelivered::Refused { class, message })) => {
                     state.note(group, End::Failed(Failed::new(class, &message)), digest);

@@ -66,6 +66,11 @@ impl Worker for Recorder {
         Ok(())
     }
 
+    fn look(&mut self) -> Result<(), Stop> {
+        self.seen.lock().unwrap().push(LOOKED);
+        Ok(())
+    }
+
     fn finish(&mut self) {
         self.seen.lock().unwrap().push(u32::MAX);
     }
@@ -203,6 +208,10 @@ impl Worker for Clumsy {
     }
 
     fn wake(&mut self) -> Result<(), Stop> {
+        Ok(())
+    }
+
+    fn look(&mut self) -> Result<(), Stop> {
         Ok(())
     }
 

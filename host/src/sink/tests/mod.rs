@@ -79,6 +79,7 @@ fn chunk(heard: &Arc<Heard>, number: u64, documents: &[String]) -> Chunk {
     Chunk {
         batch: Arc::new(batch),
         modules: Arc::new(["m".to_owned()]),
+        versions: Arc::from(["0123456789abcdef".to_owned()]),
         outputs,
         bytes,
         ack: Ack::new(heard.clone(), ticket, vec![0]),

@@ -32,6 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "guest",
             "mongo",
             "op",
+            "replay",
             "sink",
             "source",
             "telemetry",

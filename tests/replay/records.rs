@@ -123,3 +123,104 @@ async fn a_signal_ends_a_recording_that_is_whole() {
             .contains("recorded 30 ops")
     );
 }
+
+/// Ops of which the module fails on two, and rejects one.
+async fn failing(hint: &str) -> Scene {
+    let scene = Scene::new(hint).await;
+    let documents = [
+        doc! {"_id": 1},
+        doc! {"_id": 2, "panic": true},
+        doc! {"_id": 3, "reject": true},
+        doc! {"_id": 4, "retry": true},
+    ];
+    scene.insert(documents).await;
+    scene
+}
+
+#[tokio::test]
+async fn ops_that_a_module_fails_on_are_saved() {
+    let scene = failing("save_failed").await;
+    let folder = Folder::new();
+    let saved = folder.path("failed/ops");
+    let module = [folder.path("faulty.wasm")];
+    let letters = format!("file:{}", folder.path("letters").display());
+    let files = || {
+        let entries = std::fs::read_dir(&saved).unwrap();
+        let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        files
+    };
+    for policy in ["stop", "skip", "retry"] {
+        let flags = [
+            "--on-error",
+            policy,
+            "--dead-letters",
+            &letters,
+            "--save-failed",
+        ];
+        let run = scene
+            .run(&module)
+            .args(flags)
+            .arg(&saved)
+            .args(["--workers", "1"]);
+        let ended = Ended::of(run.args(["--exit-when-idle", "--attempts", "2"])).await;
+        // With the first failure the run stops; the others find some there already.
+        let (code, count) = if policy == "stop" { (1, 1) } else { (0, 3) };
+        let ended = ended.with_code(code);
+        assert_eq!(files().len(), count, "{policy}: {}", ended.stderr);
+        if policy != "retry" {
+            ended.says(&["the op is saved; `oplet replay` takes it"]);
+        }
+    }
+    let name = files()[0]
+        .file_name()
+        .unwrap()
+        .to_owned()
+        .into_string()
+        .unwrap();
+    assert!(
+        name.ends_with("-0-faulty.bson") && !name.contains(':'),
+        "{name}"
+    );
+    let replay = ["faulty.wasm", files()[0].to_str().unwrap()].map(str::to_owned);
+    let replayed = folder.replay(&[&replay[0], &replay[1]]).await.with_code(1);
+    replayed.says(&["things 2) failed in `handle` (trap): told to panic"]);
+}
+
+#[tokio::test]
+async fn dead_letters_become_a_recording() {
+    let scene = failing("export").await;
+    let folder = Folder::new();
+    let letters = format!("file:{}", folder.path("letters").display());
+    let flags = ["--dead-letters", &letters, "--on-error", "dead-letter"];
+    scene
+        .run_over(&[folder.path("faulty.wasm")], flags)
+        .await
+        .with_code(0);
+    let export = async |arguments: &[&str]| {
+        let verb = oplet()
+            .in_folder(folder.0.path())
+            .args(["dead-letters", "export"]);
+        Ended::of(verb.args(arguments).args(["--dead-letters", &letters])).await
+    };
+    let all = export(&["--out", "all.bson"]).await.with_code(0);
+    all.says(&["exported 3 ops, ", "to all.bson"]);
+    let replayed = folder
+        .replay(&["faulty.wasm", "all.bson"])
+        .await
+        .with_code(1);
+    replayed.says(&[
+        "3 read, 3 kept, 0 handled, 0 emitted, 1 failed, 1 rejected, 1 left for another try",
+    ]);
+    let one = ["--kind", "reject", "--out", "one.jsonl"];
+    export(&one).await.with_code(0).says(&["exported 1 op, "]);
+    assert!(folder.read("one.jsonl").contains(r#""reject":true"#));
+    export(&one)
+        .await
+        .is_refused(&["one.jsonl is there already"]);
+    let unknown = export(&["nothing", "--out", "none.bson"])
+        .await
+        .with_code(1);
+    unknown.says(&["there is no dead letter `nothing`"]);
+    assert!(!folder.path("none.bson").exists());
+}

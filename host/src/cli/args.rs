@@ -219,6 +219,10 @@ pub(crate) struct RunArgs {
     /// How emitted documents are printed: relaxed or canonical Extended JSON
     #[arg(long, value_name = "FORMAT", default_value = "json", help_heading = OUTPUT)]
     pub(crate) format: JsonFormat,
+    /// Save changes that a module fails on to this folder, each as a file for `oplet replay`, up to a
+    /// hundred
+    #[arg(long, value_name = "DIR", help_heading = FAILURES)]
+    pub(crate) save_failed: Option<PathBuf>,
 }
 
 /// `oplet check`

@@ -41,6 +41,7 @@ mod post;
 mod redrive;
 mod restored;
 mod retries;
+mod saved_ops;
 mod saver;
 mod seek;
 mod segment;

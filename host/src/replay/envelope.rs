@@ -175,8 +175,10 @@ fn fields(document: &[u8]) -> Result<Fields<'_>, OpFault> {
     let mut fields: Fields<'_> = [None; field::ORDER.len()];
     for element in Walk::new(document)? {
         let element = element?;
-        let known = |name: &&str| name.as_bytes() == element.key;
-        let Some(index) = field::ORDER.iter().position(|name| known(&name)) else {
+        let Some(index) = field::ORDER
+            .iter()
+            .position(|name| name.as_bytes() == element.key)
+        else {
             let name = String::from_utf8_lossy(element.key).into_owned();
             return Err(OpFault::Unknown(name));
         };

@@ -97,9 +97,9 @@ fn call(setup: Setup, output: Output, chunks: &mpsc::Receiver<Chunk>) -> Result<
         .try_for_each(|chunk| stage.play(&chunk))
         .and_then(|()| stage.flush())
         .and_then(|()| stage.print());
-    let ended = ended.or_else(|stop| match stop {
-        Stop::Broken(error) => Err(broken(error)),
-        Stop::Output(error) => Err(error),
+    let ended = ended.map_err(|stop| match stop {
+        Stop::Broken(error) => broken(error),
+        Stop::Output(error) => error,
     });
     Ok(Played {
         report: stage.player.finish(),

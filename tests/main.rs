@@ -8,6 +8,7 @@ mod dead_letters;
 mod delivery;
 mod modules;
 mod parity;
+mod replay;
 mod resilience;
 mod sinks;
 mod soak;

@@ -55,6 +55,26 @@ pub mod import {
     pub const RETRY_AFTER: &str = "retry_after";
     /// `(name_ptr, name_len, delta: i64)`: adds to a counter of the module's own.
     pub const COUNT: &str = "count";
+    /// `(ptr, len) -> i32`: asks MongoDB for documents, see [`super::query`]; the answer's length.
+    pub const LOOKUP: &str = "lookup";
+    /// `(buf, cap) -> i32`: copies the answer of the last `lookup` to where the guest has room for
+    /// it, and forgets it. Its length; nothing is copied when that is more than `cap`. `0` when there
+    /// is none.
+    pub const REPLY: &str = "reply";
+}
+
+/// Fields of the document that `lookup` takes, and of the one that it answers with.
+pub mod query {
+    /// String: `db.collection`, one that the module has the grant for.
+    pub const NAMESPACE: &str = "namespace";
+    /// Document: which documents, as for `find`; absent for all.
+    pub const FILTER: &str = "filter";
+    /// Document: which of their fields, as for `find`; absent for all.
+    pub const PROJECTION: &str = "projection";
+    /// Number: how many documents, at most; absent for all, which may not be more than the host allows.
+    pub const LIMIT: &str = "limit";
+    /// Array, in the answer: the documents.
+    pub const DOCUMENTS: &str = "documents";
 }
 
 /// What `filter` answers.

@@ -74,18 +74,24 @@ pub mod abi;
 pub mod raw;
 
 mod calls;
+#[cfg(feature = "serde")]
+mod config;
+#[cfg(feature = "serde")]
+mod decode;
 #[macro_use]
 mod export;
 mod fields;
 mod handler;
 mod host;
 mod kinds;
+mod lookup;
 mod namespace;
 mod op;
 mod output;
 #[cfg(any(target_family = "wasm", test))]
 mod region;
 mod report;
+mod state;
 mod update;
 mod value;
 
@@ -94,18 +100,29 @@ pub mod testing;
 
 pub use bson;
 
+#[cfg(feature = "serde")]
+pub use decode::DecodeError;
 pub use handler::{Error, Handler, Outcome};
 pub use kinds::{Operation, Source};
+pub use lookup::{Documents, Lookup, LookupError, lookup};
 pub use namespace::Namespace;
 pub use op::{Op, Txn};
-pub use output::{EmitError, Sink, emit, emit_raw, emit_raw_to, emit_to, sink};
+pub use output::{EmitError, Sink, emit_raw, emit_raw_to, sink};
+#[cfg(feature = "serde")]
+pub use output::{emit, emit_to};
 pub use report::{Level, count, log};
+pub use state::State;
 pub use update::{TruncatedArray, UpdateDescription};
 
 #[doc(hidden)]
 pub mod __private {
     //! What [`export!`](crate::export) expands to; not for use by hand.
-    pub use crate::calls::{from_config, from_no_config};
+    #[cfg(feature = "serde")]
+    pub use crate::config::{from_config, from_no_config};
+    #[cfg(all(target_family = "wasm", feature = "serde"))]
+    pub use crate::export::configure;
     #[cfg(target_family = "wasm")]
-    pub use crate::export::{Slot, alloc, configure, filter, flush, handle, initialize, pipeline};
+    pub use crate::export::{
+        Slot, alloc, filter, flush, handle, initialize, pipeline, restore, save, tick,
+    };
 }

@@ -37,6 +37,32 @@ pub(crate) fn read<R>(ptr: usize, len: usize, call: impl FnOnce(&[u8]) -> R) -> 
     })
 }
 
+/// The highest bit of an op's length, which no op has set. `filter` leaves it in what it has kept; the host writes over
+/// it with the next op, and with this one when it adds its document.
+const STAMP: u64 = u64::from_ne_bytes([0, 0, 0, 0x80, 0, 0, 0, 0]);
+
+/// Marks the op at `ptr`, so that its `handle` can tell that it is the one that `filter` has seen.
+pub(crate) fn stamp(ptr: usize) {
+    REGION.with_borrow_mut(|region| {
+        if ptr == region.as_ptr() as usize
+            && let Some(head) = region.first_mut()
+        {
+            *head |= STAMP;
+        }
+    });
+}
+
+/// Takes the mark away, and tells whether it was there.
+pub(crate) fn unstamp(ptr: usize) -> bool {
+    REGION.with_borrow_mut(|region| match region.first_mut() {
+        Some(head) if *head & STAMP != 0 => {
+            *head &= !STAMP;
+            ptr == region.as_ptr() as usize
+        }
+        _ => false,
+    })
+}
+
 fn bytes(words: &[u64]) -> &[u8] {
     // SAFETY: every byte of an integer is initialised, and bytes need no alignment.
     #[expect(unsafe_code, reason = "words viewed as bytes")]
@@ -68,5 +94,29 @@ mod tests {
     fn nothing_else_is_read() {
         let start = reserve(16);
         read(start - 1, 2, |_| ());
+    }
+
+    #[test]
+    fn a_stamp_lasts_until_the_region_is_written_again() {
+        let at = reserve(64);
+        let write = |bytes: &[u8; 8]| {
+            REGION.with_borrow_mut(|region| region[0] = u64::from_ne_bytes(*bytes));
+        };
+        let read = || read(at, 8, |input| <[u8; 8]>::try_from(input).unwrap());
+        let op = [64, 0, 0, 0, 2, 3, 4, 5];
+        write(&op);
+        assert!(!unstamp(at));
+        stamp(at);
+        assert_ne!(read(), op);
+        assert!(unstamp(at) && !unstamp(at));
+        assert_eq!(read(), op);
+        stamp(at);
+        write(&op);
+        assert!(!unstamp(at), "written again");
+        stamp(at + 8);
+        assert_eq!(read(), op, "only where the host writes");
+        stamp(at);
+        assert!(!unstamp(at + 8));
+        assert_eq!(read(), op, "taken away all the same");
     }
 }

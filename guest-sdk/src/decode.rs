@@ -54,7 +54,19 @@ impl fmt::Display for DecodeError {
 
 impl std::error::Error for DecodeError {}
 
-/// The document as a `T`; `root` is what the author calls the document, empty if nothing.
+/// The document as a `T`; `root` is what the author calls the document. For what is asked for with every op.
+///
+/// # Errors
+/// [`DecodeError`] when it does not fit.
+pub(crate) fn decode_quickly<'a, T: Deserialize<'a>>(
+    bytes: &'a [u8],
+    root: &str,
+) -> Result<T, DecodeError> {
+    // To keep the path costs a step of its own at each value, so it is only asked for when it is needed.
+    bson::deserialize_from_slice(bytes).or_else(|_| decode(bytes, root))
+}
+
+/// The same for what is asked for now and then: half the code. `root` may be empty.
 ///
 /// # Errors
 /// [`DecodeError`] when it does not fit.
@@ -62,18 +74,7 @@ pub(crate) fn decode<'a, T: Deserialize<'a>>(
     bytes: &'a [u8],
     root: &str,
 ) -> Result<T, DecodeError> {
-    // To keep the path costs a step of its own at each value, so it is only asked for when it is needed.
-    bson::deserialize_from_slice(bytes).or_else(|_| decode_with_path(bytes, root))
-}
-
-#[cold]
-fn decode_with_path<'a, T: Deserialize<'a>>(bytes: &'a [u8], root: &str) -> Result<T, DecodeError> {
-    let error_at = |path: String, error: bson::error::Error| DecodeError {
-        path,
-        reason: error.message.clone().unwrap_or_else(|| error.to_string()),
-    };
-    let deserializer =
-        RawDeserializer::new(bytes).map_err(|error| error_at(root.to_owned(), error))?;
+    let deserializer = RawDeserializer::new(bytes).map_err(|error| at(root.to_owned(), error))?;
     serde_path_to_error::deserialize(deserializer).map_err(|error| {
         let inside = error.path().to_string();
         let path = match (root, inside.as_str()) {
@@ -81,6 +82,13 @@ fn decode_with_path<'a, T: Deserialize<'a>>(bytes: &'a [u8], root: &str) -> Resu
             ("", inside) => inside.to_owned(),
             (root, inside) => format!("{root}.{inside}"),
         };
-        error_at(path, error.into_inner())
+        at(path, error.into_inner())
     })
+}
+
+fn at(path: String, error: bson::error::Error) -> DecodeError {
+    DecodeError {
+        path,
+        reason: error.message.clone().unwrap_or_else(|| error.to_string()),
+    }
 }

@@ -133,7 +133,14 @@ pub use module::configure;
 mod module {
     use std::cell::RefCell;
 
-    use crate::{Handler, abi, abi::verdict, calls, fields::Offsets, host, region};
+    use crate::{
+        Handler,
+        abi::{self, verdict},
+        calls,
+        fields::Offsets,
+        host,
+        region::{self, Marked},
+    };
 
     /// Holds a module's one handler, made when it is first needed.
     pub struct Slot<H> {
@@ -189,24 +196,24 @@ mod module {
 
     /// Answers `filter`.
     pub fn filter<H: Handler>(slot: &Slot<H>, ptr: usize, len: usize) -> i32 {
-        region::unstamp(ptr);
-        let verdict = region::read(ptr, len, |input| {
-            slot.with(|handler| calls::filter(handler, input, &slot.offsets))
-        });
-        if verdict == verdict::KEEP {
-            region::stamp(ptr);
-        }
-        verdict
+        region::read_op(ptr, len, |input, _| {
+            let verdict = slot.with(|handler| calls::filter(handler, input, &slot.offsets));
+            match verdict {
+                verdict::KEEP => (verdict, Marked::Yes),
+                _ => (verdict, Marked::No),
+            }
+        })
     }
 
     /// Answers `handle`.
     pub fn handle<H: Handler>(slot: &Slot<H>, ptr: usize, len: usize) -> i32 {
-        // What `filter` found holds as long as the host has not written since.
-        if !region::unstamp(ptr) {
-            slot.offsets.forget();
-        }
-        region::read(ptr, len, |input| {
-            slot.with(|handler| calls::handle(handler, input, &slot.offsets))
+        region::read_op(ptr, len, |input, was_filtered| {
+            // What `filter` found holds as long as the host has not written since.
+            if !was_filtered {
+                slot.offsets.forget();
+            }
+            let outcome = slot.with(|handler| calls::handle(handler, input, &slot.offsets));
+            (outcome, Marked::No)
         })
     }
 

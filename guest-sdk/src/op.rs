@@ -7,7 +7,7 @@ use bson::{DateTime, RawBsonRef, RawDocument, Timestamp, oid::ObjectId};
 use serde::Deserialize;
 
 #[cfg(feature = "serde")]
-use crate::decode::{DecodeError, decode};
+use crate::decode::{DecodeError, decode_quickly};
 use crate::{
     Namespace, Operation, Source, UpdateDescription,
     fields::{Field, Fields, Offsets},
@@ -314,7 +314,7 @@ impl<'a> Op<'a> {
     #[cfg(feature = "serde")]
     fn decode<T: Deserialize<'a>>(&self, field: Field) -> Result<Option<T>, DecodeError> {
         match self.value(field).and_then(|value| value.element.document()) {
-            Some(bytes) => decode(bytes, field.key()).map(Some),
+            Some(bytes) => decode_quickly(bytes, field.key()).map(Some),
             None => Ok(None),
         }
     }

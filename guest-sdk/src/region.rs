@@ -7,6 +7,8 @@ thread_local! {
     static REGION: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
 }
 
+const OUTSIDE: &str = "the host's input lies outside of what oplet_alloc gave";
+
 const WORD: usize = size_of::<u64>();
 
 /// Gives the address of at least `len` bytes, `0` when there is not so much memory. They hold until the next call.
@@ -33,7 +35,7 @@ pub(crate) fn read<R>(ptr: usize, len: usize, call: impl FnOnce(&[u8]) -> R) -> 
     REGION.with_borrow(|region| {
         let start = ptr.wrapping_sub(region.as_ptr() as usize);
         let input = bytes(region).get(start..).and_then(|rest| rest.get(..len));
-        call(input.expect("the host's input lies outside of what oplet_alloc gave"))
+        call(input.expect(OUTSIDE))
     })
 }
 
@@ -41,26 +43,44 @@ pub(crate) fn read<R>(ptr: usize, len: usize, call: impl FnOnce(&[u8]) -> R) -> 
 /// it with the next op, and with this one when it adds its document.
 const STAMP: u64 = u64::from_ne_bytes([0, 0, 0, 0x80, 0, 0, 0, 0]);
 
-/// Marks the op at `ptr`, so that its `handle` can tell that it is the one that `filter` has seen.
-pub(crate) fn stamp(ptr: usize) {
+/// Calls `call` with the op at `ptr`, and marks it when `call` says so. `call` is told whether it was marked before: then
+/// it is the same op as then, byte for byte.
+///
+/// # Panics
+/// As [`read`].
+pub(crate) fn read_op<R>(
+    ptr: usize,
+    len: usize,
+    call: impl FnOnce(&[u8], bool) -> (R, Marked),
+) -> R {
     REGION.with_borrow_mut(|region| {
-        if ptr == region.as_ptr() as usize
+        let start = ptr.wrapping_sub(region.as_ptr() as usize);
+        let was_marked = match region.first_mut() {
+            Some(head) if *head & STAMP != 0 => {
+                *head &= !STAMP;
+                start == 0
+            }
+            _ => false,
+        };
+        let input = bytes(region).get(start..).and_then(|rest| rest.get(..len));
+        let input = input.expect(OUTSIDE);
+        let (answer, marked) = call(input, was_marked);
+        // Anywhere else than where a host writes that keeps the region, there is nothing to mark.
+        if marked == Marked::Yes
+            && start == 0
             && let Some(head) = region.first_mut()
         {
             *head |= STAMP;
         }
-    });
+        answer
+    })
 }
 
-/// Takes the mark away, and tells whether it was there.
-pub(crate) fn unstamp(ptr: usize) -> bool {
-    REGION.with_borrow_mut(|region| match region.first_mut() {
-        Some(head) if *head & STAMP != 0 => {
-            *head &= !STAMP;
-            ptr == region.as_ptr() as usize
-        }
-        _ => false,
-    })
+/// Whether an op is to be known again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Marked {
+    Yes,
+    No,
 }
 
 fn bytes(words: &[u64]) -> &[u8] {
@@ -97,26 +117,24 @@ mod tests {
     }
 
     #[test]
-    fn a_stamp_lasts_until_the_region_is_written_again() {
+    fn an_op_is_known_again_until_it_is_written_again() {
         let at = reserve(64);
-        let write = |bytes: &[u8; 8]| {
-            REGION.with_borrow_mut(|region| region[0] = u64::from_ne_bytes(*bytes));
-        };
-        let read = || read(at, 8, |input| <[u8; 8]>::try_from(input).unwrap());
         let op = [64, 0, 0, 0, 2, 3, 4, 5];
-        write(&op);
-        assert!(!unstamp(at));
-        stamp(at);
-        assert_ne!(read(), op);
-        assert!(unstamp(at) && !unstamp(at));
-        assert_eq!(read(), op);
-        stamp(at);
-        write(&op);
-        assert!(!unstamp(at), "written again");
-        stamp(at + 8);
-        assert_eq!(read(), op, "only where the host writes");
-        stamp(at);
-        assert!(!unstamp(at + 8));
-        assert_eq!(read(), op, "taken away all the same");
+        let write = || REGION.with_borrow_mut(|region| region[0] = u64::from_ne_bytes(op));
+        let was_marked = |at, marked| {
+            read_op(at, 8, |input, was_marked| {
+                assert!(at % 8 != 0 || input == op, "no mark is seen");
+                (was_marked, marked)
+            })
+        };
+        write();
+        assert!(!was_marked(at, Marked::Yes));
+        read(at, 8, |input| assert_ne!(input, op));
+        assert!(was_marked(at, Marked::No));
+        assert!(!was_marked(at, Marked::Yes));
+        write();
+        assert!(!was_marked(at, Marked::Yes), "it may be another one");
+        assert!(!was_marked(at + 1, Marked::Yes), "it is another one");
+        assert!(!was_marked(at, Marked::No));
     }
 }

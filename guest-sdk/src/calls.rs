@@ -26,7 +26,7 @@ pub(crate) fn filter<H: Handler>(handler: &H, input: &[u8], offsets: &Offsets) -
     if keep { verdict::KEEP } else { verdict::DROP }
 }
 
-/// [`filter`] as an export runs it, and nothing else: for measuring.
+/// `filter` as an export runs it, and nothing else: for measuring.
 #[cfg(not(target_family = "wasm"))]
 pub fn filter_natively<H: Handler>(handler: &H, input: &[u8]) -> i32 {
     filter(handler, input, &Offsets::new())

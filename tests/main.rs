@@ -11,6 +11,7 @@ mod parity;
 mod resilience;
 mod sinks;
 mod soak;
+mod swap;
 mod tailing;
 mod tidy;
 

@@ -56,7 +56,8 @@ pub mod import {
     pub const RETRY_AFTER: &str = "retry_after";
     /// `(name_ptr, name_len, delta: i64)`: adds to a counter of the module's own.
     pub const COUNT: &str = "count";
-    /// `(ptr, len) -> i32`: asks MongoDB for documents, see [`super::query`]; the answer's length.
+    /// `(ptr, len) -> i32`: asks MongoDB for documents, see [`super::query`]. The answer's length; when
+    /// there is no answer, less than 0, see [`super::looked_up`].
     pub const LOOKUP: &str = "lookup";
     /// `(buf, cap) -> i32`: copies the answer of the last `lookup` to where the guest has room for
     /// it, and forgets it. Its length; nothing is copied when that is more than `cap`. `0` when there
@@ -86,6 +87,16 @@ pub mod state {
     pub const STATE: &str = "state";
     /// Bytes that the whole may have.
     pub const BYTES_MAX: usize = 16 << 20;
+}
+
+/// What `lookup` answers when there is no answer. The host has noted why, as if the guest had called
+/// `fail`.
+pub mod looked_up {
+    /// The server cannot be asked at present. The call may go on without; when it fails, in whichever
+    /// way, it is made again later, and that costs no attempt.
+    pub const UNAVAILABLE: i32 = -1;
+    /// The server refused, or took too long, or found too much.
+    pub const FAILED: i32 = -2;
 }
 
 /// What `filter` answers.

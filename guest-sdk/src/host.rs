@@ -51,13 +51,14 @@ mod imports {
         // SAFETY: as in `sink`.
         unsafe { oplet::count(name.as_ptr(), name.len(), delta) }
     }
-    pub(crate) fn lookup(query: &[u8]) -> Vec<u8> {
+    /// The answer, or why there is none: one of [`looked_up`](crate::abi::looked_up).
+    pub(crate) fn lookup(query: &[u8]) -> Result<Vec<u8>, i32> {
         // SAFETY: as in `sink`.
         let len = unsafe { oplet::lookup(query.as_ptr(), query.len()) };
-        let mut answer = vec![0; usize::try_from(len).unwrap_or_default()];
+        let mut answer = vec![0; usize::try_from(len).map_err(|_| len)?];
         // SAFETY: the host writes at most `answer.len()` bytes there, during the call.
         let copied = unsafe { oplet::reply(answer.as_mut_ptr(), answer.len()) };
         assert_eq!(copied, len, "the host's answer is not as long as it said");
-        answer
+        Ok(answer)
     }
 }

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 #[cfg(feature = "serde")]
 use crate::decode::{DecodeError, decode};
 use crate::{
-    abi::query,
+    abi::{looked_up, query},
     host,
     raw::{Element, Walk, kind},
     value::raw_document,
@@ -20,7 +20,8 @@ use crate::{
 /// The filter is as for `find`, made by `doc!` or, from borrowed values, by `rawdoc!`. The module needs the grant for
 /// that namespace (`lookup` in its configuration), without which the call traps; operators that run JavaScript are
 /// refused. Only [`handle`](crate::Handler::handle), [`flush`](crate::Handler::flush) and
-/// [`tick`](crate::Handler::tick) may ask. The host bounds time and size, and tries the op again when the server is away.
+/// [`tick`](crate::Handler::tick) may ask. The host bounds time and size, and tries the op again later when the server is
+/// away.
 ///
 /// ```
 /// use oplet_sdk::{Handler, Op, Outcome, bson::{doc, rawdoc}, emit, lookup, testing};
@@ -121,7 +122,7 @@ impl Lookup<'_> {
     /// The documents that are found, as they are.
     ///
     /// # Errors
-    /// [`LookupError::NotBson`] when filter or projection cannot be written.
+    /// As for [`one`](Self::one), but for documents that do not fit.
     pub fn documents(self) -> Result<Documents, LookupError> {
         let filter = self.filter.map_err(LookupError::NotBson)?;
         let mut question = rawdoc! { "namespace": self.namespace, "filter": filter };
@@ -132,9 +133,11 @@ impl Lookup<'_> {
         if let Some(limit) = self.limit {
             question.append(bson::raw::cstr!("limit"), i64::from(limit));
         }
-        Ok(Documents {
-            answer: host::lookup(question.as_bytes()),
-        })
+        match host::lookup(question.as_bytes()) {
+            Ok(answer) => Ok(Documents { answer }),
+            Err(looked_up::UNAVAILABLE) => Err(LookupError::Unavailable),
+            Err(_) => Err(LookupError::Failed),
+        }
     }
 }
 
@@ -179,13 +182,18 @@ impl fmt::Debug for Documents {
     }
 }
 
-/// Why a [`Lookup`] has no answer. A missing grant and a server that is away are no errors of this kind: the host ends
-/// the call.
+/// Why a [`Lookup`] has no answer. A missing grant is no error of this kind: the host ends the call.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum LookupError {
     /// Filter or projection are no BSON.
     NotBson(String),
+    /// The server cannot be asked at present. By `?` the op fails, and the host, which knows why, tries it again later;
+    /// that costs no attempt.
+    Unavailable,
+    /// The server refused the question, took too long, or found more than the host allows. The host knows why, and tells
+    /// it with the op.
+    Failed,
     /// A document that was found does not fit the type that it was to become.
     #[cfg(feature = "serde")]
     Decode {
@@ -200,6 +208,10 @@ impl fmt::Display for LookupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotBson(reason) => write!(f, "cannot look up: {reason}"),
+            Self::Unavailable => {
+                f.write_str("cannot look up: the server cannot be asked at present")
+            }
+            Self::Failed => f.write_str("cannot look up: the server gave no answer"),
             #[cfg(feature = "serde")]
             Self::Decode { namespace, .. } => write!(f, "cannot use a document of {namespace}"),
         }
@@ -209,7 +221,7 @@ impl fmt::Display for LookupError {
 impl std::error::Error for LookupError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::NotBson(_) => None,
+            Self::NotBson(_) | Self::Unavailable | Self::Failed => None,
             #[cfg(feature = "serde")]
             Self::Decode { error, .. } => Some(error),
         }

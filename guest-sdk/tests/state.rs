@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use oplet_sdk::{
-    Error, Handler, Op, Outcome, State,
+    Error, Handler, LookupError, Op, Outcome, State,
     bson::{Bson, DateTime, Document, RawBsonRef, doc, rawdoc},
     emit, lookup,
     testing::{self, Run},
@@ -231,6 +231,18 @@ fn a_document_of_another_form_is_told_with_its_place() {
         reason,
         "cannot use a document of shop.customers: `name`: invalid type: integer `3`, expected a string"
     );
+}
+
+#[test]
+fn a_server_that_is_away_is_told() {
+    testing::set_unavailable("shop.articles");
+    let run = looked_up(|_| match lookup("shop.articles", doc! {}).documents() {
+        Err(error @ LookupError::Unavailable) => Err(error.into()),
+        other => panic!("not unavailable: {other:?}"),
+    });
+    let away = "cannot look up: the server cannot be asked at present";
+    assert_eq!(run.outcome, Err(Error::reject(away)));
+    assert!(run.outputs.is_empty());
 }
 
 #[test]

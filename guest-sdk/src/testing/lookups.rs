@@ -4,9 +4,9 @@ use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
 use bson::{Array, Bson, Document, RawDocumentBuf, doc};
 
-use crate::abi::query;
+use crate::abi::{looked_up, query};
 
-type Find = Rc<dyn Fn(&Document) -> Vec<Document>>;
+type Find = Rc<dyn Fn(&Document) -> Result<Vec<Document>, i32>>;
 
 thread_local! {
     // One for each thread: tests run side by side.
@@ -30,11 +30,20 @@ pub fn set_collection(namespace: &str, documents: impl IntoIterator<Item = Docum
 /// Grants lookups in `db.collection`, for this thread, and answers them by a function of the filter. The limit is applied
 /// to what it answers.
 pub fn set_lookup(namespace: &str, find: impl Fn(&Document) -> Vec<Document> + 'static) {
-    FINDS.with_borrow_mut(|finds| finds.insert(namespace.to_owned(), Rc::new(find)));
+    grant(namespace, Rc::new(move |filter| Ok(find(filter))));
 }
 
-/// The host's answer: the bytes of `{documents: [...]}`.
-pub(super) fn answer(question: &Document) -> Vec<u8> {
+/// Grants lookups in `db.collection`, for this thread, and lets each fail because the server is away.
+pub fn set_unavailable(namespace: &str) {
+    grant(namespace, Rc::new(|_| Err(looked_up::UNAVAILABLE)));
+}
+
+fn grant(namespace: &str, find: Find) {
+    FINDS.with_borrow_mut(|finds| finds.insert(namespace.to_owned(), find));
+}
+
+/// The host's answer: the bytes of `{documents: [...]}`, or one of [`looked_up`].
+pub(super) fn answer(question: &Document) -> Result<Vec<u8>, i32> {
     let namespace = question.get_str(query::NAMESPACE).unwrap_or_default();
     // Out of the cell first: a function may look at others.
     let find = FINDS.with_borrow(|finds| finds.get(namespace).cloned());
@@ -44,14 +53,13 @@ pub(super) fn answer(question: &Document) -> Vec<u8> {
         );
     };
     let filter = question.get_document(query::FILTER).cloned();
-    let mut found = find(&filter.unwrap_or_default());
+    let mut found = find(&filter.unwrap_or_default())?;
     if let Ok(limit) = question.get_i64(query::LIMIT) {
         found.truncate(usize::try_from(limit).unwrap_or_default());
     }
     let documents: Array = found.into_iter().map(Bson::from).collect();
-    RawDocumentBuf::try_from(doc! { query::DOCUMENTS: documents })
-        .expect("what the test answers is BSON")
-        .into_bytes()
+    let answer = RawDocumentBuf::try_from(doc! { query::DOCUMENTS: documents });
+    Ok(answer.expect("what the test answers is BSON").into_bytes())
 }
 
 fn matches(document: &Document, filter: &Document) -> bool {

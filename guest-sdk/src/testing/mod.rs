@@ -37,8 +37,8 @@
 //! | `pipeline` | [`pipeline`] |
 //! | `oplet_configure` | [`configure`] |
 //!
-//! Sinks are named by [`set_sinks`]. [`lookup`](crate::lookup()) finds what [`set_collection`] or [`set_lookup`] said;
-//! any other namespace has no grant, and panics where the host would trap.
+//! Sinks are named by [`set_sinks`]. [`lookup`](crate::lookup()) finds what [`set_collection`] or [`set_lookup`] said, and fails by
+//! [`set_unavailable`]; any other namespace has no grant, and panics where the host would trap.
 
 mod lookups;
 mod op;
@@ -48,7 +48,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bson::{DateTime, Document, RawDocument, RawDocumentBuf, doc};
 
-pub use lookups::{set_collection, set_lookup};
+pub use lookups::{set_collection, set_lookup, set_unavailable};
 pub use op::{TestOp, command, delete, insert, replace, update};
 
 use crate::{

@@ -132,7 +132,7 @@ pub(crate) fn count(name: &str, delta: i64) {
     });
 }
 
-pub(crate) fn lookup(query: &[u8]) -> Vec<u8> {
+pub(crate) fn lookup(query: &[u8]) -> Result<Vec<u8>, i32> {
     let query = RawDocument::from_bytes(query)
         .and_then(Document::try_from)
         .expect("the SDK asks with a document");

@@ -7,7 +7,7 @@ use bson::{Binary, RawDocumentBuf, Uuid, oid::ObjectId, rawdoc};
 use futures_util::FutureExt as _;
 use oplet::{
     checkpoint::{AckWindow, WindowOptions},
-    guest::{Engine, Instance, Module, Options, Outcome, Verdict},
+    guest::{Engine, Instance, Module, Options, Outcome, Settings, Verdict},
     op::{
         Ack, Batch, BatchBuilder, DocumentState, Frontier, Position, Scope, SourceKind, Timestamp,
     },
@@ -121,7 +121,7 @@ fn call(instance: &mut Instance, op: &[u8]) {
 
 fn instance(engine: &Engine, wasm: &[u8]) -> Result<Instance> {
     let sinks: Arc<[String]> = Arc::new(["stdout".to_owned()]);
-    let module = Module::load(engine, "module", wasm)?;
+    let module = Module::load(engine, "module", wasm, Settings::default())?;
     Ok(module.instantiate(&sinks, None)?)
 }
 

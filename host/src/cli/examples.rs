@@ -1,5 +1,28 @@
 //! Examples below the help texts of verbs.
 
+pub(super) const NEW: &str = "Examples:
+  oplet new invoices                      a handler in Rust, with sample changes and a test
+  oplet new audit --lang assemblyscript
+  oplet new hello --sdk ../oplet/guest-sdk
+      with the SDK of a copy of Oplet's sources
+
+Nothing is overwritten.";
+
+pub(super) const BUILD: &str = "Examples:
+  oplet build                             the handler in this folder
+  oplet build invoices --optimize size --out deploy/invoices.wasm
+
+Exit codes: 0 built; 1 the compiler refused it, or is missing; 2 no handler, or module refused.";
+
+pub(super) const COMPLETIONS: &str = "Examples:
+  oplet completions bash > ~/.local/share/bash-completion/completions/oplet
+  oplet completions zsh > ~/.zfunc/_oplet
+  oplet completions fish > ~/.config/fish/completions/oplet.fish";
+
+pub(super) const MAN: &str = "Examples:
+  oplet man run | man -l -
+  oplet man --out ~/.local/share/man/man1";
+
 pub(super) const RUN: &str = "Examples:
   oplet run welcome.wasm --watch users.users
       run one handler on one collection; what it emits is printed as JSON lines
@@ -38,7 +61,8 @@ pub(super) const DEAD_LETTERS: &str = "Examples:
 
 pub(super) const INSPECT: &str = "Examples:
   oplet inspect welcome.wasm
-  oplet inspect welcome.wasm --json | jq .findings";
+  oplet inspect welcome.wasm --json | jq .findings
+  oplet inspect welcome.wasm --json | jq '.warnings[].kind'";
 
 pub(super) const STATUS: &str = "Examples:
   oplet status
@@ -59,6 +83,26 @@ pub(super) const SEEK: &str = "Examples:
       pass over what is not handled yet
 
 A run that is at rest is moved by `oplet checkpoint set`.";
+
+pub(super) const MODULES: &str = "Examples:
+  oplet modules
+  oplet modules --format json | jq '.modules[] | {name, digest, generation}'";
+
+pub(super) const SWAP: &str = "Examples:
+  oplet swap audit=target/wasm32-wasip1/release/audit.wasm
+      between two changes of each lane; the old version goes on if anything fails
+  oplet swap audit=audit.wasm --canary 5% --ops 10000 --failures 10
+      for 5% of the keys first; `oplet modules` shows how it does
+  oplet swap audit=audit.wasm --shadow
+      beside the present version, to compare what the two do
+  oplet swap welcome=welcome.wasm --add";
+
+pub(super) const ROLLBACK: &str = "Examples:
+  oplet rollback audit
+      a version that is on trial is let go instead";
+
+pub(super) const REMOVE: &str = "Examples:
+  oplet remove welcome";
 
 pub(super) const DRAIN: &str = "Examples:
   oplet drain

@@ -1,23 +1,29 @@
 //! The command line: one verb a file. Standard output carries data only; talk goes to standard error.
 
 mod args;
+mod build;
 mod check;
 mod checkpoint;
+mod completions;
 mod dead_letters;
 mod deployment;
 mod error;
 mod examples;
 mod inspect;
 mod logging;
+mod man;
 mod modules;
+mod new;
 mod plan;
 mod pretty;
+mod project_args;
 mod remote;
 mod remote_args;
 mod run;
 mod settings;
 mod signals;
 mod status;
+mod swap;
 mod table;
 mod tail;
 
@@ -42,6 +48,8 @@ pub(crate) fn main() -> ExitCode {
     cli.talk.color.write_global();
     logging::init(&cli.talk, &cli.command);
     let done = match cli.command {
+        Command::New(args) => new::new(&args, &cli.talk),
+        Command::Build(args) => build::build(&args, &cli.talk),
         Command::Run(args) => {
             let loaded = settings::load(&args.settings, &matches);
             loaded
@@ -57,7 +65,13 @@ pub(crate) fn main() -> ExitCode {
         Command::Pause(args) => block_on(remote::command(&args, &Verb::Pause)),
         Command::Resume(args) => block_on(remote::command(&args, &Verb::Resume)),
         Command::Seek(args) => block_on(remote::command(&args.remote, &Verb::Seek(args.since))),
+        Command::Modules(args) => block_on(swap::modules(&args)),
+        Command::Swap(args) => block_on(swap::swap(*args)),
+        Command::Rollback(args) => block_on(swap::rollback(&args)),
+        Command::Remove(args) => block_on(swap::remove(&args)),
         Command::Drain(args) => block_on(remote::command(&args, &Verb::Drain)),
+        Command::Completions(args) => completions::completions(&args),
+        Command::Man(args) => man::man(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

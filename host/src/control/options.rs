@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{End, OnPositionLost};
+use super::{End, OnPositionLost, PlanError};
 use crate::{
     checkpoint, dead_letters,
     flow::OrderingGuarantee,
@@ -45,6 +45,9 @@ pub struct Options {
     pub save_every: Duration,
     /// After how long without a sign of life another process may take over.
     pub lease: Duration,
+    /// How long a version that took over may have to give way, when it fails more often than the one
+    /// before; zero for never.
+    pub probation: Duration,
     /// Wait while another process of the same name is at work.
     pub standby: bool,
     /// Where emitted documents go; the first is the default sink.
@@ -73,6 +76,7 @@ impl Default for Options {
             checkpoint: None,
             save_every: Duration::from_secs(1),
             lease: Duration::from_secs(7),
+            probation: Duration::from_secs(60),
             standby: false,
             sinks: vec![sink::Spec::stdout(Format::default())],
             environment: |_| None,
@@ -90,6 +94,9 @@ pub enum Error {
     /// The checkpoint cannot be read, kept, or is another's.
     #[error(transparent)]
     Checkpoint(#[from] checkpoint::Error),
+    /// The modules that worked last cannot be run together.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     /// Another process has taken over under the same name.
     #[error("the lease of `{name}` is lost: {reason}")]
     LeaseLost {

@@ -78,11 +78,10 @@ pub mod query {
     pub const DOCUMENTS: &str = "documents";
 }
 
-/// What `lookup` answers when there is no answer. The host has noted why, as if the guest had called
-/// `fail`.
+/// What `lookup` answers when there is no answer. The host knows why, and the call has failed,
+/// whatever the guest answers from here on: best it answers [`outcome::RETRY`] at once.
 pub mod looked_up {
-    /// The server cannot be asked at present. The call may go on without; when it fails, in whichever
-    /// way, it is made again later, and that costs no attempt.
+    /// The server cannot be asked at present: the call is made again later, which costs no attempt.
     pub const UNAVAILABLE: i32 = -1;
     /// The server refused, or took too long, or found too much.
     pub const FAILED: i32 = -2;

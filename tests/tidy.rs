@@ -37,6 +37,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("admin", &["control", "op", "telemetry"]),
+    ("reload", &["control"]),
 ];
 
 /// How long a file may be before it has to be two.

@@ -11,6 +11,7 @@ use oplet::{
     guest::Limits,
     mongo::{self, Server},
     op::{Scope, SourceKind},
+    reload::{self, ModuleFile},
     sink::Sinks,
     source::Start,
     telemetry::Metrics,
@@ -54,11 +55,27 @@ pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Resul
             let options = admin::Options {
                 address,
                 token: token.map(|token| token.expose().to_owned()),
+                module_bytes_max: limits.module_bytes,
             };
-            Some(admin::serve(&options, handle, metrics.clone(), CancellationToken::new()).await?)
+            let serving = admin::serve(
+                &options,
+                handle.clone(),
+                metrics.clone(),
+                CancellationToken::new(),
+            );
+            Some(serving.await?)
         }
         None => None,
     };
+    let reloading = CancellationToken::new();
+    let _reloading = reloading.clone().drop_guard();
+    tokio::spawn(reload::run(
+        reload_options(&settings, &plan, &limits),
+        handle,
+        signals::hangups(),
+        reloading,
+        reload::log,
+    ));
 
     let connect = mongo::Options {
         connect_timeout: values.connect_timeout.value,
@@ -97,6 +114,23 @@ pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Resul
     Ok(ended?)
 }
 
+/// The modules' files, as they were loaded.
+fn reload_options(settings: &Settings, plan: &Plan, limits: &Limits) -> reload::Options {
+    let loaded = settings.modules.iter().zip(&plan.modules);
+    let files = loaded.map(|(module, spec)| ModuleFile {
+        module: spec.module.name().to_owned(),
+        path: module.path.value.clone(),
+        digest: spec.module.digest().to_owned(),
+    });
+    reload::Options {
+        files: files.collect(),
+        watch: settings.values.reload.value,
+        settle: reload::Options::SETTLE,
+        retry: reload::Options::RETRY,
+        bytes_max: limits.module_bytes,
+    }
+}
+
 fn options(args: &RunArgs, settings: &Settings) -> control::Options {
     let values = &settings.values;
     let source = &args.settings.source;
@@ -124,6 +158,7 @@ fn options(args: &RunArgs, settings: &Settings) -> control::Options {
         save_every: values.save_every.value,
         standby: values.standby.value,
         lease: values.lease.value,
+        probation: control::Options::default().probation,
         checkpoint: match values.checkpoint.value.text.as_str() {
             "none" => None,
             text => Some(settings::store(text, checkpoint::COLLECTION)),

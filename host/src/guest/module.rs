@@ -105,9 +105,7 @@ impl Module {
             // The validator's own words are shorter than the compiler's.
             let findings = Inspection::new(wasm, limits).findings;
             refused(if findings.is_empty() {
-                vec![Finding::Invalid {
-                    message: format!("{error:#}"),
-                }]
+                vec![Finding::invalid(&format_args!("{error:#}"))]
             } else {
                 findings
             })

@@ -246,7 +246,11 @@ fn a_call_without_an_answer_has_failed_whatever_the_guest_says() {
                 false,
                 "; then: bad",
             ),
-            ("(unreachable)", true, "; then: wasm `unreachable`"),
+            (
+                "(unreachable)",
+                true,
+                "; then: wasm trap: wasm `unreachable`",
+            ),
             ("(i32.const 17)", true, "; then: `handle` answered 17"),
             ("(loop (br 0)) (unreachable)", true, "; then: took longer"),
         ] {

@@ -78,10 +78,11 @@ pub mod query {
     pub const DOCUMENTS: &str = "documents";
 }
 
-/// What `lookup` answers when there is no answer. The host knows why, and the call has failed,
-/// whatever the guest answers from here on: best it answers [`outcome::RETRY`] at once.
+/// What `lookup` answers when there is no answer. The call may go on without. When it fails, in
+/// whichever way, the host tells the lookup as the cause.
 pub mod looked_up {
-    /// The server cannot be asked at present: the call is made again later, which costs no attempt.
+    /// The server cannot be asked at present. A call that fails then is made again later, and that
+    /// costs no attempt.
     pub const UNAVAILABLE: i32 = -1;
     /// The server refused, or took too long, or found too much.
     pub const FAILED: i32 = -2;

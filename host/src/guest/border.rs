@@ -57,7 +57,7 @@ impl Instance {
 
     fn is_zero(&mut self, answer: i32, export: &str) -> Result<(), GuestError> {
         let lookup_failed = self.caller.lookup_failed();
-        if answer == 0 && lookup_failed.is_none() {
+        if answer == 0 {
             return Ok(());
         }
         let message = match self.reason() {

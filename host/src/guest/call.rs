@@ -168,8 +168,7 @@ impl Caller {
         GuestError::new(self.failure(class, message))
     }
 
-    /// How this call has failed already, because of a lookup.
-    #[inline]
+    /// How this call fails, because of a lookup.
     pub(super) fn lookup_failed(&self) -> Option<Class> {
         self.store.data().lookup.class()
     }

@@ -94,10 +94,11 @@ pub enum Class {
     BadReturn,
     /// The guest called `proc_exit`, with this code.
     Exit(i32),
-    /// The guest looked something up, and the server refused, or took too long, or found too much.
+    /// The guest failed after a lookup that the server refused, or that took too long or found too
+    /// much.
     Lookup,
-    /// The guest looked something up while the server could not be asked: no fault of its own, and the
-    /// same will succeed later.
+    /// The guest failed after it looked something up while the server could not be asked: no fault of
+    /// its own, and the same will succeed later.
     LookupUnavailable,
     /// The module refused its configuration.
     Refused,

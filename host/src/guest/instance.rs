@@ -221,7 +221,7 @@ impl Instance {
         match &self.exports.handle {
             None => self.pass_on(),
             Some(handle) => match self.caller.call(Phase::Handle, handle, op)? {
-                outcome::DONE if self.caller.lookup_failed().is_none() => {}
+                outcome::DONE => {}
                 other => return self.not_done(other),
             },
         }
@@ -304,7 +304,7 @@ impl Instance {
     fn not_done(&mut self, answer: i32) -> Result<Outcome, GuestError> {
         self.clear_outputs();
         let reason = self.reason();
-        let is_known = (outcome::DONE..=outcome::RETRY_AFTER).contains(&answer);
+        let is_known = (outcome::RETRY..=outcome::RETRY_AFTER).contains(&answer);
         if let Some(class) = self.caller.lookup_failed().filter(|_| is_known) {
             return Err(self.caller.failed(class, reason));
         }

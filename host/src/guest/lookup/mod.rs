@@ -55,8 +55,8 @@ pub struct LookupQuery<'a> {
     pub patience: Duration,
 }
 
-/// Why there is no answer. The call that asked has failed then, whatever the guest makes of it: one
-/// that takes no answer for an empty one must not have the last word.
+/// Why there is no answer. The guest is told which of the two, and can go on without; when it fails,
+/// this is why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LookupError {
     /// The server cannot be asked at present: the same will succeed later.
@@ -177,7 +177,7 @@ impl LookupState {
         }
     }
 
-    /// How this call has failed, because of a lookup.
+    /// How this call fails, because of a lookup, when it does.
     pub(super) fn class(&self) -> Option<Class> {
         self.error.as_ref().map(|(class, _)| *class)
     }

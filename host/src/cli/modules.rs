@@ -22,12 +22,19 @@ pub(super) fn load(
     limits: &Limits,
     lanes: usize,
 ) -> Result<Vec<Result<ModuleSpec, UserError>>, UserError> {
-    // One instance per lane and module, one more while a module is asked for its pipeline.
+    // One instance per lane and module, two while the module is swapped or an instance that lives
+    // for one op is followed by the next, and one more while a module is asked for its pipeline.
     let modules = &settings.modules;
-    let instances_max = u32::try_from((lanes + 1) * modules.len()).unwrap_or(u32::MAX);
+    let instances_max = (2 * lanes + 1) * modules.len();
+    let instances_max = u32::try_from(instances_max).unwrap_or(u32::MAX);
+    let memory_bytes = modules.iter().map(|module| module.guest.memory.value.0);
+    let limits = Limits {
+        memory_bytes: memory_bytes.max().unwrap_or(limits.memory_bytes),
+        ..limits.clone()
+    };
     let engine = Engine::new(&guest::Options {
         cache_directory,
-        limits: limits.clone(),
+        limits,
         instances_max,
     })?;
     let specs = modules
@@ -44,10 +51,12 @@ pub(super) fn load(
 fn load_one(engine: &Engine, settings: &ModuleSettings) -> Result<ModuleSpec, UserError> {
     let name = &settings.name.value;
     let wasm = read(&settings.path.value)?;
-    let module = Module::load(engine, name, &wasm, guest::Settings::default())?;
+    let module = Module::load(engine, name, &wasm, settings.guest.settings())?;
     for warning in module.warnings() {
         tracing::debug!(module = name, warning, "the module could be better");
     }
+    say_grants(&module);
+    say_tick(&module);
     let config = bson::RawDocumentBuf::try_from(&settings.config).map_err(|error| {
         UserError::refused(format!(
             "the configuration of the module `{name}` cannot be used"
@@ -59,6 +68,37 @@ fn load_one(engine: &Engine, settings: &ModuleSettings) -> Result<ModuleSpec, Us
         config: (!settings.config.is_empty()).then(|| config.into_bytes()),
         policy: settings.policy.policy(),
     })
+}
+
+/// What a module may do beyond the others is said whenever it starts; values are not.
+fn say_grants(module: &Module) {
+    let settings = module.settings();
+    if settings.variables.is_empty() && settings.lookup.is_empty() {
+        return;
+    }
+    let names = settings.variables.iter().map(|(name, _)| name.as_str());
+    tracing::info!(
+        module = module.name(),
+        variables = names.collect::<Vec<_>>().join(", "),
+        lookup = settings.lookup.join(", "),
+        "the module has grants"
+    );
+}
+
+/// Half of what a tick takes is there: somebody would wait for it in vain.
+fn say_tick(module: &Module) {
+    let name = module.name();
+    match (module.has_tick(), module.settings().tick) {
+        (true, None) => tracing::warn!(
+            module = name,
+            "the module exports `oplet_tick`, and its `[[module]]` has no `tick`: it is never called"
+        ),
+        (false, Some(_)) => tracing::warn!(
+            module = name,
+            "`tick` is set, and the module exports no `oplet_tick`"
+        ),
+        _ => {}
+    }
 }
 
 /// Reads a module's file.

@@ -7,7 +7,7 @@ use oplet::{
 };
 use serde_json::{Value, json};
 
-use crate::config::{ModuleSettings, Origin, Settings, SinkSettings};
+use crate::config::{ModuleSettings, Origin, Row, Settings, SinkSettings};
 
 fn source_words(settings: &Settings) -> &'static str {
     match settings.values.kind.value {
@@ -46,20 +46,23 @@ pub(super) fn as_json(settings: &Settings, plan: &Plan) -> Value {
         .iter()
         .zip(&plan.modules)
         .map(|(settings, spec)| {
-            let rows = settings.policy.rows().into_iter();
-            let policy: serde_json::Map<_, _> = rows
-                .map(|row| {
+            let by_key = |rows: Vec<Row>| {
+                let shown = |row: Row| {
                     let key = row.key.replace("module.", "");
                     (key, json!({"value": row.value, "origin": row.origin}))
-                })
-                .collect();
+                };
+                rows.into_iter()
+                    .map(shown)
+                    .collect::<serde_json::Map<_, _>>()
+            };
             json!({
                 "name": settings.name.value,
                 "path": settings.path.value.display().to_string(),
                 "origin": settings.path.origin,
                 "digest": spec.module.digest(),
                 "configured": settings.config.keys().collect::<Vec<_>>(),
-                "policy": policy,
+                "policy": by_key(settings.policy.rows()),
+                "settings": by_key(settings.guest.rows()),
             })
         })
         .collect();
@@ -124,6 +127,7 @@ pub(super) fn as_text(settings: &Settings, plan: &Plan, with_origins: bool) -> S
             &spec.module.digest()[..12],
             policy_words(module)
         ));
+        lines.extend(grant_words(module));
     }
     lines.extend(settings.sinks.iter().map(sink_words));
     lines.push(format!("checkpoint    {}", values.checkpoint.value));
@@ -161,6 +165,24 @@ fn policy_words(module: &ModuleSettings) -> String {
     }
 }
 
+/// What a module is granted, if anything.
+fn grant_words(module: &ModuleSettings) -> Option<String> {
+    let listed = |what: &str, items: Vec<String>| match items.is_empty() {
+        true => None,
+        false => Some(format!("{what} {}", items.join(", "))),
+    };
+    let guest = &module.guest;
+    let variables = guest.variables.value.iter().map(ToString::to_string);
+    let lookup = guest.lookup.value.iter().map(ToString::to_string);
+    let grants = [
+        listed("variables", variables.collect()),
+        listed("lookups in", lookup.collect()),
+    ];
+    let grants: Vec<String> = grants.into_iter().flatten().collect();
+    let name = &module.name.value;
+    (!grants.is_empty()).then(|| format!("granted       {name}: {}", grants.join("; ")))
+}
+
 fn sink_words(sink: &SinkSettings) -> String {
     let options = sink.options.iter();
     let options: Vec<String> = options
@@ -187,7 +209,7 @@ fn origin_words(settings: &Settings) -> Vec<String> {
         .collect();
     for module in &settings.modules {
         let name = &module.name.value;
-        for row in module.policy.rows() {
+        for row in [module.policy.rows(), module.guest.rows()].concat() {
             let key = row.key.replacen("module.", &format!("module {name}: "), 1);
             lines.push(line(&key, &row.value, &row.origin));
         }

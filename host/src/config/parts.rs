@@ -10,7 +10,7 @@ use oplet::{
 
 use super::{
     deferred::{Deferred, sink_fault},
-    definitions::{PolicyLayer, PolicyValues},
+    definitions::{GuestLayer, GuestValues, PolicyLayer, PolicyValues},
     document::{Section, Sections, text_of},
     origin::{Origin, Sourced},
     problem::Problem,
@@ -25,6 +25,8 @@ pub(crate) struct ModuleSettings {
     /// What it is configured with.
     pub(crate) config: Document,
     pub(crate) policy: PolicyValues,
+    /// What it is held to and granted.
+    pub(crate) guest: GuestValues,
 }
 
 /// A module as a file has it.
@@ -34,6 +36,7 @@ pub(super) struct FileModule {
     pub(super) name: Sourced<String>,
     pub(super) config: Document,
     pub(super) policy: PolicyLayer,
+    pub(super) guest: GuestLayer,
 }
 
 /// A sink of a run. It has no `Debug`: its options may hold secrets.
@@ -140,6 +143,7 @@ pub(super) fn read_module(
 ) -> Option<FileModule> {
     let mut sections = Sections::from([("module", section)]);
     let policy = PolicyLayer::read(&mut sections);
+    let guest = GuestLayer::read(&mut sections);
     let mut section = sections.remove("module").expect("it was put there");
     section.require(span, "path");
     let path = section.take("path", |value, source| Ok(source.path(text_of(value)?)));
@@ -153,6 +157,7 @@ pub(super) fn read_module(
         path,
         name,
         policy,
+        guest,
     })
 }
 

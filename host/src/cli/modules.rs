@@ -55,7 +55,6 @@ fn load_one(engine: &Engine, settings: &ModuleSettings) -> Result<ModuleSpec, Us
     for warning in module.warnings() {
         tracing::debug!(module = name, warning, "the module could be better");
     }
-    say_grants(&module);
     say_tick(&module);
     let config = bson::RawDocumentBuf::try_from(&settings.config).map_err(|error| {
         UserError::refused(format!(
@@ -68,21 +67,6 @@ fn load_one(engine: &Engine, settings: &ModuleSettings) -> Result<ModuleSpec, Us
         config: (!settings.config.is_empty()).then(|| config.into_bytes()),
         policy: settings.policy.policy(),
     })
-}
-
-/// What a module may do beyond the others is said whenever it starts; values are not.
-fn say_grants(module: &Module) {
-    let settings = module.settings();
-    if settings.variables.is_empty() && settings.lookup.is_empty() {
-        return;
-    }
-    let names = settings.variables.iter().map(|(name, _)| name.as_str());
-    tracing::info!(
-        module = module.name(),
-        variables = names.collect::<Vec<_>>().join(", "),
-        lookup = settings.lookup.join(", "),
-        "the module has grants"
-    );
 }
 
 /// Half of what a tick takes is there: somebody would wait for it in vain.

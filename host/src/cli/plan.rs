@@ -127,7 +127,9 @@ pub(super) fn as_text(settings: &Settings, plan: &Plan, with_origins: bool) -> S
             &spec.module.digest()[..12],
             policy_words(module)
         ));
-        lines.extend(grant_words(module));
+        if let Some(grants) = spec.module.settings().grants() {
+            lines.push(format!("granted       {}: {grants}", module.name.value));
+        }
     }
     lines.extend(settings.sinks.iter().map(sink_words));
     lines.push(format!("checkpoint    {}", values.checkpoint.value));
@@ -163,24 +165,6 @@ fn policy_words(module: &ModuleSettings) -> String {
         0 => failed,
         failures => format!("{failed}; after {failures} failures in a row {breaker}"),
     }
-}
-
-/// What a module is granted, if anything.
-fn grant_words(module: &ModuleSettings) -> Option<String> {
-    let listed = |what: &str, items: Vec<String>| match items.is_empty() {
-        true => None,
-        false => Some(format!("{what} {}", items.join(", "))),
-    };
-    let guest = &module.guest;
-    let variables = guest.variables.value.iter().map(ToString::to_string);
-    let lookup = guest.lookup.value.iter().map(ToString::to_string);
-    let grants = [
-        listed("variables", variables.collect()),
-        listed("lookups in", lookup.collect()),
-    ];
-    let grants: Vec<String> = grants.into_iter().flatten().collect();
-    let name = &module.name.value;
-    (!grants.is_empty()).then(|| format!("granted       {name}: {}", grants.join("; ")))
 }
 
 fn sink_words(sink: &SinkSettings) -> String {

@@ -13,7 +13,7 @@ use oplet::{
 use super::{
     deferred::{self, Deferred},
     document::Sections,
-    grants::{self, Grant, Variable},
+    granted::{self, Variable},
     origin::{Origin, Sourced},
     readers::{milliseconds, seconds, size, switch, text, time, whole, word},
     secret::Secret,
@@ -130,6 +130,10 @@ settings! { Layer, Values:
     /// Identity of the checkpoint; empty for the modules' names joined by `+`.
     name: String = ["", "name", "name", "OPLET_NAME"], String::new(),
         |s| s.take("name", |v, _| text(v, values::name));
+
+    /// Swap in modules whose files change.
+    reload: bool = ["", "reload", "reload", ""], false,
+        |s| s.take("reload", |v, _| switch(v));
 
     /// The deployment.
     uri: Uri = ["source", "uri", "uri", "OPLET_URI"],
@@ -280,11 +284,11 @@ settings! { GuestLayer, GuestValues:
     variables: Vec<Variable> = ["module", "variables", "", ""], Vec::new(),
         |s| {
             let environment = s.source().environment;
-            s.take_list_hidden("variables", |name| grants::variable(name, environment))
+            s.take_list_hidden("variables", |name| granted::variable(name, environment))
         };
     /// Collections that it can look documents up in.
-    lookup: Vec<Grant> = ["module", "lookup", "", ""], Vec::new(),
-        |s| s.take_list("lookup", grants::lookup);
+    lookup: Vec<String> = ["module", "lookup", "", ""], Vec::new(),
+        |s| s.take_list("lookup", values::lookup_grant);
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -308,7 +312,7 @@ impl GuestValues {
             fuel: self.fuel.value,
             tick: self.tick.value,
             variables: variables.map(Variable::granted).collect(),
-            lookup: self.lookup.value.iter().map(Grant::pattern).collect(),
+            lookup: self.lookup.value.clone(),
         }
     }
 }

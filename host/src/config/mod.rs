@@ -11,7 +11,7 @@
 mod deferred;
 mod definitions;
 mod document;
-mod grants;
+mod granted;
 mod load;
 mod origin;
 mod parts;

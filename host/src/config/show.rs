@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{
     deferred::Deferred,
-    grants::{Grant, Variable},
+    granted::Variable,
     secret::Secret,
     values::{Begin, Size, Uri},
 };
@@ -34,7 +34,7 @@ macro_rules! show_as_text {
 }
 
 show_as_text!(
-    String, Uri, Namespace, Begin, Deferred, SocketAddr, Size, Variable, Grant
+    String, Uri, Namespace, Begin, Deferred, SocketAddr, Size, Variable
 );
 
 /// By the word that users write.

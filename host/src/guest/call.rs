@@ -28,7 +28,7 @@ impl Caller {
     /// Makes a store whose limits stand before anything of the guest runs in it.
     pub(super) fn new(module: &Module, sinks: &Arc<[String]>) -> Self {
         let settings = module.settings();
-        let state = State::new(settings, module.log().clone(), sinks.clone());
+        let state = State::new(module, sinks.clone());
         let mut store = Store::new(module.instance_pre().module().engine(), state);
         store.limiter(|state| &mut state.limiter);
         store.epoch_deadline_callback(at_deadline);
@@ -184,6 +184,11 @@ impl Caller {
 
     fn failure(&mut self, class: Class, message: String) -> Failure {
         let state = self.store.data_mut();
+        let class = match class {
+            Class::Ended => class,
+            // What it looked up in vain is nearer to the cause than how the call ended.
+            _ => state.lookup.class().unwrap_or(class),
+        };
         Failure {
             module: self.module.shared_name().clone(),
             version: self.module.shared_digest().clone(),

@@ -94,6 +94,12 @@ pub enum Class {
     BadReturn,
     /// The guest called `proc_exit`, with this code.
     Exit(i32),
+    /// The guest failed after a lookup that the server refused, or that took too long or found too
+    /// much.
+    Lookup,
+    /// The guest failed after it looked something up while the server could not be asked: no fault of
+    /// its own, and the same will succeed later.
+    LookupUnavailable,
     /// The module refused its configuration.
     Refused,
     /// The guest itself reports that it failed.
@@ -116,6 +122,8 @@ impl Class {
             Self::StackOverflow => "stack-overflow",
             Self::BadReturn => "bad-return",
             Self::Exit(_) => "exit",
+            Self::Lookup => "lookup",
+            Self::LookupUnavailable => "lookup-unavailable",
             Self::Refused => "refused",
             Self::GuestReported => "guest-reported",
             Self::Instantiation => "instantiation",

@@ -174,6 +174,7 @@ impl Instance {
             self.passed_on.extend_from_slice(op);
         }
         self.op = Some(input);
+        self.caller.store.data_mut().op = Some(input);
         Ok(())
     }
 
@@ -303,7 +304,13 @@ impl Instance {
     fn not_done(&mut self, answer: i32) -> Result<Outcome, GuestError> {
         self.clear_outputs();
         let reason = self.reason();
+        let lookup = &self.caller.store.data().lookup;
         match answer {
+            outcome::RETRY | outcome::REJECT | outcome::RETRY_AFTER
+                if lookup.class() == Some(Class::LookupUnavailable) =>
+            {
+                Err(self.caller.failed(Class::LookupUnavailable, reason))
+            }
             outcome::RETRY => Ok(Outcome::Retry { reason }),
             outcome::REJECT => Ok(Outcome::Reject { reason }),
             outcome::RETRY_AFTER => match self.caller.store.data().retry_after {

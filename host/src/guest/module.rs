@@ -13,6 +13,7 @@ use super::inspect::Inspection;
 use super::instance::Instance;
 use super::limits::Limits;
 use super::log::Log;
+use super::lookup::{Lookups, NoLookups};
 use super::runtime::Code;
 use super::settings::Settings;
 use super::state::State;
@@ -22,6 +23,7 @@ use super::state::State;
 #[derive(Clone)]
 pub struct Module {
     inner: Arc<Inner>,
+    lookups: Arc<dyn Lookups>,
 }
 
 struct Inner {
@@ -65,7 +67,7 @@ impl Module {
     }
 
     /// Loads other bytes as the next version of this module: of the same name, under the same
-    /// settings, by the same engine, with the same budget of log lines and the same counters.
+    /// settings, by the same engine, with the same lookups, budget of log lines and counters.
     ///
     /// # Errors
     /// As [`load`](Self::load).
@@ -77,7 +79,8 @@ impl Module {
             log,
             ..
         } = &*self.inner;
-        Self::make(engine, name.clone(), wasm, settings.clone(), log.clone())
+        let version = Self::make(engine, name.clone(), wasm, settings.clone(), log.clone())?;
+        Ok(version.with_lookups(self.lookups.clone()))
     }
 
     fn make(
@@ -128,6 +131,7 @@ impl Module {
                 settings,
                 warnings: inspection.warnings,
             }),
+            lookups: Arc::new(NoLookups),
         })
     }
 
@@ -146,6 +150,14 @@ impl Module {
         config: Option<&[u8]>,
     ) -> Result<Instance, GuestError> {
         Instance::new(self, sinks, config)
+    }
+
+    /// The same module, whose instances look up documents there. Without this they look up
+    /// [nothing](NoLookups).
+    #[must_use]
+    pub fn with_lookups(mut self, lookups: Arc<dyn Lookups>) -> Self {
+        self.lookups = lookups;
+        self
     }
 
     /// The name that it was loaded under.
@@ -218,6 +230,10 @@ impl Module {
     #[must_use]
     pub fn engine(&self) -> &Engine {
         &self.inner.engine
+    }
+
+    pub(super) fn lookups(&self) -> &Arc<dyn Lookups> {
+        &self.lookups
     }
 
     pub(super) fn instance_pre(&self) -> &InstancePre<State> {

@@ -10,6 +10,8 @@ use wasmtime::Memory;
 use super::exact::Exact;
 use super::limits::{Limiter, Limits};
 use super::log::Log;
+use super::lookup::LookupState;
+use super::module::Module;
 use super::profile::Sampling;
 use super::runtime::whole_ticks;
 use super::settings::Settings;
@@ -58,6 +60,15 @@ impl Phase {
             Self::Handle | Self::Flush | Self::FlushBehind | Self::Tick
         )
     }
+
+    pub(super) fn may_look_up(self) -> bool {
+        self.may_emit()
+    }
+
+    /// Whether the op can be put off, so that nothing is lost when the call fails.
+    pub(super) fn can_be_tried_again(self) -> bool {
+        matches!(self, Self::Handle | Self::FlushBehind)
+    }
 }
 
 /// What an import ends a call with.
@@ -83,6 +94,9 @@ pub(super) struct State {
     pub(super) phase: Phase,
     pub(super) sinks: Arc<[String]>,
     pub(super) outputs: Outputs,
+    /// Where the op lies that was written last.
+    pub(super) op: Option<(u32, u32)>,
+    pub(super) lookup: LookupState,
     /// Given by `fail`.
     pub(super) reason: Option<String>,
     /// Given by `retry_after`.
@@ -101,7 +115,8 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(settings: &Arc<Settings>, log: Arc<Log>, sinks: Arc<[String]>) -> Self {
+    pub(super) fn new(module: &Module, sinks: Arc<[String]>) -> Self {
+        let settings = module.settings();
         let limits = &settings.limits;
         Self {
             limiter: Limiter::new(limits),
@@ -109,11 +124,13 @@ impl State {
             phase: Phase::Start,
             sinks,
             outputs: Outputs::new(limits),
+            op: None,
+            lookup: LookupState::new(module),
             reason: None,
             retry_after: None,
             counters: Counters::default(),
             stdio: Stdio::default(),
-            log,
+            log: module.log().clone(),
             waited: Duration::ZERO,
             settings: settings.clone(),
             exact: settings.deterministic.then(Exact::default),
@@ -133,6 +150,7 @@ impl State {
         self.waited = Duration::ZERO;
         self.limiter.begin_call();
         self.stdio.begin_call();
+        self.lookup.begin_call();
         self.retry_after = None;
         if self.reason.is_some() {
             self.reason = None;

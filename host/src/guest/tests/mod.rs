@@ -13,6 +13,7 @@ mod handlers;
 mod imports;
 mod loading;
 mod logging;
+mod lookups;
 mod settings;
 
 /// Limits that are reached soon.

@@ -1,14 +1,8 @@
-//! What a module is allowed beyond its own memory: variables of the environment, and collections to
-//! look documents up in.
+//! Variables of the environment that modules are granted.
 
 use std::fmt;
 
-use oplet::op::Namespace;
-
-use super::{
-    document::Environment,
-    values::{self, with_nearest},
-};
+use super::document::Environment;
 
 /// An environment variable that a module can read. Its value may be a secret, and is never shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -54,58 +48,9 @@ pub(super) fn variable(name: &str, environment: Environment<'_>) -> Result<Varia
     })
 }
 
-/// A collection, or all of a database.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Grant(String);
-
-impl Grant {
-    /// As `db.coll` or `db.*`.
-    pub(super) fn pattern(&self) -> String {
-        self.0.clone()
-    }
-}
-
-impl fmt::Display for Grant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// Reads where documents may be looked up; `db.*` has to be written out, as much is granted by it.
-pub(super) fn lookup(text: &str) -> Result<Grant, String> {
-    const FORMS: &str = "a grant is written `db.coll`, or `db.*` for all collections of a database";
-    match values::namespace(text)? {
-        Namespace::Deployment => Err(FORMS.into()),
-        Namespace::Database(_) if !text.ends_with(".*") => {
-            Err(with_nearest(FORMS, Some(&format!("{text}.*"))))
-        }
-        Namespace::Database(_) | Namespace::Collection { .. } => Ok(Grant(text.to_owned())),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn grants_are_exact() {
-        for (text, expected) in [
-            ("shop.customers", Ok(())),
-            ("shop.a.b", Ok(())),
-            ("shop.*", Ok(())),
-            ("shop", Err("did you mean `shop.*`?")),
-            ("*", Err("written `db.coll`")),
-            ("*.*", Err("written `db.coll`")),
-            ("", Err("empty")),
-            ("a b.c", Err("cannot contain")),
-        ] {
-            match (lookup(text), expected) {
-                (Ok(grant), Ok(())) => assert_eq!(grant.pattern(), text),
-                (Err(error), Err(expected)) => assert!(error.contains(expected), "{error}"),
-                (found, _) => panic!("{text}: {found:?}"),
-            }
-        }
-    }
 
     #[test]
     fn a_variable_is_set_and_never_shown() {

@@ -149,7 +149,6 @@ pub(super) fn read_module(
     let path = section.take("path", |value, source| Ok(source.path(text_of(value)?)));
     let name = section.take("name", |value, _| text(value, values::name));
     let config = section.take("config", |value, _| document(value));
-    let lookup = section.take_list("lookup", values::lookup_grant);
     problems.extend(section.finish());
     let path = path?;
     let name = name.unwrap_or_else(|| Sourced::new(module_name(&path.value), path.origin.clone()));

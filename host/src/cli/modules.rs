@@ -53,7 +53,7 @@ fn load_one(engine: &Engine, settings: &ModuleSettings) -> Result<ModuleSpec, Us
     let wasm = read(&settings.path.value)?;
     let module = Module::load(engine, name, &wasm, settings.guest.settings())?;
     for warning in module.warnings() {
-        tracing::debug!(module = name, warning, "the module could be better");
+        tracing::debug!(module = name, %warning, "the module could be better");
     }
     say_tick(&module);
     let config = bson::RawDocumentBuf::try_from(&settings.config).map_err(|error| {

@@ -146,7 +146,8 @@ impl Caller {
             .map(backtrace::frames)
             .unwrap_or_default();
         let mut failure = self.failure(class, message);
-        failure.backtrace = backtrace;
+        failure.backtrace = backtrace.texts;
+        failure.location = backtrace.location;
         // What the guest says about its own end is nearer to the cause than how it ended.
         if let Some(reason) = self.store.data_mut().reason.take() {
             failure.message = reason;
@@ -197,6 +198,7 @@ impl Caller {
             message,
             stderr: state.stdio.take_tail(&state.log),
             backtrace: Vec::new(),
+            location: None,
         }
     }
 }

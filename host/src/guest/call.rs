@@ -148,7 +148,8 @@ impl Caller {
         // What the guest says about its own end is nearer to the cause than how it ended.
         let reason = self.store.data_mut().reason.take();
         let mut failure = self.failure(class, reason.unwrap_or(message));
-        failure.backtrace = backtrace;
+        failure.backtrace = backtrace.texts;
+        failure.location = backtrace.location;
         self.end();
         GuestError::new(failure)
     }
@@ -203,6 +204,7 @@ impl Caller {
             message,
             stderr: state.stdio.take_tail(&state.log),
             backtrace: Vec::new(),
+            location: None,
         }
     }
 }

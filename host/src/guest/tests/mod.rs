@@ -15,6 +15,7 @@ mod loading;
 mod logging;
 mod lookups;
 mod settings;
+mod sources;
 
 /// Limits that are reached soon.
 fn limits() -> Limits {

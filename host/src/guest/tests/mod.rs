@@ -14,6 +14,7 @@ mod imports;
 mod loading;
 mod logging;
 mod lookups;
+mod sdk;
 mod settings;
 mod sources;
 

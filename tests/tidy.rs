@@ -11,9 +11,10 @@ use std::{
 const ARROWS: &[(&str, &[&str])] = &[
     ("backoff", &[]),
     ("op", &[]),
-    ("guest", &[]),
+    ("guest", &["op"]),
     // Source code to modules; knows nothing of what runs them.
     ("project", &[]),
+    ("replay", &["guest", "op"]),
     ("telemetry", &["op"]),
     ("mongo", &["backoff", "op"]),
     ("source", &["backoff", "mongo", "op"]),
@@ -33,12 +34,14 @@ const ARROWS: &[(&str, &[&str])] = &[
             "guest",
             "mongo",
             "op",
+            "replay",
             "sink",
             "source",
             "telemetry",
         ],
     ),
     ("admin", &["control", "op", "telemetry"]),
+    ("reload", &["control"]),
 ];
 
 /// How long a file may be before it has to be two.

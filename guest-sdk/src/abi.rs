@@ -33,11 +33,12 @@ pub mod export {
     pub const CONFIGURE: &str = "oplet_configure";
     /// `() -> i32`: called at a batch border and before an instance is dropped.
     pub const FLUSH: &str = "oplet_flush";
-    /// `() -> i64`: hands state over to the next version. Reserved, not called yet.
+    /// `() -> i64`: the state that the next version goes on with, see [`super::state`]; `0` for none.
     pub const SAVE: &str = "oplet_save";
-    /// `(ptr, len) -> i32`: takes state from the previous version. Reserved, not called yet.
+    /// `(ptr, len) -> i32`: takes the state of the version before; non-zero refuses it.
     pub const RESTORE: &str = "oplet_restore";
-    /// `(now_ms: i64) -> i32`: time windows. Reserved, not called yet.
+    /// `(now_ms: i64) -> i32`: the time, in milliseconds since 1970, about every `tick` of the
+    /// configuration; answers as `oplet_flush` does.
     pub const TICK: &str = "oplet_tick";
 }
 
@@ -55,6 +56,47 @@ pub mod import {
     pub const RETRY_AFTER: &str = "retry_after";
     /// `(name_ptr, name_len, delta: i64)`: adds to a counter of the module's own.
     pub const COUNT: &str = "count";
+    /// `(ptr, len) -> i32`: asks MongoDB for documents, see [`super::query`]. The answer's length; when
+    /// there is no answer, less than 0, see [`super::looked_up`].
+    pub const LOOKUP: &str = "lookup";
+    /// `(buf, cap) -> i32`: copies the answer of the last `lookup` to where the guest has room for
+    /// it, and forgets it. Its length; nothing is copied when that is more than `cap`. `0` when there
+    /// is none.
+    pub const REPLY: &str = "reply";
+}
+
+/// Fields of the document that `lookup` takes, and of the one that it answers with.
+pub mod query {
+    /// String: `db.collection`, one that the module has the grant for.
+    pub const NAMESPACE: &str = "namespace";
+    /// Document: which documents, as for `find`; absent for all.
+    pub const FILTER: &str = "filter";
+    /// Document: which of their fields, as for `find`; absent for all.
+    pub const PROJECTION: &str = "projection";
+    /// Number: how many documents, at most; absent for all, which may not be more than the host allows.
+    pub const LIMIT: &str = "limit";
+    /// Array, in the answer: the documents.
+    pub const DOCUMENTS: &str = "documents";
+}
+
+/// The document in which a module's state goes from one version to the next.
+pub mod state {
+    /// Int32: the form of the state, a number of the module's own.
+    pub const VERSION: &str = "v";
+    /// Any: the state.
+    pub const STATE: &str = "state";
+    /// Bytes that the whole may have.
+    pub const BYTES_MAX: usize = 16 << 20;
+}
+
+/// What `lookup` answers when there is no answer. The host has noted why, as if the guest had called
+/// `fail`.
+pub mod looked_up {
+    /// The server cannot be asked at present. The call may go on without; when it fails, in whichever
+    /// way, it is made again later, and that costs no attempt.
+    pub const UNAVAILABLE: i32 = -1;
+    /// The server refused, or took too long, or found too much.
+    pub const FAILED: i32 = -2;
 }
 
 /// What `filter` answers.

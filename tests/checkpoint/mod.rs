@@ -3,10 +3,12 @@
 //! - `leases`: one process per name, take-over, fencing
 //! - `stored`: what is saved comes back, and what cannot be read is told
 //! - `away`: a store that does not answer
+//! - `versions`: versions of modules
 
 mod away;
 mod leases;
 mod stored;
+mod versions;
 
 use std::time::Duration;
 

@@ -57,6 +57,10 @@ fn status() -> Status {
         modules: vec![ModuleStatus {
             name: "audit".into(),
             digest: "0123456789abcdef0123".into(),
+            generation: 1,
+            versions: Vec::new(),
+            grants: Some("lookup shop.customers".into()),
+            trial: None,
             on_error: "retry",
             failures_in_a_row: 20,
             breaker_open_since: Some("2023-11-14T22:13:25Z".into()),
@@ -126,6 +130,7 @@ async fn served(token: Option<&str>) -> (Server, String) {
     let options = admin::Options {
         address: "127.0.0.1:0".parse().unwrap(),
         token: token.map(str::to_owned),
+        module_bytes_max: 10 << 20,
     };
     let shutdown = CancellationToken::new();
     let server = admin::serve(&options, run(), Metrics::new(), shutdown).await;

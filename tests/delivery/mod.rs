@@ -7,7 +7,7 @@ mod lost;
 mod metrics;
 pub(crate) mod process;
 mod restart;
-mod run;
+pub(crate) mod run;
 mod scrape;
 mod sinks;
 mod states;

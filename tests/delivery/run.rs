@@ -18,9 +18,9 @@ use tokio_util::sync::CancellationToken;
 use crate::DEADLINE;
 
 /// A database on the shared replica set, whose changes are mirrored.
-pub(super) struct Mirrored {
-    pub(super) client: Client,
-    pub(super) database: String,
+pub(crate) struct Mirrored {
+    pub(crate) client: Client,
+    pub(crate) database: String,
     uri: String,
     engine: Engine,
     module: Module,
@@ -28,18 +28,18 @@ pub(super) struct Mirrored {
 }
 
 /// A run at work.
-pub(super) struct Running {
-    pub(super) handle: Handle,
+pub(crate) struct Running {
+    pub(crate) handle: Handle,
     shutdown: CancellationToken,
     task: JoinHandle<(Summary, Result<(), Error>)>,
 }
 
 impl Mirrored {
-    pub(super) async fn new(hint: &str) -> Self {
+    pub(crate) async fn new(hint: &str) -> Self {
         let set = ReplicaSet::shared().await.unwrap();
         let limits = Limits::default();
         let engine = Engine::new(&guest::Options {
-            cache_directory: None,
+            cache_directory: Some(concat!(env!("CARGO_TARGET_TMPDIR"), "/modules").into()),
             limits: limits.clone(),
             instances_max: 64,
         })
@@ -49,18 +49,18 @@ impl Mirrored {
             client: set.client().await.unwrap(),
             database: database_name(hint),
             uri: set.uri(),
-            module: Module::load(&engine, "mirror", &wasm).unwrap(),
+            module: Module::load(&engine, "mirror", &wasm, guest::Settings::default()).unwrap(),
             engine,
             limits,
         }
     }
 
-    pub(super) fn things(&self) -> Collection<Document> {
+    pub(crate) fn things(&self) -> Collection<Document> {
         self.client.database(&self.database).collection("things")
     }
 
     /// Options of a run that keeps its checkpoint beside the database.
-    pub(super) fn options(&self, source: SourceKind) -> Options {
+    pub(crate) fn options(&self, source: SourceKind) -> Options {
         let Self { database, .. } = self;
         let sink = format!("mongodb:{database}_copy.things#namespace-field=_ns&mode-field=_mode");
         Options {
@@ -74,14 +74,14 @@ impl Mirrored {
     }
 
     /// Starts a run, and waits until it streams.
-    pub(super) async fn start(&self, options: Options) -> Running {
+    pub(crate) async fn start(&self, options: Options) -> Running {
         let running = self.launch(options, vec![self.mirror()]).await;
         running.wait_for(RunState::Streaming).await;
         running
     }
 
     /// The mirror.
-    pub(super) fn mirror(&self) -> ModuleSpec {
+    pub(crate) fn mirror(&self) -> ModuleSpec {
         ModuleSpec {
             module: self.module.clone(),
             config: None,
@@ -90,16 +90,16 @@ impl Mirrored {
     }
 
     /// Another module.
-    pub(super) fn module(&self, name: &str, wasm: &[u8], policy: FailurePolicy) -> ModuleSpec {
+    pub(crate) fn module(&self, name: &str, wasm: &[u8], policy: FailurePolicy) -> ModuleSpec {
         ModuleSpec {
-            module: Module::load(&self.engine, name, wasm).unwrap(),
+            module: Module::load(&self.engine, name, wasm, guest::Settings::default()).unwrap(),
             config: None,
             policy,
         }
     }
 
     /// Starts a run of these modules.
-    pub(super) async fn launch(&self, options: Options, specs: Vec<ModuleSpec>) -> Running {
+    pub(crate) async fn launch(&self, options: Options, specs: Vec<ModuleSpec>) -> Running {
         let uri = mongo::parse_uri(&self.uri).unwrap();
         let server = Server::connect(&uri, &mongo::Options::default())
             .await
@@ -145,7 +145,7 @@ impl Mirrored {
     }
 
     /// How often each op was delivered, by its id.
-    pub(super) async fn times(&self) -> Vec<(String, i32)> {
+    pub(crate) async fn times(&self) -> Vec<(String, i32)> {
         let ops = self.client.database(&format!("{}_audit", self.database));
         let ops = ops
             .collection::<Document>("ops")
@@ -163,13 +163,13 @@ impl Mirrored {
     }
 
     /// Inserts documents with these ids.
-    pub(super) async fn insert(&self, ids: std::ops::Range<i32>) {
+    pub(crate) async fn insert(&self, ids: std::ops::Range<i32>) {
         let documents = ids.map(|id| doc! { "_id": id, "sequence": 1 });
         self.things().insert_many(documents).await.unwrap();
     }
 
     /// How many documents the copy has.
-    pub(super) async fn copied(&self) -> u64 {
+    pub(crate) async fn copied(&self) -> u64 {
         let copy = self.client.database(&format!("{}_copy", self.database));
         copy.collection::<Document>("things")
             .count_documents(doc! {})
@@ -178,7 +178,7 @@ impl Mirrored {
     }
 
     /// Waits until the copy has so many documents.
-    pub(super) async fn wait_for_copies(&self, count: u64) {
+    pub(crate) async fn wait_for_copies(&self, count: u64) {
         let reached = eventually(DEADLINE, async || self.copied().await >= count).await;
         if reached.is_err() {
             panic!("{} of {count} documents were copied", self.copied().await);
@@ -188,7 +188,7 @@ impl Mirrored {
 
 impl Running {
     /// Waits until the run is in that state, or has ended.
-    pub(super) async fn wait_for(&self, state: RunState) {
+    pub(crate) async fn wait_for(&self, state: RunState) {
         let is_there = async || match self.handle.status().await {
             Ok(status) => status.state == state,
             Err(_) => self.task.is_finished(),
@@ -197,13 +197,13 @@ impl Running {
     }
 
     /// Asks for the end, and waits for it.
-    pub(super) async fn end(self) -> (Summary, Result<(), Error>) {
+    pub(crate) async fn end(self) -> (Summary, Result<(), Error>) {
         self.shutdown.cancel();
         self.task.await.unwrap()
     }
 
     /// Waits for the end.
-    pub(super) async fn ended(self) -> (Summary, Result<(), Error>) {
+    pub(crate) async fn ended(self) -> (Summary, Result<(), Error>) {
         self.task.await.unwrap()
     }
 }

@@ -19,7 +19,7 @@ pub(crate) struct Scene {
     pub(crate) database: String,
     uri: String,
     /// The cluster time at which the scene began.
-    start: String,
+    pub(crate) start: String,
     folder: TempDir,
 }
 
@@ -30,15 +30,19 @@ impl Scene {
 
     /// In a database of that name, for modules that name it themselves.
     pub(crate) async fn in_database(database: String) -> Self {
-        let set = ReplicaSet::shared().await.unwrap();
+        Self::on(ReplicaSet::shared().await.unwrap(), database).await
+    }
+
+    /// On that server, to which each run tells the database as the name of its application.
+    pub(crate) async fn on(set: &ReplicaSet, database: String) -> Self {
         let client = set.client().await.unwrap();
         let admin = client.database("admin");
         let answer = admin.run_command(doc! {"ping": 1}).await.unwrap();
         let time = answer.get_timestamp("operationTime").unwrap();
         Self {
             client,
+            uri: format!("{}&appName={database}", set.uri()),
             database,
-            uri: set.uri(),
             start: format!("{}:{}", time.time, time.increment),
             folder: tempfile::tempdir().unwrap(),
         }
@@ -67,6 +71,18 @@ impl Scene {
         let command = doc! {"update": "things", "updates": updates};
         let database = self.client.database(&self.database);
         database.run_command(command).await.unwrap();
+    }
+
+    /// Has the server fail so many queries of this scene's runs on a collection, each in this way.
+    pub(crate) async fn fail_finds(&self, namespace: &str, how: Document, times: i32) {
+        let mut data = doc! {
+            "failCommands": ["find"], "appName": &self.database, "namespace": namespace,
+        };
+        data.extend(how);
+        let mode = doc! {"times": times};
+        let command = doc! {"configureFailPoint": "failCommand", "mode": mode, "data": data};
+        let admin = self.client.database("admin");
+        admin.run_command(command).await.unwrap();
     }
 
     /// Writes a module of that name from its text, and gives its path.
@@ -101,12 +117,16 @@ impl Scene {
         Ended::of(run).await
     }
 
+    /// A verb that looks at changes, on this database from the scene's beginning on.
+    pub(crate) fn verb(&self, verb: &str) -> Oplet {
+        oplet()
+            .args([verb, &self.database, "--uri", &self.uri])
+            .args(["--since", &self.start])
+    }
+
     /// `oplet tail` over all that happened since the scene began.
     pub(crate) fn tail(&self, flags: &[&str]) -> Oplet {
-        oplet()
-            .args(["tail", &self.database, "--uri", &self.uri])
-            .args(["--since", &self.start, "--exit-when-idle"])
-            .args(flags)
+        self.verb("tail").arg("--exit-when-idle").args(flags)
     }
 
     /// What `oplet tail` prints of all that happened since the scene began.

@@ -51,6 +51,7 @@ fn batch(documents: &[Document], encoding: Encoding) -> OutputBatch {
         outputs.push(Output {
             place: place as u32,
             module: 0,
+            version: 0,
             number: 0,
             cause: Cause::Op,
             end: bytes.len() as u32,
@@ -68,6 +69,7 @@ fn batch(documents: &[Document], encoding: Encoding) -> OutputBatch {
             false,
         )),
         modules: Arc::from(["m".to_owned()]),
+        versions: Arc::from(["0123456789abcdef".to_owned()]),
         outputs,
         bytes,
         ack: Ack::new(Arc::new(Unheard), ticket, (0..len as u32).collect()),

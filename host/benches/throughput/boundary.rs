@@ -7,7 +7,7 @@ use bson::{Binary, RawDocumentBuf, Uuid, oid::ObjectId, rawdoc};
 use futures_util::FutureExt as _;
 use oplet::{
     checkpoint::{AckWindow, WindowOptions},
-    guest::{Engine, Instance, Module, Options, Outcome, Verdict},
+    guest::{Engine, Instance, Module, Options, Outcome, Settings, Verdict},
     op::{
         Ack, Batch, BatchBuilder, DocumentState, Frontier, Position, Scope, SourceKind, Timestamp,
     },
@@ -22,7 +22,7 @@ const REPEATS: u32 = 5_000;
 const TIMES: usize = 200;
 
 /// A module that does nothing: what is left is the boundary.
-const EMPTY_MODULE: &str = r#"(module
+pub(crate) const EMPTY_MODULE: &str = r#"(module
   (memory (export "memory") 1)
   (func (export "oplet_abi_v1"))
   (func (export "oplet_alloc") (param i32) (result i32) (i32.const 1024))
@@ -121,7 +121,7 @@ fn call(instance: &mut Instance, op: &[u8]) {
 
 fn instance(engine: &Engine, wasm: &[u8]) -> Result<Instance> {
     let sinks: Arc<[String]> = Arc::new(["stdout".to_owned()]);
-    let module = Module::load(engine, "module", wasm)?;
+    let module = Module::load(engine, "module", wasm, Settings::default())?;
     Ok(module.instantiate(&sinks, None)?)
 }
 

@@ -84,6 +84,38 @@ pub enum Error {
         /// What the stored stream watched.
         scope: String,
     },
+    /// A document of the store cannot hold that module.
+    #[error(
+        "the version {} of the module `{module}` has {bytes} bytes, and {store} holds {bytes_max} at most",
+        short(.digest)
+    )]
+    VersionTooLarge {
+        /// The module's name.
+        module: String,
+        /// SHA-256 of the version, in hex.
+        digest: String,
+        /// How large it is.
+        bytes: usize,
+        /// How large it may be.
+        bytes_max: usize,
+        /// Where it was to be kept.
+        store: String,
+    },
+    /// What is kept is not what was put there.
+    #[error(
+        "what {store} keeps as the version {} of the module `{module}` is something else: {reason}",
+        short(.digest)
+    )]
+    WrongVersion {
+        /// The module's name.
+        module: String,
+        /// SHA-256 of the version that it should be, in hex.
+        digest: String,
+        /// Where it is kept.
+        store: String,
+        /// What shows that.
+        reason: String,
+    },
     /// The user may not do this.
     #[error("not allowed to {what}")]
     Unauthorized {
@@ -102,6 +134,11 @@ pub enum Error {
         #[source]
         source: Cause,
     },
+}
+
+/// As much of a digest as people compare.
+fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
 }
 
 fn taken_by(by: Option<&Holder>) -> String {
@@ -145,6 +182,12 @@ impl Error {
                 "grant the user `readWrite` on the database of the checkpoints, or name another place with \
                  `--checkpoint`"
                     .to_owned()
+            }
+            Self::VersionTooLarge { .. } => "strip its debug information (`wasm-opt -O3 --strip-debug`), or keep \
+                the checkpoint in files (`--checkpoint file:PATH`), which hold a module of any size"
+                .to_owned(),
+            Self::WrongVersion { .. } => {
+                "start with the file that is to run: a file that differs from the one before counts".to_owned()
             }
             Self::Away { .. } | Self::Fenced { .. } | Self::Refused { .. } => return None,
         })

@@ -15,9 +15,11 @@ mod gaps;
 mod holder;
 mod keeper;
 mod lease;
+mod module_ref;
 mod record;
 mod resume;
 mod store;
+mod version;
 
 pub use ack_window::{AckWindow, InFlight, Progress, WindowOptions};
 pub use error::{Cause, Error};
@@ -26,9 +28,11 @@ pub use holder::{Holder, Holding};
 pub use keeper::{Keeper, LeaseState};
 pub(crate) use lease::chain;
 pub use lease::{Lease, LeaseOptions, Standby, take};
-pub use record::{Checkpoint, ModuleRef, StreamCheckpoint};
+pub use module_ref::ModuleRef;
+pub use record::{Checkpoint, StreamCheckpoint};
 pub use resume::{StreamIdentity, digest_of};
 pub use store::Store;
+pub use version::{KeptVersion, VERSIONS_MAX, VersionKey};
 
 /// The collection of Oplet's own database that checkpoints lie in when nobody says otherwise.
 pub const COLLECTION: &str = "checkpoints";

@@ -2,7 +2,7 @@
 //!
 //! ```json
 //! {format: 1, name: "orders", source: "changeStream", epoch: 3, savedAt: ISODate("..."),
-//!  modules: [{name: "orders", digest: "9f86d0..."}],
+//!  modules: [{name: "orders", digest: "9f86d0...", generation: 3, given: "2cf24d..."}],
 //!  streams: [{digest: "2c26b4...", scope: "shop.orders", modules: ["orders"],
 //!             clusterTime: Timestamp(1700000001, 7), resumeToken: {_data: "8265..."},
 //!             done: {clusterTime: Timestamp(1700000001, 7), index: 0}}]}
@@ -13,7 +13,7 @@
 use bson::{Bson, Document, RawDocumentBuf, doc};
 
 use super::{
-    Error,
+    Error, ModuleRef,
     holder::{now_ms, whole},
 };
 use crate::op::{Frontier, OpPoint, OpTime, Position, SourceKind};
@@ -52,15 +52,6 @@ pub struct StreamCheckpoint {
     pub frontier: Frontier,
 }
 
-/// A module that ran.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModuleRef {
-    /// Its name.
-    pub name: String,
-    /// SHA-256 of its bytes, in hex.
-    pub digest: String,
-}
-
 impl Checkpoint {
     /// A checkpoint that makes any stream start at a position, whatever it contains: set by hand.
     #[must_use]
@@ -97,14 +88,13 @@ impl Checkpoint {
             }
             Bson::from(document)
         };
-        let module = |module: &ModuleRef| doc! {"name": &module.name, "digest": &module.digest};
         doc! {
             "format": FORMAT,
             "name": &self.name,
             "source": self.source.as_str(),
             "epoch": self.epoch as i64,
             "savedAt": bson::DateTime::from_millis(self.saved_ms),
-            "modules": self.modules.iter().map(module).collect::<Vec<_>>(),
+            "modules": self.modules.iter().map(ModuleRef::to_document).collect::<Vec<_>>(),
             "streams": self.streams.iter().map(stream).collect::<Vec<_>>(),
         }
     }
@@ -170,7 +160,7 @@ fn binary(bytes: &[u8]) -> bson::Binary {
     }
 }
 
-fn wrong(field: &str) -> String {
+pub(super) fn wrong(field: &str) -> String {
     format!("`{field}` is missing or of the wrong type")
 }
 
@@ -181,12 +171,6 @@ fn read(document: &Document) -> Result<Checkpoint, String> {
     if streams.is_empty() {
         return Err("it has no streams".to_owned());
     }
-    let module = |module: &Document| {
-        Ok(ModuleRef {
-            name: text(module, "name")?,
-            digest: text(module, "digest")?,
-        })
-    };
     Ok(Checkpoint {
         name: text(document, "name")?,
         source: kinds
@@ -199,7 +183,7 @@ fn read(document: &Document) -> Result<Checkpoint, String> {
             .collect::<Result<_, _>>()?,
         modules: documents(document, "modules")?
             .into_iter()
-            .map(module)
+            .map(ModuleRef::from_document)
             .collect::<Result<_, String>>()?,
         epoch: whole(document, "epoch")
             .and_then(|epoch| epoch.try_into().ok())
@@ -263,7 +247,7 @@ fn read_done(document: &Document) -> Result<Option<OpPoint>, String> {
     }))
 }
 
-fn text(document: &Document, field: &str) -> Result<String, String> {
+pub(super) fn text(document: &Document, field: &str) -> Result<String, String> {
     let text = document.get_str(field);
     text.map(str::to_owned).map_err(|_| wrong(field))
 }
@@ -324,6 +308,8 @@ mod tests {
             modules: vec![ModuleRef {
                 name: "a".into(),
                 digest: "9f".into(),
+                generation: 7,
+                given: "2c".into(),
             }],
             epoch: 3,
             saved_ms: 1_700_000_000_123,

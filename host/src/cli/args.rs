@@ -17,7 +17,9 @@ use super::{
     dead_letters::DeadLettersArgs,
     examples,
     project_args::{BuildArgs, CompletionsArgs, ManArgs, NewArgs},
-    remote_args::{RemoteArgs, SeekArgs},
+    record::{self, RecordArgs},
+    remote_args::{NamedArgs, RemoteArgs, SeekArgs, SwapArgs},
+    replay::{self, ReplayArgs},
 };
 use crate::config::{self, Begin, Secret, Setting, Uri};
 
@@ -64,6 +66,12 @@ pub(crate) enum Command {
     /// Look at ops that modules failed on, run them again, or drop them
     #[command(after_help = examples::DEAD_LETTERS)]
     DeadLetters(Box<DeadLettersArgs>),
+    /// Write changes to a file, for `replay`
+    #[command(after_help = record::EXAMPLES)]
+    Record(Box<RecordArgs>),
+    /// Let a module handle recorded changes, without a server, and see what it makes of them
+    #[command(after_help = replay::EXAMPLES)]
+    Replay(Box<ReplayArgs>),
     /// Show what a module exports and imports, and what would be refused
     #[command(after_help = examples::INSPECT)]
     Inspect(InspectArgs),
@@ -79,6 +87,18 @@ pub(crate) enum Command {
     /// Let a run go on from another position
     #[command(after_help = examples::SEEK)]
     Seek(Box<SeekArgs>),
+    /// List the modules of a run
+    #[command(after_help = examples::MODULES)]
+    Modules(Box<RemoteArgs>),
+    /// Let another version of a module take over while the run works
+    #[command(after_help = examples::SWAP)]
+    Swap(Box<SwapArgs>),
+    /// Let the version before take over again
+    #[command(after_help = examples::ROLLBACK)]
+    Rollback(Box<NamedArgs>),
+    /// Let go of a module while the run works
+    #[command(after_help = examples::REMOVE)]
+    Remove(Box<NamedArgs>),
     /// Let a run finish what it has read, save, and end
     #[command(after_help = examples::DRAIN)]
     Drain(Box<RemoteArgs>),
@@ -142,6 +162,9 @@ pub(crate) struct SettingsArgs {
     /// Do not ask the modules for pipelines; they see every change through their filters
     #[arg(long, help_heading = MODULES)]
     pub(crate) ignore_pipeline: bool,
+    /// Swap in modules whose files change; SIGHUP has them looked at once
+    #[arg(long, help_heading = MODULES)]
+    pub(crate) reload: bool,
     /// Directory of compiled modules [default: `oplet/modules` in the user's cache directory]
     #[arg(long, value_name = "DIR", env = "OPLET_MODULE_CACHE", hide_env_values = true,
         help_heading = MODULES)]
@@ -224,6 +247,10 @@ pub(crate) struct RunArgs {
     /// How emitted documents are printed: relaxed or canonical Extended JSON
     #[arg(long, value_name = "FORMAT", default_value = "json", help_heading = OUTPUT)]
     pub(crate) format: JsonFormat,
+    /// Save changes that a module fails on to this folder, each as a file for `oplet replay`, up to a
+    /// hundred
+    #[arg(long, value_name = "DIR", help_heading = FAILURES)]
+    pub(crate) save_failed: Option<PathBuf>,
 }
 
 /// `oplet check`

@@ -111,6 +111,12 @@ impl UserError {
         self
     }
 
+    /// Adds one of several things that are wrong.
+    pub(crate) fn point(mut self, point: impl Into<String>) -> Self {
+        self.points.push(point.into());
+        self
+    }
+
     /// Adds what is wrong, thing by thing.
     pub(crate) fn points(mut self, points: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.points.extend(points.into_iter().map(Into::into));

@@ -17,12 +17,16 @@ mod new;
 mod plan;
 mod pretty;
 mod project_args;
+mod record;
+mod recording;
 mod remote;
 mod remote_args;
+mod replay;
 mod run;
 mod settings;
 mod signals;
 mod status;
+mod swap;
 mod table;
 mod tail;
 
@@ -57,13 +61,19 @@ pub(crate) fn main() -> ExitCode {
         }
         Command::Check(args) => check::check(&args, &matches, &cli.talk),
         Command::Tail(args) => block_on(tail::tail(*args)),
+        Command::Record(args) => block_on(record::record(*args, &cli.talk)),
         Command::Checkpoint(args) => block_on(checkpoint::checkpoint(*args, &cli.talk)),
         Command::DeadLetters(args) => block_on(dead_letters::dead_letters(*args, &cli.talk)),
+        Command::Replay(args) => replay::replay(&args, &cli.talk),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Status(args) => block_on(remote::status(&args)),
         Command::Pause(args) => block_on(remote::command(&args, &Verb::Pause)),
         Command::Resume(args) => block_on(remote::command(&args, &Verb::Resume)),
         Command::Seek(args) => block_on(remote::command(&args.remote, &Verb::Seek(args.since))),
+        Command::Modules(args) => block_on(swap::modules(&args)),
+        Command::Swap(args) => block_on(swap::swap(*args)),
+        Command::Rollback(args) => block_on(swap::rollback(&args)),
+        Command::Remove(args) => block_on(swap::remove(&args)),
         Command::Drain(args) => block_on(remote::command(&args, &Verb::Drain)),
         Command::Completions(args) => completions::completions(&args),
         Command::Man(args) => man::man(&args),

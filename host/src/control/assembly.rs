@@ -9,6 +9,10 @@ use super::{
     Bounds, Error, Options, Plan, Stats,
     begin::Begin,
     delivery::Delivery,
+    instances::States,
+    lookups::ServerLookups,
+    orders::Orders,
+    saved_ops::SavedOps,
     session::{Session, Stream},
     shared::{Shared, Standing},
     worker::LaneWorker,
@@ -27,19 +31,20 @@ const STACK_MARGIN_BYTES: usize = 2 << 20;
 /// What every session of a run is made of.
 pub(super) struct Assembly<'a> {
     pub(super) server: &'a Server,
-    pub(super) plan: &'a Plan,
+    pub(super) plan: Arc<Plan>,
     pub(super) options: &'a Options,
     pub(super) limits: &'a Limits,
     pub(super) bounds: Bounds,
     pub(super) delivery: Arc<Delivery>,
+    pub(super) lookups: Arc<ServerLookups>,
     /// They outlive sessions, as the modules' failures do.
-    pub(super) standings: Arc<[Standing]>,
+    pub(super) standings: Arc<[Arc<Standing>]>,
     pub(super) stats: Arc<Stats>,
     pub(super) sources: Arc<source::Stats>,
 }
 
 impl Assembly<'_> {
-    /// Streams and lanes that begin there, behind that gate.
+    /// Streams and lanes that begin there, behind that gate, with the states that were handed over.
     ///
     /// # Errors
     /// When a module cannot be started, or a thread.
@@ -47,6 +52,7 @@ impl Assembly<'_> {
         &self,
         begins: &[Begin],
         gate: &Gate,
+        states: &[States],
     ) -> Result<(Session, Arc<Shared>), Error> {
         let options = self.options;
         let window = AckWindow::new(
@@ -61,6 +67,7 @@ impl Assembly<'_> {
             ledger.begin(window.clone());
         }
         let is_causal = options.oplog_namespace == source::default_oplog_namespace();
+        self.lookups.give_up_with(gate.clone());
         let modules = self.plan.modules.iter();
         let shared = Arc::new(Shared {
             names: modules.map(|spec| spec.module.name().to_owned()).collect(),
@@ -74,10 +81,13 @@ impl Assembly<'_> {
             sinks: options.sinks.iter().map(|spec| spec.name.clone()).collect(),
             outlets: self.delivery.outlets.clone(),
             letters: self.delivery.post.clone(),
+            saved_ops: options.save_failed.as_deref().map(SavedOps::new),
             acks: window.clone(),
             ordering: options.ordering,
             stats: self.stats.clone(),
             standings: self.standings.clone(),
+            orders: Orders::new(options.workers),
+            handover: Mutex::new(None),
             breaker_opened: Notify::new(),
             gate: gate.clone(),
             lookup: Lookup::new(self.server.client.clone(), is_causal),
@@ -89,8 +99,12 @@ impl Assembly<'_> {
             ordering: options.ordering,
             stack_bytes: self.limits.stack_bytes + STACK_MARGIN_BYTES,
         };
+        let nothing = States::new();
         let workers = (0..options.workers)
-            .map(|_| LaneWorker::new(shared.clone()))
+            .map(|lane| {
+                let states = states.get(lane).unwrap_or(&nothing);
+                LaneWorker::new(shared.clone(), lane, states)
+            })
             .collect::<Result<Vec<_>, _>>()
             .map_err(Error::Start)?;
         let lanes = Lanes::start(&lane_options, workers, gate).map_err(Error::Thread)?;

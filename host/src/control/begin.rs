@@ -1,12 +1,14 @@
 //! Where the streams of a run begin.
 
+use std::sync::Arc;
+
 use tracing::{info, warn};
 
-use super::{Error, Options, Plan, board::earliest};
+use super::{Error, Options, Plan, board::earliest, shared::Standing};
 use crate::{
-    checkpoint::{self, Checkpoint, StreamIdentity},
+    checkpoint::{self, Checkpoint, StreamCheckpoint, StreamIdentity},
     mongo::Server,
-    op::{Frontier, OpPoint, Since},
+    op::{Frontier, OpPoint, Position, Since, Timestamp},
     source::{self, Start},
 };
 
@@ -59,6 +61,50 @@ pub(super) fn identities(plan: &Plan, options: &Options) -> Vec<StreamIdentity> 
             modules: stream.modules.iter().map(name).collect(),
         })
         .collect()
+}
+
+/// A checkpoint of the run, but for how far it is.
+pub(super) fn template(
+    plan: &Plan,
+    options: &Options,
+    standings: &[Arc<Standing>],
+) -> Arc<Checkpoint> {
+    let streams = identities(plan, options).into_iter().zip(&plan.streams);
+    let streams = streams.map(|(identity, stream)| StreamCheckpoint {
+        digest: identity.digest,
+        scope: stream.scope.to_string(),
+        modules: identity.modules,
+        frontier: Frontier::at(Position::Time(Timestamp::new(0, 0))),
+    });
+    Arc::new(Checkpoint {
+        name: options.name.clone(),
+        source: options.source,
+        streams: streams.collect(),
+        modules: standings
+            .iter()
+            .map(|standing| standing.versions().to_ref())
+            .collect(),
+        epoch: 0,
+        saved_ms: 0,
+    })
+}
+
+/// Where the streams of another plan go on when those of this one have come so far. Modules that were
+/// not there before see what comes from now on.
+///
+/// # Errors
+/// When a stream has no predecessor at all.
+pub(super) fn go_on(
+    frontiers: &[Frontier],
+    (from, to): (&Plan, &Plan),
+    options: &Options,
+) -> Result<Vec<Begin>, Error> {
+    let mut checkpoint = Checkpoint::clone(&template(from, options, &[]));
+    for (stream, frontier) in checkpoint.streams.iter_mut().zip(frontiers) {
+        stream.frontier = frontier.clone();
+    }
+    let frontiers = checkpoint.resume(&identities(to, options))?;
+    Ok(frontiers.into_iter().map(Begin::after).collect())
 }
 
 /// Finds where each stream begins: where the user said, else at the checkpoint, else now.

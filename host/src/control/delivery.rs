@@ -8,7 +8,7 @@ use mongodb::Client;
 use tokio::sync::mpsc;
 
 use super::{
-    Error, Options, Plan, SinkStatus,
+    Error, Options, SinkStatus,
     outlet::Outlet,
     post::{Post, REFUSED_MAX, pass_on},
     transaction::Ledger,
@@ -38,15 +38,11 @@ impl Delivery {
     ///
     /// # Errors
     /// When a sink can never work.
-    pub(super) async fn open(
-        server: &Server,
-        plan: &Plan,
-        options: &Options,
-    ) -> Result<Self, Error> {
+    pub(super) async fn open(server: &Server, options: &Options) -> Result<Self, Error> {
         let store = dead_letters::Store::open(&options.dead_letters, &server.client);
         let writer = dead_letters::Writer::start(store);
         let counts = writer.counts().clone();
-        let post = Arc::new(Post::new(&options.name, plan, writer));
+        let post = Arc::new(Post::new(&options.name, writer));
         let (rejected, refused) = mpsc::channel(REFUSED_MAX);
         let queued = options.sinks.iter().filter(|spec| !spec.is_transactional());
         let queued: Vec<Spec> = queued.cloned().collect();

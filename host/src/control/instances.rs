@@ -1,15 +1,17 @@
 //! A lane's instances.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    OnError,
+    ModuleSpec, OnError,
     failure::Called,
     options::Error,
     order::OrderKeys,
+    orders::{HandoverFailed, Served},
     segment::Segment,
     shared::{Shared, Standing},
     tally::Tally,
+    trial::Trial,
 };
 use crate::{
     flow::Stop,
@@ -17,34 +19,149 @@ use crate::{
     sink::Cause,
 };
 
+/// What modules hand over from one instance to the next, by their names.
+pub(super) type States = HashMap<String, Vec<u8>>;
+
 /// One lane's instances, one per module.
 pub(super) struct Instances {
     shared: Arc<Shared>,
-    instances: Vec<Instance>,
+    served: Vec<Served>,
+    /// Versions that were replaced, by module, until every lane has done so.
+    before: Vec<Option<Served>>,
+    /// Versions that are tried, by module.
+    pub(super) trials: Vec<Option<OnTrial>>,
+    /// Whether there are any.
+    pub(super) tries: bool,
+}
+
+/// A version that is tried in a lane.
+pub(super) struct OnTrial {
+    pub(super) trial: Arc<Trial>,
+    pub(super) served: Served,
 }
 
 impl Instances {
-    /// Makes one of each module.
-    pub(super) fn new(shared: Arc<Shared>) -> Result<Self, GuestError> {
-        let instances = shared
+    /// Makes one of each module, with the state that the lane of the session before has handed over.
+    pub(super) fn new(shared: Arc<Shared>, states: &States) -> Result<Self, GuestError> {
+        let served: Vec<_> = shared
             .modules
             .iter()
             .map(|spec| {
-                let config = spec.config.as_deref();
-                spec.module.instantiate(&shared.sinks, config)
+                let mut served = Served::fresh(spec, &shared.sinks)?;
+                if let Some(state) = states.get(spec.module.name()) {
+                    served.instance.restore(state)?;
+                }
+                Ok(served)
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { shared, instances })
+        Ok(Self {
+            shared,
+            before: served.iter().map(|_| None).collect(),
+            trials: served.iter().map(|_| None).collect(),
+            tries: false,
+            served,
+        })
+    }
+
+    /// What a module is, in the version that works here.
+    pub(super) fn spec(&self, module: usize) -> &Arc<ModuleSpec> {
+        &self.served[module].spec
+    }
+
+    /// The modules' versions, by number; behind them those that are tried.
+    pub(super) fn versions(&self) -> Arc<[String]> {
+        let version = |served: &Served| served.spec.module.digest().to_owned();
+        let trials = self.trials.iter().map(|on_trial| {
+            let served = on_trial.as_ref().map(|on_trial| &on_trial.served);
+            served.map(version).unwrap_or_default()
+        });
+        self.served.iter().map(version).chain(trials).collect()
+    }
+
+    /// The number of the version of a module that is tried.
+    pub(super) fn version_on_trial(&self, module: usize) -> usize {
+        self.served.len() + module
+    }
+
+    /// Tries another version beside the present one, with its state.
+    pub(super) fn begin_trial(
+        &mut self,
+        module: usize,
+        mut served: Served,
+        trial: Arc<Trial>,
+    ) -> Result<(), HandoverFailed> {
+        hand_over(&mut self.served[module], &mut served)?;
+        self.trials[module] = Some(OnTrial { trial, served });
+        self.tries = true;
+        Ok(())
+    }
+
+    /// Lets go of the version that is tried.
+    pub(super) fn end_trial(&mut self, module: usize) {
+        self.trials[module] = None;
+        self.tries = self.trials.iter().any(Option::is_some);
+    }
+
+    /// Lets another version take over, with the state of the one before, which is kept.
+    pub(super) fn switch(
+        &mut self,
+        module: usize,
+        mut fresh: Served,
+    ) -> Result<(), HandoverFailed> {
+        hand_over(&mut self.served[module], &mut fresh)?;
+        self.count(module);
+        self.before[module] = Some(std::mem::replace(&mut self.served[module], fresh));
+        Ok(())
+    }
+
+    /// Puts the version before back.
+    pub(super) fn undo(&mut self, module: usize) {
+        if let Some(before) = self.before[module].take() {
+            self.count(module);
+            self.served[module] = before;
+        }
+    }
+
+    /// Lets go of the version before.
+    pub(super) fn settle(&mut self, module: usize) {
+        self.before[module] = None;
+    }
+
+    /// What the instances hand over to the next session's, by name. One that cannot begins anew.
+    pub(super) fn states(&mut self) -> States {
+        let mut states = States::new();
+        for served in &mut self.served {
+            let name = served.spec.module.name();
+            match served.instance.save() {
+                Ok(None) => {}
+                Ok(Some(state)) => {
+                    states.insert(name.to_owned(), state);
+                }
+                Err(error) => {
+                    tracing::error!(module = name, %error, "the state of a module is lost: it could not be saved");
+                }
+            }
+        }
+        states
+    }
+
+    /// Tells what an instance has counted.
+    fn count(&mut self, module: usize) {
+        let served = &mut self.served[module];
+        let name = served.spec.module.name();
+        for (counter, delta) in served.instance.take_counts() {
+            self.shared.stats.count(name, counter, delta);
+        }
     }
 
     /// The instance of a module.
     pub(super) fn get(&mut self, module: usize) -> &mut Instance {
-        &mut self.instances[module]
+        &mut self.served[module].instance
     }
 
     /// Asks a filter about a pending update, whose document is not known yet.
     pub(super) fn filter(&mut self, module: usize, op: &[u8]) -> Result<Verdict, GuestError> {
-        let instance = &mut self.instances[module];
+        let instance = self.get(module);
         instance.write_op(op)?;
         instance.filter(true)
     }
@@ -59,7 +176,7 @@ impl Instances {
         tally: &mut Tally,
     ) -> Called {
         let begun = tally.begin_call(module);
-        let called = filter_and_handle(&mut self.instances[module], op, ask);
+        let called = filter_and_handle(self.get(module), op, ask);
         tally.end_call(module, begun);
         called.unwrap_or_else(|error| Called::Failed(error.into()))
     }
@@ -72,7 +189,7 @@ impl Instances {
         tally: &mut Tally,
     ) -> Result<(), Stop> {
         let mut flushed = Ok(());
-        for module in 0..self.instances.len() {
+        for module in 0..self.served.len() {
             if let Some(place) = segment.take_last(module) {
                 flushed = flushed.and(self.flush_one(module, place, segment, keys, tally));
             }
@@ -88,25 +205,26 @@ impl Instances {
         keys: &mut OrderKeys,
         tally: &mut Tally,
     ) -> Result<(), Stop> {
-        let instance = &mut self.instances[module];
-        let spec = &self.shared.modules[module];
+        let flushed = self.get(module).flush();
+        self.count(module);
+        let Served { spec, instance } = &mut self.served[module];
         let name = spec.module.name();
-        let flushed = instance.flush();
-        for (counter, delta) in instance.take_counts() {
-            self.shared.stats.count(name, counter, delta);
-        }
         let Err(source) = flushed else {
             let batch = segment.batch().cloned();
             let batch = batch.expect("what was seen since the segment began is of its batch");
             let op = batch.op(place as usize);
             let order = || keys.of(&op);
-            match segment.take_outputs(instance, (place, module, Cause::Flush), order) {
+            let from = (place, module, Cause::Flush);
+            match segment.take_outputs(instance, from, module, order) {
                 Ok(0) => {}
                 Ok(emitted) => tally.flushed(module, &op, emitted),
                 Err(error) => {
                     instance.clear_outputs();
                     tracing::error!(module = name, error, "an output cannot be written");
                 }
+            }
+            if self.tries {
+                self.flush_trial(from, segment, || keys.of(&op));
             }
             return Ok(());
         };
@@ -124,27 +242,28 @@ impl Instances {
     /// Forgets what a failed call has emitted, and puts a fresh instance in the place of one that the
     /// failure has ended.
     pub(super) fn revive(&mut self, module: usize) -> Result<(), Stop> {
-        let instance = &mut self.instances[module];
+        let instance = self.get(module);
         instance.clear_outputs();
         if !instance.is_dead() {
             return Ok(());
         }
-        let spec = &self.shared.modules[module];
-        let name = spec.module.name();
-        for (counter, delta) in instance.take_counts() {
-            self.shared.stats.count(name, counter, delta);
-        }
-        let sinks = &self.shared.sinks;
-        match spec.module.instantiate(sinks, spec.config.as_deref()) {
+        self.count(module);
+        let served = &mut self.served[module];
+        match Served::fresh(&served.spec, &self.shared.sinks) {
             Ok(fresh) => {
-                *instance = fresh;
+                *served = fresh;
                 Ok(())
             }
             Err(source) => Err(self.shared.stop(Error::Revive {
-                module: name.to_owned(),
+                module: served.spec.module.name().to_owned(),
                 source,
             })),
         }
+    }
+
+    /// The names of the sinks, by number.
+    pub(super) fn sinks(&self) -> Arc<[String]> {
+        self.shared.sinks.clone()
     }
 
     /// How a module stands, over all lanes.
@@ -153,8 +272,22 @@ impl Instances {
     }
 }
 
+/// Hands state from one version to the next.
+fn hand_over(from: &mut Served, to: &mut Served) -> Result<(), HandoverFailed> {
+    let failed = |what| move |source| HandoverFailed { what, source };
+    let state = from.instance.save();
+    let state = state.map_err(failed("the version before cannot hand over its state"))?;
+    let Some(state) = state else { return Ok(()) };
+    let restored = to.instance.restore(&state);
+    restored.map_err(failed("the new version does not take over the state"))
+}
+
 #[inline]
-fn filter_and_handle(instance: &mut Instance, op: &[u8], ask: bool) -> Result<Called, GuestError> {
+pub(super) fn filter_and_handle(
+    instance: &mut Instance,
+    op: &[u8],
+    ask: bool,
+) -> Result<Called, GuestError> {
     use super::failure::Failure::{Reject, Retry};
 
     instance.write_op(op)?;

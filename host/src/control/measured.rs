@@ -28,6 +28,7 @@ impl Collect for Board {
         if let Some(shared) = &parts.shared {
             for (name, standing) in shared.names.iter().zip(shared.standings.iter()) {
                 module(name, &standing.stats, samples);
+                standing.swaps.collect(name, samples);
             }
         }
     }

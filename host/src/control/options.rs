@@ -1,8 +1,8 @@
 //! How a run reads, works and delivers; and why it ended before its time.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
-use super::{End, OnPositionLost};
+use super::{End, OnPositionLost, PlanError};
 use crate::{
     checkpoint, dead_letters,
     flow::OrderingGuarantee,
@@ -45,6 +45,9 @@ pub struct Options {
     pub save_every: Duration,
     /// After how long without a sign of life another process may take over.
     pub lease: Duration,
+    /// How long a version that took over may have to give way, when it fails more often than the one
+    /// before; zero for never.
+    pub probation: Duration,
     /// Wait while another process of the same name is at work.
     pub standby: bool,
     /// Where emitted documents go; the first is the default sink.
@@ -53,6 +56,9 @@ pub struct Options {
     pub environment: fn(&str) -> Option<String>,
     /// Where ops go that a module or a sink will never take.
     pub dead_letters: StoreSpec,
+    /// The folder that ops are saved to that a module fails on, each as a file for `oplet replay`, up to
+    /// a hundred; `None` saves none.
+    pub save_failed: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -73,10 +79,12 @@ impl Default for Options {
             checkpoint: None,
             save_every: Duration::from_secs(1),
             lease: Duration::from_secs(7),
+            probation: Duration::from_secs(60),
             standby: false,
             sinks: vec![sink::Spec::stdout(Format::default())],
             environment: |_| None,
             dead_letters: StoreSpec::own(dead_letters::COLLECTION),
+            save_failed: None,
         }
     }
 }
@@ -90,6 +98,9 @@ pub enum Error {
     /// The checkpoint cannot be read, kept, or is another's.
     #[error(transparent)]
     Checkpoint(#[from] checkpoint::Error),
+    /// The modules that worked last cannot be run together.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     /// Another process has taken over under the same name.
     #[error("the lease of `{name}` is lost: {reason}")]
     LeaseLost {

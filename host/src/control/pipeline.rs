@@ -14,17 +14,19 @@ use super::{
     delivery::Delivery,
     desk::Desk,
     handle::Command,
+    lookups::ServerLookups,
+    restored::Restored,
     saver::{Saved, Saver, Task},
-    shared::Standing,
     supervisor::{Supervisor, last_word},
+    swapping::Swaps,
     vitals::VitalsWatch,
 };
 use crate::{
     checkpoint::{
-        AckWindow, Checkpoint, Holder, Holding, Keeper, Lease, LeaseOptions, ModuleRef, Standby,
-        Store, StreamCheckpoint, WindowOptions, take,
+        AckWindow, Checkpoint, Holder, Holding, Keeper, Lease, LeaseOptions, Standby, Store,
+        WindowOptions, take,
     },
-    guest::Limits,
+    guest::{Limits, Lookups},
     mongo::Server,
     sink::Spec,
     source::{self, Start},
@@ -68,9 +70,11 @@ pub async fn run(
     let board = Board::new(options, scopes.join(", "), stats.clone(), sources.clone());
     metrics.show(Arc::new(board.clone()));
     let desk = Desk::new(board.clone(), inbox);
+    let lookups = Arc::new(ServerLookups::of_run(server, options));
     let mut run = Run {
         server,
-        plan: &plan,
+        plan: Arc::new(plan.with_lookups(&(lookups.clone() as Arc<dyn Lookups>))),
+        lookups,
         options,
         limits,
         shutdown,
@@ -85,7 +89,8 @@ pub async fn run(
 
 struct Run<'a> {
     server: &'a Server,
-    plan: &'a Plan,
+    plan: Arc<Plan>,
+    lookups: Arc<ServerLookups>,
     options: &'a Options,
     limits: &'a Limits,
     shutdown: &'a CancellationToken,
@@ -111,7 +116,7 @@ impl Run<'_> {
             return Err(Error::Transactional { reason });
         }
         let board = desk.board.clone();
-        let opened = Delivery::open(self.server, self.plan, self.options);
+        let opened = Delivery::open(self.server, self.options);
         let ended = match self.unless_asked_to_end(&mut desk, opened).await {
             Some(Ok(delivery)) => self.deliver(&mut desk, delivery, on_start).await,
             Some(Err(error)) => Err(error),
@@ -145,9 +150,16 @@ impl Run<'_> {
         board.enter(RunState::Starting, None);
         let found = self.find(kept.as_ref());
         let ended = match self.unless_asked_to_end(desk, found).await {
-            Some(Ok((begins, bounds))) => {
-                self.supervise(desk, delivery, kept.as_ref(), begins, bounds, on_start)
-                    .await
+            Some(Ok((restored, begins, bounds))) => {
+                self.supervise(
+                    desk,
+                    delivery,
+                    kept.as_ref(),
+                    (restored, begins),
+                    bounds,
+                    on_start,
+                )
+                .await
             }
             Some(Err(error)) => Err(error),
             None => Ok(()),
@@ -181,14 +193,19 @@ impl Run<'_> {
         desk.serve_while(work).await
     }
 
-    /// Finds where the streams begin and end.
-    async fn find(&self, kept: Option<&Kept>) -> Result<(Vec<Begin>, Bounds), Error> {
+    /// Finds with which modules, and where the streams begin and end.
+    async fn find(&self, kept: Option<&Kept>) -> Result<(Restored, Vec<Begin>, Bounds), Error> {
         let saved = match kept {
             Some(kept) => kept.store.load(&self.options.name).await?,
             None => None,
         };
-        let begins = begin::find(self.server, self.plan, self.options, saved.as_ref()).await?;
-        Ok((begins, self.bounds().await?))
+        let plan = self.plan.clone();
+        let restored = match (kept, &saved) {
+            (Some(kept), Some(saved)) => Restored::after(plan, &kept.store, saved).await?,
+            _ => Restored::as_given(plan),
+        };
+        let begins = begin::find(self.server, &restored.plan, self.options, saved.as_ref()).await?;
+        Ok((restored, begins, self.bounds().await?))
     }
 
     async fn supervise(
@@ -196,11 +213,15 @@ impl Run<'_> {
         desk: &mut Desk,
         delivery: Arc<Delivery>,
         kept: Option<&Kept>,
-        begins: Vec<Begin>,
+        (restored, begins): (Restored, Vec<Begin>),
         bounds: Bounds,
         on_start: impl FnOnce(&Start),
     ) -> Result<(), Error> {
-        let saver = kept.map(|kept| Arc::new(self.saver(kept, &delivery, &begins)));
+        let Restored { plan, standings } = restored;
+        let saver = kept.map(|kept| {
+            let template = begin::template(&plan, self.options, &standings);
+            Arc::new(self.saver(kept, &delivery, &begins, template))
+        });
         if let (Some(saver), Some(kept)) = (&saver, kept) {
             desk.board.show_saver(saver.clone(), kept.lease.epoch);
         }
@@ -214,16 +235,19 @@ impl Run<'_> {
         let mut supervisor = Supervisor {
             assembly: Assembly {
                 server: self.server,
-                plan: self.plan,
+                plan,
                 options: self.options,
                 limits: self.limits,
                 bounds,
                 delivery,
-                standings: self.plan.modules.iter().map(Standing::new).collect(),
+                lookups: self.lookups.clone(),
+                standings,
                 stats: self.stats.clone(),
                 sources: self.sources.clone(),
             },
             desk,
+            states: Vec::new(),
+            swaps: Swaps::default(),
             saver: saver.clone(),
             store: kept.map(|kept| kept.store.clone()),
             shutdown: self.shutdown,
@@ -304,32 +328,17 @@ impl Run<'_> {
         })
     }
 
-    fn saver(&self, kept: &Kept, delivery: &Delivery, begins: &[Begin]) -> Saver {
-        let identities = begin::identities(self.plan, self.options);
-        let streams = identities.into_iter().zip(&self.plan.streams).zip(begins);
-        let streams = streams.map(|((identity, stream), begin)| StreamCheckpoint {
-            digest: identity.digest,
-            scope: stream.scope.to_string(),
-            modules: identity.modules,
-            frontier: begin.frontier(),
-        });
-        let modules = self.plan.modules.iter().map(|spec| ModuleRef {
-            name: spec.module.name().to_owned(),
-            digest: spec.module.digest().to_owned(),
-        });
-        let template = Checkpoint {
-            name: self.options.name.clone(),
-            source: self.options.source,
-            streams: streams.collect(),
-            modules: modules.collect(),
-            epoch: kept.lease.epoch,
-            saved_ms: 0,
-        };
+    fn saver(
+        &self,
+        kept: &Kept,
+        delivery: &Delivery,
+        begins: &[Begin],
+        template: Arc<Checkpoint>,
+    ) -> Saver {
         let task = Task {
             store: kept.store.clone(),
             lease: kept.lease.clone(),
             keeper: kept.keeper.clone(),
-            template,
             every: self.options.save_every,
             ledger: delivery.ledger.clone(),
             stats: self.stats.clone(),
@@ -341,7 +350,7 @@ impl Run<'_> {
             ledger.begin(window.clone());
         }
         let saved = Saved::default();
-        Saver::start(task, window, saved)
+        Saver::start(task, window, template, saved)
     }
 }
 

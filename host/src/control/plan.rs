@@ -7,7 +7,7 @@ use bson::RawDocumentBuf;
 use super::FailurePolicy;
 use crate::{
     flow::OrderingGuarantee,
-    guest::{GuestError, Module, PipelineError, PipelineRefused},
+    guest::{GuestError, Lookups, Module, PipelineError, PipelineRefused},
     op::{Namespace, Scope, SourceKind},
 };
 
@@ -23,7 +23,7 @@ pub struct ModuleSpec {
 }
 
 /// One stream of a run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StreamPlan {
     /// What it watches.
     pub scope: Scope,
@@ -37,9 +37,55 @@ pub struct StreamPlan {
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The modules.
-    pub modules: Vec<ModuleSpec>,
+    pub modules: Vec<Arc<ModuleSpec>>,
     /// The streams; no module sees an op through two of them.
     pub streams: Vec<StreamPlan>,
+    question: Question,
+}
+
+/// What modules are asked before a run, and while it works when others take over.
+#[derive(Debug, Clone)]
+struct Question {
+    sinks: Arc<[String]>,
+    scope: Scope,
+    kind: SourceKind,
+    ordering: OrderingGuarantee,
+    ignore_pipeline: bool,
+}
+
+impl Plan {
+    /// The same run with other modules, which are asked as the first ones were. To be called where it
+    /// may take as long as the modules take.
+    ///
+    /// # Errors
+    /// As [`prepare`].
+    pub(super) fn with_modules(&self, modules: Vec<Arc<ModuleSpec>>) -> Result<Self, PlanError> {
+        self.question.clone().ask(modules)
+    }
+
+    /// The same run, whose modules, and the versions of them that follow, look up documents there.
+    pub(super) fn with_lookups(mut self, lookups: &Arc<dyn Lookups>) -> Self {
+        for spec in &mut self.modules {
+            let module = spec.module.clone().with_lookups(lookups.clone());
+            *spec = Arc::new(ModuleSpec {
+                module,
+                ..ModuleSpec::clone(spec)
+            });
+        }
+        self
+    }
+
+    /// The names of the sinks that modules can emit to, by number.
+    pub(super) fn sinks(&self) -> &Arc<[String]> {
+        &self.question.sinks
+    }
+
+    /// The number of the module of that name.
+    pub(super) fn find(&self, module: &str) -> Option<usize> {
+        self.modules
+            .iter()
+            .position(|spec| spec.module.name() == module)
+    }
 }
 
 /// Why modules cannot be run.
@@ -112,30 +158,53 @@ pub fn prepare(
     ordering: OrderingGuarantee,
     ignore_pipeline: bool,
 ) -> Result<Plan, PlanError> {
-    let mut streams: Vec<StreamPlan> = Vec::new();
-    for (index, spec) in modules.iter().enumerate() {
-        let answers = ask(spec, sinks, scope, kind, ignore_pipeline)?;
-        if answers.len() > 1 && ordering == OrderingGuarantee::Oplog {
-            return Err(PlanError::OrderOverStreams {
-                module: spec.module.name().to_owned(),
-            });
-        }
-        for (pipeline, namespaces) in answers {
-            let scope = Scope::new(namespaces);
-            match streams
-                .iter_mut()
-                .find(|stream| stream.scope == scope && stream.pipeline == pipeline)
-            {
-                Some(stream) => stream.modules.push(index),
-                None => streams.push(StreamPlan {
-                    scope,
-                    pipeline,
-                    modules: vec![index],
-                }),
+    let question = Question {
+        sinks: sinks.clone(),
+        scope: scope.clone(),
+        kind,
+        ordering,
+        ignore_pipeline,
+    };
+    question.ask(modules.into_iter().map(Arc::new).collect())
+}
+
+impl Question {
+    fn ask(self, modules: Vec<Arc<ModuleSpec>>) -> Result<Plan, PlanError> {
+        let mut streams: Vec<StreamPlan> = Vec::new();
+        for (index, spec) in modules.iter().enumerate() {
+            let answers = ask(
+                spec,
+                &self.sinks,
+                &self.scope,
+                self.kind,
+                self.ignore_pipeline,
+            )?;
+            if answers.len() > 1 && self.ordering == OrderingGuarantee::Oplog {
+                return Err(PlanError::OrderOverStreams {
+                    module: spec.module.name().to_owned(),
+                });
+            }
+            for (pipeline, namespaces) in answers {
+                let scope = Scope::new(namespaces);
+                match streams
+                    .iter_mut()
+                    .find(|stream| stream.scope == scope && stream.pipeline == pipeline)
+                {
+                    Some(stream) => stream.modules.push(index),
+                    None => streams.push(StreamPlan {
+                        scope,
+                        pipeline,
+                        modules: vec![index],
+                    }),
+                }
             }
         }
+        Ok(Plan {
+            modules,
+            streams,
+            question: self,
+        })
     }
-    Ok(Plan { modules, streams })
 }
 
 /// The distinct answers of a module, each with the namespaces that it gave it for.

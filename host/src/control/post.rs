@@ -4,10 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::future::BoxFuture;
 
-use super::{
-    Plan,
-    outlet::{Letter, Letters},
-};
+use super::outlet::{Letter, Letters};
 use crate::{
     dead_letters::{DeadLetter, Writer},
     op::{Ack, DocumentState},
@@ -18,20 +15,13 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Post {
     name: String,
-    /// The modules' digests, by name.
-    digests: BTreeMap<String, String>,
     writer: Writer,
 }
 
 impl Post {
-    pub(super) fn new(name: &str, plan: &Plan, writer: Writer) -> Self {
-        let module = |spec: &super::ModuleSpec| {
-            let module = &spec.module;
-            (module.name().to_owned(), module.digest().to_owned())
-        };
+    pub(super) fn new(name: &str, writer: Writer) -> Self {
         Self {
             name: name.to_owned(),
-            digests: plan.modules.iter().map(module).collect(),
             writer,
         }
     }
@@ -48,7 +38,7 @@ impl Post {
     ) {
         let output = &chunk.outputs[index];
         let module = &chunk.modules[output.module as usize];
-        let digest = self.digests.get(module).map_or("", String::as_str);
+        let digest = chunk.version(index);
         let mut op = Vec::new();
         chunk.op(index).encode(DocumentState::NotAsked, &mut op);
         let document = as_bson(chunk.document(index), encoding);

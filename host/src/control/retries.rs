@@ -70,8 +70,13 @@ impl LaneWorker {
     ) -> Result<Next, Stop> {
         self.tally.failed(module, failure.class());
         self.instances.revive(module)?;
+        if failure.is_passing() {
+            let (op_id, reason) = (op.id(), failure.message());
+            tracing::debug!(module, %op_id, reason, "the op waits for the server");
+            return Ok(Next::Retry);
+        }
         let shared = &self.shared;
-        let spec = &shared.modules[module];
+        let spec = self.instances.spec(module).clone();
         let breaker = &shared.standings[module].breaker;
         let advice = breaker.failed(failure, tries.is_counted, Instant::now());
         tries.is_counted = true;
@@ -84,6 +89,9 @@ impl LaneWorker {
         };
         let (name, digest) = (spec.module.name(), spec.module.digest());
         failure.log(name, digest, op, attempt, next);
+        if let Some(saved) = &shared.saved_ops {
+            saved.save(failure, next, name, op.id().text().as_str(), &self.op_bytes);
+        }
         if next != Next::Hold {
             tries.attempts = attempt;
         }
@@ -122,7 +130,7 @@ impl LaneWorker {
     ) -> Letter {
         self.tally.dead_lettered(module);
         self.count_kept(failure);
-        let spec = &self.shared.modules[module].module;
+        let spec = &self.instances.spec(module).module;
         let (stderr, backtrace) = failure.traces();
         let failed_ms = now_ms();
         Letter {
@@ -173,7 +181,7 @@ impl LaneWorker {
     }
 
     fn due_at(&self, module: usize, wait: Wait, tries: &mut Tries) -> Instant {
-        let policy = &self.shared.modules[module].policy;
+        let policy = &self.instances.spec(module).policy;
         let backoff = || Backoff::between(policy.backoff_min, policy.backoff_max);
         let delay = match wait {
             Wait::Asked(delay) => delay.max(LATER_MIN),

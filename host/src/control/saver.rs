@@ -49,11 +49,19 @@ pub(super) struct Saved {
 #[derive(Debug)]
 pub(super) struct Saver {
     requests: mpsc::Sender<oneshot::Sender<bool>>,
-    window: watch::Sender<Arc<AckWindow>>,
+    followed: watch::Sender<Followed>,
     saved: watch::Receiver<Saved>,
     /// Cancelled with `failure`.
     failed: CancellationToken,
     task: Mutex<Option<JoinHandle<Option<Error>>>>,
+}
+
+/// What is to be saved.
+#[derive(Debug, Clone)]
+struct Followed {
+    window: Arc<AckWindow>,
+    /// A checkpoint of the run as it is now; its frontiers are replaced.
+    template: Arc<Checkpoint>,
 }
 
 /// All that the task owns.
@@ -61,8 +69,6 @@ pub(super) struct Task {
     pub(super) store: Store,
     pub(super) lease: Lease,
     pub(super) keeper: Arc<Keeper>,
-    /// A checkpoint of this run; its frontiers are replaced.
-    pub(super) template: Checkpoint,
     pub(super) every: Duration,
     /// Where outputs lie that are written together with the checkpoint.
     pub(super) ledger: Option<Arc<Ledger>>,
@@ -71,16 +77,22 @@ pub(super) struct Task {
 
 impl Saver {
     /// Starts to save the frontiers of that window; `saved` is what the store holds.
-    pub(super) fn start(task: Task, window: Arc<AckWindow>, saved: Saved) -> Self {
+    pub(super) fn start(
+        task: Task,
+        window: Arc<AckWindow>,
+        template: Arc<Checkpoint>,
+        saved: Saved,
+    ) -> Self {
         let (requests, receiver) = mpsc::channel(4);
-        let (windows, window_receiver) = watch::channel(window.clone());
+        let followed = Followed { window, template };
+        let (windows, followed_receiver) = watch::channel(followed.clone());
         let (reports, saved_receiver) = watch::channel(saved);
         let failed = CancellationToken::new();
         let run = Run {
             task,
             requests: receiver,
-            following: Following::begin(&window),
-            window: window_receiver,
+            following: Following::begin(followed),
+            followed: followed_receiver,
             saved: reports,
             last: None,
             next: Instant::now(),
@@ -98,16 +110,22 @@ impl Saver {
         });
         Self {
             requests,
-            window: windows,
+            followed: windows,
             saved: saved_receiver,
             failed,
             task: Mutex::new(Some(task)),
         }
     }
 
-    /// The frontiers of another window are to be saved from now on.
-    pub(super) fn follow(&self, window: Arc<AckWindow>) {
-        self.window.send_replace(window);
+    /// The frontiers of another window are to be saved from now on, in a checkpoint like that one.
+    pub(super) fn follow(&self, window: Arc<AckWindow>, template: Arc<Checkpoint>) {
+        self.followed.send_replace(Followed { window, template });
+    }
+
+    /// The checkpoint is to say something else of the run from now on.
+    pub(super) fn describe(&self, template: Arc<Checkpoint>) {
+        self.followed
+            .send_modify(|followed| followed.template = template);
     }
 
     /// Saves now, and tells whether everything that was done at the call is durable. Cancellation
@@ -156,7 +174,7 @@ enum Wake {
 struct Run {
     task: Task,
     requests: mpsc::Receiver<oneshot::Sender<bool>>,
-    window: watch::Receiver<Arc<AckWindow>>,
+    followed: watch::Receiver<Followed>,
     saved: watch::Sender<Saved>,
     following: Following,
     last: Option<Instant>,
@@ -168,6 +186,7 @@ struct Run {
 /// The window whose frontiers are saved.
 struct Following {
     window: Arc<AckWindow>,
+    template: Arc<Checkpoint>,
     /// Its frontiers that were saved last; at first where it began.
     saved: Vec<Frontier>,
     /// Ops that were done then.
@@ -177,10 +196,11 @@ struct Following {
 }
 
 impl Following {
-    fn begin(window: &Arc<AckWindow>) -> Self {
+    fn begin(Followed { window, template }: Followed) -> Self {
         Self {
-            window: window.clone(),
             saved: window.starts().to_vec(),
+            window,
+            template,
             ops: 0,
             is_fresh: true,
         }
@@ -198,7 +218,7 @@ impl Run {
                 biased;
                 by = keeper.lost() => Wake::Lost(by),
                 request = self.requests.recv() => Wake::Asked(request?),
-                changed = self.window.changed() => {
+                changed = self.followed.changed() => {
                     changed.ok()?;
                     Wake::Window
                 }
@@ -250,7 +270,7 @@ impl Run {
             None => "it was given to another process".to_owned(),
         };
         Error::LeaseLost {
-            name: self.task.template.name.clone(),
+            name: self.following.template.name.clone(),
             reason,
         }
     }
@@ -258,12 +278,18 @@ impl Run {
     /// Turns to the window that is at work now. A request may come together with another window, and
     /// is about that one.
     fn follow_latest(&mut self) {
-        let window = self.window.borrow_and_update().clone();
-        if !Arc::ptr_eq(&window, &self.following.window) {
-            self.following = Following::begin(&window);
+        let followed = self.followed.borrow_and_update().clone();
+        let is_described = Arc::ptr_eq(&followed.template, &self.following.template);
+        if !Arc::ptr_eq(&followed.window, &self.following.window) {
+            self.following = Following::begin(followed);
+            let window = &self.following.window;
             // It may begin where another one has ended.
-            self.following.is_fresh = self.saved.borrow().frontiers != window.starts();
-            window.hold_unsaved(self.is_holding());
+            let is_fresh = !is_described || self.saved.borrow().frontiers != window.starts();
+            self.following.is_fresh = is_fresh;
+            self.following.window.hold_unsaved(self.is_holding());
+        } else if !is_described {
+            self.following.template = followed.template;
+            self.following.is_fresh = true;
         }
     }
 
@@ -379,7 +405,7 @@ impl Run {
     }
 
     fn checkpoint(&self, lease: &Lease, frontiers: &[Frontier]) -> Checkpoint {
-        let mut checkpoint = self.task.template.clone();
+        let mut checkpoint = Checkpoint::clone(&self.following.template);
         checkpoint.epoch = lease.epoch;
         checkpoint.saved_ms = bson::DateTime::now().timestamp_millis();
         for (stream, frontier) in checkpoint.streams.iter_mut().zip(frontiers) {

@@ -8,7 +8,7 @@ use super::{
     CommandError, Error, RunState,
     begin::Begin,
     handle::Answer,
-    supervisor::{AtWork, COMMAND_TIME, Next, Supervisor},
+    supervisor::{AtWork, COMMAND_TIME, Next, Reply, Supervisor},
 };
 use crate::{
     flow::{Panicked, Word},
@@ -62,7 +62,11 @@ impl Supervisor<'_> {
         finished.map_err(|Panicked| Error::Panicked("a lane"))?;
         self.check_failure(at_work).await?;
         let begins = vec![Begin::at(start); self.assembly.plan.streams.len()];
-        Ok(Some(Next::Session(begins, word, Some(answer))))
+        Ok(Some(Next::Session(
+            begins,
+            word,
+            Some(Reply::Position(answer)),
+        )))
     }
 
     /// Waits until no lane is at work and the sinks have taken everything; tells whether they have.

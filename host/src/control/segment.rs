@@ -36,6 +36,8 @@ pub(super) struct Segment {
     /// When the first of the output came.
     since: Instant,
     line: String,
+    /// The versions that emit.
+    versions: Arc<[String]>,
 }
 
 #[derive(Debug)]
@@ -61,7 +63,7 @@ pub(super) struct Addressed {
 }
 
 impl Segment {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, versions: Arc<[String]>) -> Self {
         let slot = |outlet: &Arc<dyn Outlet>| Slot {
             encoding: outlet.encoding(),
             drafts: (0..outlet.workers().max(1))
@@ -77,6 +79,7 @@ impl Segment {
             output_bytes: 0,
             since: Instant::now(),
             line: String::new(),
+            versions,
             shared,
         }
     }
@@ -86,6 +89,12 @@ impl Segment {
         debug_assert!(self.is_empty(), "a segment is of one batch");
         self.of = Some((batch.clone(), ticket));
         self.done.reserve(ops);
+    }
+
+    /// Other versions of the modules emit from now on.
+    pub(super) fn set_versions(&mut self, versions: Arc<[String]>) {
+        debug_assert!(self.output_bytes == 0, "outputs of one version in a chunk");
+        self.versions = versions;
     }
 
     /// Leaves the batch.
@@ -133,7 +142,8 @@ impl Segment {
         self.of.as_ref().map(|(batch, _)| batch)
     }
 
-    /// Takes what an instance has emitted, and tells how many documents. `order` gives the op's order
+    /// Takes what an instance has emitted, and tells how many documents. `version` is the number of the
+    /// instance's in the versions that were set. `order` gives the op's order
     /// key, where it is asked.
     ///
     /// # Errors
@@ -142,6 +152,7 @@ impl Segment {
         &mut self,
         instance: &mut Instance,
         (place, module, cause): (u32, usize, Cause),
+        version: usize,
         order: impl FnOnce() -> u64,
     ) -> Result<u64, String> {
         let outputs = instance.outputs();
@@ -178,6 +189,7 @@ impl Segment {
             draft.outputs.push(Output {
                 place,
                 module: module as u32,
+                version: version as u32,
                 number: number as u32,
                 cause,
                 end: draft.bytes.len() as u32,
@@ -243,6 +255,7 @@ impl Segment {
                 let chunk = Chunk {
                     batch: batch.clone(),
                     modules: self.shared.names.clone(),
+                    versions: self.versions.clone(),
                     outputs,
                     bytes,
                     ack,

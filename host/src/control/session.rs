@@ -145,6 +145,11 @@ impl Session {
         self.lanes.has_lost_one()
     }
 
+    /// Makes idle lanes look for orders.
+    pub(super) fn wake_lanes(&self) {
+        self.lanes.wake();
+    }
+
     /// Asks the streams to read nothing more.
     pub(super) fn stop_reading(&self) {
         self.stop.cancel();

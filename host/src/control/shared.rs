@@ -1,17 +1,23 @@
 //! What the lanes of a run share.
 
-use std::sync::{Arc, Mutex, atomic::Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, atomic::Ordering::Relaxed};
 
 use tokio::{runtime::Handle, sync::Notify};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ModuleSpec, ModuleStatus, Stats,
+    FailurePolicy, ModuleSpec, ModuleStatus, Stats,
     board::shown,
     breaker::Breaker,
+    instances::States,
     options::Error,
+    orders::Orders,
     outlet::{Letters, Outlet},
+    saved_ops::SavedOps,
+    swap_stats::SwapStats,
     tally::ModuleStats,
+    trial::Trial,
+    versions::Versions,
 };
 use crate::{
     flow::{Gate, Lookup, OrderingGuarantee, Stop},
@@ -21,11 +27,16 @@ use crate::{
 /// What the lanes of a run share.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) modules: Vec<ModuleSpec>,
+    /// The modules as the session begins with them; what works in a lane, the lane knows.
+    pub(super) modules: Vec<Arc<ModuleSpec>>,
     /// The modules' names, by number.
     pub(super) names: Arc<[String]>,
     /// How the modules stand, by number.
-    pub(super) standings: Arc<[Standing]>,
+    pub(super) standings: Arc<[Arc<Standing>]>,
+    /// What the lanes are told about the modules.
+    pub(super) orders: Orders,
+    /// What the modules of each lane hand over to the next session, once that is asked for.
+    pub(super) handover: Mutex<Option<Vec<States>>>,
     /// Which modules see the ops of each stream.
     pub(super) streams: Vec<Vec<usize>>,
     pub(super) ordering: OrderingGuarantee,
@@ -34,6 +45,8 @@ pub(super) struct Shared {
     /// The sinks, by number.
     pub(super) outlets: Arc<[Arc<dyn Outlet>]>,
     pub(super) letters: Arc<dyn Letters>,
+    /// Where ops that modules fail on are saved, if they are.
+    pub(super) saved_ops: Option<SavedOps>,
     pub(super) acks: Arc<dyn Acknowledge>,
     pub(super) stats: Arc<Stats>,
     pub(super) gate: Gate,
@@ -52,15 +65,33 @@ pub(super) struct Shared {
 pub(super) struct Standing {
     pub(super) breaker: Breaker,
     pub(super) stats: ModuleStats,
+    pub(super) swaps: SwapStats,
+    /// The lock is held to read or change it.
+    versions: Mutex<Versions>,
+    /// The version that is tried at present, or was last. The lock is held to read or replace it.
+    trial: Mutex<Option<Arc<Trial>>>,
 }
 
 impl Standing {
     /// A module that was not called yet.
-    pub(super) fn new(spec: &ModuleSpec) -> Self {
+    pub(super) fn new(policy: &FailurePolicy, versions: Versions) -> Self {
         Self {
-            breaker: Breaker::new(&spec.policy),
+            breaker: Breaker::new(policy),
             stats: ModuleStats::default(),
+            swaps: SwapStats::new(versions.version().generation),
+            versions: Mutex::new(versions),
+            trial: Mutex::new(None),
         }
+    }
+
+    /// The version that is tried at present, or was last.
+    pub(super) fn trial(&self) -> MutexGuard<'_, Option<Arc<Trial>>> {
+        self.trial.lock().expect("no holder of this lock panics")
+    }
+
+    /// The versions that it had.
+    pub(super) fn versions(&self) -> MutexGuard<'_, Versions> {
+        self.versions.lock().expect("no holder of this lock panics")
     }
 }
 
@@ -80,6 +111,11 @@ impl Shared {
         self.gate.throw();
         self.failed.cancel();
         Stop
+    }
+
+    /// What the lanes hand over, if they are to.
+    pub(super) fn handover(&self) -> MutexGuard<'_, Option<Vec<States>>> {
+        self.handover.lock().expect("no holder of this lock panics")
     }
 
     /// Pauses the run: a breaker has opened.
@@ -107,13 +143,19 @@ impl Shared {
 
     /// How the modules stand.
     pub(super) fn module_statuses(&self) -> Vec<ModuleStatus> {
-        let modules = self.modules.iter().zip(self.standings.iter());
-        modules
-            .map(|(spec, standing)| {
+        self.standings
+            .iter()
+            .map(|standing| {
                 let state = standing.breaker.state();
+                let versions = standing.versions();
+                let spec = versions.present();
                 ModuleStatus {
                     name: spec.module.name().to_owned(),
                     digest: spec.module.digest().to_owned(),
+                    generation: versions.version().generation,
+                    versions: versions.shown(),
+                    grants: spec.module.settings().grants(),
+                    trial: standing.trial().as_ref().map(|trial| trial.status()),
                     on_error: spec.policy.on_error.as_str(),
                     failures_in_a_row: state.failures_in_a_row,
                     breaker_open_since: state.open_since.map(shown),

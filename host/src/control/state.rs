@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::{KnownVersion, TrialStatus};
 use crate::op::{Position, Timestamp};
 
 /// The life of a run.
@@ -186,6 +187,16 @@ pub struct ModuleStatus {
     pub name: String,
     /// SHA-256 of its bytes, in hex.
     pub digest: String,
+    /// Counts the versions that took over under its name.
+    pub generation: u64,
+    /// The versions that are known, the present one last.
+    pub versions: Vec<KnownVersion>,
+    /// What it is granted: where it may look documents up, which variables it can read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grants: Option<String>,
+    /// The version that is tried at present, or was last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trial: Option<TrialStatus>,
     /// What becomes of an op that it failed on.
     pub on_error: &'static str,
     /// Ops that failed, one after the other, since the last that did not.

@@ -10,16 +10,19 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use super::{
-    Error, OnPositionLost, Reached, RunState, Stats, SwapError,
+    Error, OnPositionLost, Reached, RunState, Stats,
     assembly::Assembly,
-    begin::Begin,
+    begin::{self, Begin},
     delivery::Delivery,
     desk::Desk,
     handle::{Answer, Command},
+    instances::States,
     lost::Lost,
+    reopening::Reopening,
     saver::Saver,
     session::{Session, StreamEnd},
     shared::Shared,
+    swapping::{Loaded, Swaps},
 };
 use crate::{
     checkpoint::Store,
@@ -32,6 +35,9 @@ pub(super) const COMMAND_TIME: Duration = Duration::from_secs(5);
 /// How much of that a pause gives the lanes and sinks; the rest is for the store.
 const REST_TIME: Duration = Duration::from_secs(4);
 
+/// How often it is looked how versions do that took over lately.
+const PROBATION_EVERY: Duration = Duration::from_secs(1);
+
 /// How often it is looked whether everything that was read is done, when nothing more is to be read.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
@@ -39,6 +45,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 pub(super) struct Supervisor<'a> {
     pub(super) assembly: Assembly<'a>,
     pub(super) desk: &'a mut Desk,
+    /// What the lanes of the session before have handed over, for the next one.
+    pub(super) states: Vec<States>,
+    pub(super) swaps: Swaps,
     pub(super) saver: Option<Arc<Saver>>,
     pub(super) store: Option<Store>,
     pub(super) shutdown: &'a CancellationToken,
@@ -49,7 +58,15 @@ pub(super) enum Next {
     /// Nothing.
     End,
     /// Another one, from there on; who asked for it is answered when it stands.
-    Session(Vec<Begin>, Word, Option<Answer>),
+    Session(Vec<Begin>, Word, Option<Reply>),
+}
+
+/// What is said when a session stands that somebody has asked for.
+pub(super) enum Reply {
+    /// To who asked for the position.
+    Position(Answer),
+    /// To who asked for other modules.
+    Swap(Box<Reopening>),
 }
 
 /// A session at work.
@@ -73,6 +90,12 @@ enum Event {
     /// There is nothing more to do here.
     Over,
     Command(Command),
+    /// A version on trial has seen enough.
+    TrialOver,
+    /// It is time to look how versions do that took over lately.
+    Probation,
+    /// Another version of a module is ready to take over, or cannot.
+    Loaded(Loaded),
 }
 
 impl AtWork {
@@ -105,23 +128,34 @@ impl Supervisor<'_> {
     pub(super) async fn run(&mut self, begins: Vec<Begin>) -> Result<(), Error> {
         let mut next = Next::Session(begins, Word::Open, None);
         while let Next::Session(begins, word, answer) = next {
-            next = self.session(&begins, word, answer).await?;
+            next = self.session(begins, word, answer).await?;
         }
         Ok(())
     }
 
     async fn session(
         &mut self,
-        begins: &[Begin],
+        begins: Vec<Begin>,
         word: Word,
-        answer: Option<Answer>,
+        reply: Option<Reply>,
     ) -> Result<Next, Error> {
-        let mut at_work = self.start(begins, word)?;
-        if let Some(answer) = answer {
-            // The position is a promise: a crash must not go back behind it.
-            let saved = self.save(COMMAND_TIME).await;
-            let _ = answer.send(Ok(self.desk.board.reached(saved)));
-        }
+        let mut at_work = match (self.start(&begins, word), reply) {
+            (Ok(at_work), Some(Reply::Position(answer))) => {
+                // The position is a promise: a crash must not go back behind it.
+                let saved = self.save(COMMAND_TIME).await;
+                let _ = answer.send(Ok(self.desk.board.reached(saved)));
+                at_work
+            }
+            (Ok(at_work), Some(Reply::Swap(reopening))) => {
+                self.reopened(*reopening).await;
+                at_work
+            }
+            (Err(error), Some(Reply::Swap(reopening))) => {
+                let begins = self.go_back(*reopening, error);
+                self.start(&begins, word)?
+            }
+            (started, _) => started?,
+        };
         loop {
             match self.event(&mut at_work).await {
                 Event::Shutdown => {
@@ -168,7 +202,12 @@ impl Supervisor<'_> {
                     at_work.gate.throw();
                     return self.end(&mut at_work, Ok(())).await;
                 }
-                Event::BreakerOpened => self.breaker_opened(&at_work.shared),
+                Event::BreakerOpened => {
+                    self.breaker_opened(&at_work.shared);
+                    self.look_at_probations();
+                }
+                Event::TrialOver => self.look_at_trials(&at_work),
+                Event::Probation => self.look_at_probations(),
                 Event::Command(Command::Pause(answer)) => self.pause(&at_work, answer),
                 Event::Command(Command::Resume(answer)) => self.resume(&at_work.shared, answer),
                 Event::Command(Command::Seek(to, answer)) => {
@@ -176,12 +215,17 @@ impl Supervisor<'_> {
                         return Ok(next);
                     }
                 }
-                Event::Command(
-                    Command::Swap(_, answer)
-                    | Command::Rollback(_, answer)
-                    | Command::Remove(_, answer),
-                ) => {
-                    let _ = answer.send(Err(SwapError::Refused("not yet".to_owned())));
+                Event::Command(Command::Swap(swap, answer)) => self.load(swap, answer),
+                Event::Command(Command::Rollback(module, answer)) => {
+                    self.load_before(&module, answer);
+                }
+                Event::Command(Command::Remove(module, answer)) => {
+                    self.load_without(&module, answer);
+                }
+                Event::Loaded(loaded) => {
+                    if let Some(next) = self.apply(&mut at_work, loaded).await? {
+                        return Ok(next);
+                    }
                 }
                 Event::Command(Command::Drain(_) | Command::Status(_)) => {}
             }
@@ -193,10 +237,20 @@ impl Supervisor<'_> {
         for standing in self.assembly.standings.iter() {
             standing.stats.parked.store(0, Relaxed);
         }
+        self.drop_trials();
         let gate = Gate::new(word);
-        let (session, shared) = self.assembly.start(begins, &gate)?;
+        let (session, shared) = self.assembly.start(begins, &gate, &self.states)?;
+        // A session that is read again from elsewhere begins anew.
+        self.states.clear();
         if let Some(saver) = &self.saver {
-            saver.follow(session.window.clone());
+            let Assembly {
+                plan,
+                options,
+                standings,
+                ..
+            } = &self.assembly;
+            let template = begin::template(plan, options, standings);
+            saver.follow(session.window.clone(), template);
         }
         let board = &self.desk.board;
         board.show_session(session.window.clone(), shared.clone());
@@ -224,6 +278,13 @@ impl Supervisor<'_> {
         let drain = self.desk.drain.clone();
         let shared = at_work.shared.clone();
         let delivery = &self.assembly.delivery;
+        let trial_over = self.swaps.trial_over.clone();
+        let probation = async {
+            match self.swaps.probations.is_empty() {
+                true => std::future::pending().await,
+                false => tokio::time::sleep(PROBATION_EVERY).await,
+            }
+        };
         tokio::select! {
             biased;
             () = self.shutdown.cancelled() => Event::Shutdown,
@@ -231,6 +292,9 @@ impl Supervisor<'_> {
             () = saver_failed => Event::SaverFailed,
             ended = delivery.ended() => Event::SinkEnded(ended.into()),
             () = drain.cancelled() => Event::Drain,
+            () = trial_over.notified() => Event::TrialOver,
+            () = probation => Event::Probation,
+            loaded = Swaps::loaded(&mut self.swaps.loading) => Event::Loaded(loaded),
             command = self.desk.next() => Event::Command(command),
             () = shared.breaker_opened.notified() => Event::BreakerOpened,
             event = at_work.streams(delivery) => event,

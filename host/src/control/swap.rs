@@ -15,10 +15,22 @@ pub struct Swap {
     pub module: String,
     /// The bytes of the new version.
     pub wasm: Arc<[u8]>,
+    /// Where the bytes come from.
+    pub origin: Origin,
     /// What is done when no module has that name.
     pub absent: Absent,
     /// How it takes over.
     pub rollout: Rollout,
+}
+
+/// Where the bytes of a version come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Origin {
+    /// From somebody who asked for the swap: a restart with the same file goes on with them.
+    #[default]
+    Request,
+    /// From the file that the run was started with, which has changed.
+    File,
 }
 
 /// What is done about a name that no module has.

@@ -5,18 +5,20 @@ use std::{sync::Arc, time::Instant};
 use super::{
     breaker::Admission,
     failure::{Called, Failure, Next},
-    instances::Instances,
+    instances::{Instances, States},
     order::OrderKeys,
+    orders::Order,
     outlet::Letter,
     parked::{Key, ParkedOps},
     retries::{Parked, Tries, Wait},
     segment::Segment,
     shared::Shared,
     tally::Tally,
+    trials::Outputs,
     updates::Window,
 };
 use crate::{
-    flow::{Stop, Turn, Work, Worker},
+    flow::{Begun, Stop, Turn, Work, Worker},
     guest::GuestError,
     op::{Ack, Batch, BatchTicket, DocumentState, Op},
     sink::{Cause, Closed},
@@ -25,6 +27,8 @@ use crate::{
 /// One lane's instances, and its room for work.
 pub(super) struct LaneWorker {
     pub(super) shared: Arc<Shared>,
+    /// Which of the lanes it is.
+    lane: usize,
     pub(super) instances: Instances,
     pub(super) turn: Turn,
     pub(super) segment: Segment,
@@ -69,11 +73,17 @@ impl<'a> Job<'a> {
 
 impl LaneWorker {
     /// Makes this lane's instances.
-    pub(super) fn new(shared: Arc<Shared>) -> Result<Self, GuestError> {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        lane: usize,
+        states: &States,
+    ) -> Result<Self, GuestError> {
+        let instances = Instances::new(shared.clone(), states)?;
         Ok(Self {
-            instances: Instances::new(shared.clone())?,
+            lane,
             turn: Turn::new(shared.gate.clone(), shared.runtime.clone()),
-            segment: Segment::new(shared.clone()),
+            segment: Segment::new(shared.clone(), instances.versions()),
+            instances,
             parked: ParkedOps::default(),
             keys: OrderKeys::new(shared.ordering),
             tally: Tally::new(shared.modules.len(), &shared.stats.namespaces),
@@ -88,6 +98,10 @@ impl LaneWorker {
         let modules = &shared.streams[work.ticket.stream];
         self.window.end = 0;
         for at in 0..work.places.len() {
+            if self.shared.orders.has_some(self.lane) {
+                self.end_segment()?;
+                self.obey();
+            }
             if !self.turn.may_go_on() {
                 // Who pauses the run is to see as done what is done.
                 self.end_segment()?;
@@ -184,13 +198,35 @@ impl LaneWorker {
 
     /// Calls a module for an op, and takes its outputs.
     pub(super) fn call(&mut self, module: usize, op: &Op<'_>, place: u32, ask: bool) -> Called {
+        if self.instances.tries {
+            return self.call_with_trial(module, op, place, ask);
+        }
+        self.call_present(module, op, place, ask, None)
+    }
+
+    /// Calls the present version of a module; `emitted` gets a copy of its outputs.
+    pub(super) fn call_present(
+        &mut self,
+        module: usize,
+        op: &Op<'_>,
+        place: u32,
+        ask: bool,
+        emitted: Option<&mut Outputs>,
+    ) -> Called {
         let mut called = self
             .instances
             .call(module, &self.op_bytes, ask, &mut self.tally);
+        if let Some(copy) = emitted {
+            let outputs = self.instances.get(module).outputs();
+            copy.extend(outputs.map(|(sink, document)| (sink, document.to_vec())));
+        }
         if let Called::Handled(emitted @ 1..) = called {
             let (instance, keys) = (self.instances.get(module), &mut self.keys);
             let from = (place, module, Cause::Op);
-            match self.segment.take_outputs(instance, from, || keys.of(op)) {
+            match self
+                .segment
+                .take_outputs(instance, from, module, || keys.of(op))
+            {
                 Ok(taken) => debug_assert_eq!(taken, emitted),
                 Err(reason) => called = Called::Failed(Failure::Output(reason)),
             }
@@ -233,7 +269,7 @@ impl LaneWorker {
     pub(super) fn put(&mut self, letter: Letter, ack: Ack) -> Result<(), Stop> {
         let put = self.turn.wait(self.shared.letters.put(letter, ack));
         match put {
-            Some(()) => self.begin(),
+            Some(()) => self.go_on(),
             None => Err(Stop),
         }
     }
@@ -281,9 +317,57 @@ impl LaneWorker {
         self.tally.tell(&self.shared.stats, modules);
     }
 
-    /// Waits until the lane may work.
+    /// Waits until the lane may work, between two ops with nothing to pass on. Orders are carried out
+    /// meanwhile.
     pub(super) fn begin(&mut self) -> Result<(), Stop> {
+        let shared = self.shared.clone();
+        loop {
+            match self.turn.begin_unless(shared.orders.come(self.lane)) {
+                Begun::Yes => return Ok(()),
+                Begun::Never => return Err(Stop),
+                Begun::Interrupted => self.obey(),
+            }
+        }
+    }
+
+    /// Waits until the lane may go on, in the middle of an op.
+    pub(super) fn go_on(&mut self) -> Result<(), Stop> {
         self.turn.begin().then_some(()).ok_or(Stop)
+    }
+
+    /// Carries out what the lane was told. There is nothing to pass on, and no module has gathered
+    /// anything.
+    fn obey(&mut self) {
+        while let Some(order) = self.shared.orders.take(self.lane) {
+            match order {
+                Order::Switch {
+                    module,
+                    fresh,
+                    answer,
+                } => {
+                    let begun = Instant::now();
+                    let switched = self.instances.switch(module, *fresh);
+                    // Who gave the order may wait no longer; then it is undone.
+                    let _ = answer.send(switched.map(|()| begun.elapsed()));
+                }
+                Order::Try {
+                    module,
+                    fresh,
+                    trial,
+                    answer,
+                } => {
+                    let begun = Instant::now();
+                    let begins = self.instances.begin_trial(module, *fresh, trial);
+                    let _ = answer.send(begins.map(|()| begun.elapsed()));
+                }
+                Order::EndTrial(module) => self.instances.end_trial(module),
+                Order::Undo(module) => self.instances.undo(module),
+                Order::Settle(module) => self.instances.settle(module),
+            }
+        }
+        self.segment.set_versions(self.instances.versions());
+        // What the filters before have said ahead is theirs alone.
+        self.window.end = 0;
     }
 }
 
@@ -312,9 +396,18 @@ impl Worker for LaneWorker {
         tried
     }
 
+    fn look(&mut self) -> Result<(), Stop> {
+        self.obey();
+        Ok(())
+    }
+
     fn finish(&mut self) {
         // All that was handled was passed on at the end of its batch; what waits is not done.
         self.turn.rest();
         self.tell();
+        let mut handover = self.shared.handover();
+        if let Some(states) = &mut *handover {
+            states[self.lane] = self.instances.states();
+        }
     }
 }

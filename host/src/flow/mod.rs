@@ -20,4 +20,4 @@ pub use gate::{Gate, Pass, Word};
 pub use lanes::{Closed, Dispatcher, Lanes, Options, Panicked, Stop, Work, Worker};
 pub use lookup::{Documents, Lookup};
 pub use ordering::OrderingGuarantee;
-pub use turn::Turn;
+pub use turn::{Begun, Turn};

@@ -13,6 +13,17 @@ pub struct Turn {
     pass: Option<Pass>,
 }
 
+/// What came of waiting for the gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begun {
+    /// The lane may work.
+    Yes,
+    /// The gate was thrown: what has not begun is left alone.
+    Never,
+    /// Something else came first: the gate is closed.
+    Interrupted,
+}
+
 impl Turn {
     /// The leave of one lane, which is at rest. The runtime is where it waits.
     #[must_use]
@@ -45,6 +56,34 @@ impl Turn {
                 if word == Word::Thrown {
                     return false;
                 }
+            }
+        }
+    }
+
+    /// As [`begin`](Self::begin), unless something else comes first while the gate is closed.
+    #[must_use]
+    pub fn begin_unless(&mut self, other: impl Future<Output = ()>) -> Begun {
+        let mut other = std::pin::pin!(other);
+        loop {
+            if self.may_go_on() {
+                return Begun::Yes;
+            }
+            self.pass = None;
+            self.pass = self.gate.enter();
+            if self.pass.is_some() {
+                continue;
+            }
+            let word = self.runtime.block_on(async {
+                tokio::select! {
+                    biased;
+                    word = self.gate.no_longer(Word::Closed) => Some(word),
+                    () = &mut other => None,
+                }
+            });
+            match word {
+                Some(Word::Thrown) => return Begun::Never,
+                Some(_) => {}
+                None => return Begun::Interrupted,
             }
         }
     }

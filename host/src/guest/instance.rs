@@ -7,12 +7,14 @@ use std::time::Duration;
 use bson::RawDocumentBuf;
 use oplet_sdk::abi::{export, outcome, unpack, verdict};
 use oplet_sdk::raw::{self, EMPTY_DOCUMENT, Writer};
-use wasmtime::{TypedFunc, WasmParams, WasmResults};
+use wasmtime::TypedFunc;
 
 use super::call::{Caller, Region};
 use super::error::{Class, GuestError};
+use super::exports::{Exports, typed};
 use super::module::Module;
 use super::pipeline::{self, PipelineError};
+use super::renewal::Renewal;
 use super::state::Phase;
 
 /// What `filter` said about an op.
@@ -51,28 +53,21 @@ pub enum Outcome {
 }
 
 /// An instance of a [`Module`]. It keeps its memory from op to op, and belongs to one thread at a
-/// time. Every call has its deadline anew.
+/// time, be it one after the other. Every call has its deadline anew.
 ///
 /// After a trap, a deadline or an answer that the ABI does not know it [is dead](Self::is_dead): its
 /// calls fail with [`Class::Ended`], and a fresh instance takes its place.
 pub struct Instance {
-    caller: Caller,
-    exports: Exports,
-    region: Region,
+    pub(super) caller: Caller,
+    pub(super) exports: Exports,
+    pub(super) region: Region,
     /// Where the op lies that was written last.
-    op: Option<(u32, u32)>,
+    pub(super) op: Option<(u32, u32)>,
     /// A copy of that op, for a module without `handle`, which passes it on: what lies in its memory
     /// its `filter` could have changed.
     passed_on: Vec<u8>,
-}
-
-/// Looked up once: by name, a call would cost fifteen times as much.
-struct Exports {
-    alloc: TypedFunc<u32, u32>,
-    filter: Option<TypedFunc<(u32, u32), i32>>,
-    handle: Option<TypedFunc<(u32, u32), i32>>,
-    pipeline: Option<TypedFunc<(u32, u32), i64>>,
-    flush: Option<TypedFunc<(), i32>>,
+    /// For an instance that lives for one op.
+    pub(super) renewal: Option<Box<Renewal>>,
 }
 
 impl Instance {
@@ -93,22 +88,17 @@ impl Instance {
             .expect("loading checked that there is a memory");
         caller.store.data_mut().memory = Some(memory);
 
-        let initialize = typed::<(), ()>(&instance, &mut caller, export::INITIALIZE);
-        let configure = typed::<(u32, u32), i32>(&instance, &mut caller, export::CONFIGURE);
-        let exports = Exports {
-            alloc: typed(&instance, &mut caller, export::ALLOC)
-                .expect("loading checked that there is an `oplet_alloc`"),
-            filter: typed(&instance, &mut caller, export::FILTER),
-            handle: typed(&instance, &mut caller, export::HANDLE),
-            pipeline: typed(&instance, &mut caller, export::PIPELINE),
-            flush: typed(&instance, &mut caller, export::FLUSH),
-        };
+        let store = &mut caller.store;
+        let initialize = typed::<(), ()>(&instance, store, export::INITIALIZE);
+        let configure = typed::<(u32, u32), i32>(&instance, store, export::CONFIGURE);
+        let exports = Exports::new(&instance, store);
         let mut instance = Self {
             caller,
             exports,
             region: Region::default(),
             op: None,
             passed_on: Vec::new(),
+            renewal: Renewal::of(module, sinks, config),
         };
         if let Some(initialize) = initialize {
             instance.caller.call(Phase::Initialize, &initialize, ())?;
@@ -158,15 +148,24 @@ impl Instance {
 
     /// Writes an op into the guest's memory, for [`filter`](Self::filter) and
     /// [`handle`](Self::handle) to work on. The region is kept; the guest is asked for another only
-    /// when the op does not fit.
+    /// when the op does not fit. With [`Isolation::Op`](super::Isolation::Op) a fresh instance takes
+    /// the op, when this one has had one.
     ///
     /// # Errors
     /// [`Class::MemoryLimit`] when the op is too large for the module's memory: then only the op has
-    /// failed. Any other class ends the instance.
+    /// failed. Any other class ends the instance, also that of a fresh one that cannot be made.
     #[inline]
     pub fn write_op(&mut self, op: &[u8]) -> Result<(), GuestError> {
         // A failed write must not leave the op before for `handle` to take.
         self.op = None;
+        if let Some(renewal) = &mut self.renewal
+            && renewal.begin_op()
+        {
+            self.renew()?;
+        }
+        if let Some(exact) = &mut self.caller.store.data_mut().exact {
+            exact.begin_op(op);
+        }
         let input = self
             .region
             .write(&mut self.caller, &self.exports.alloc, op)?;
@@ -175,6 +174,7 @@ impl Instance {
             self.passed_on.extend_from_slice(op);
         }
         self.op = Some(input);
+        self.caller.store.data_mut().op = Some(input);
         Ok(())
     }
 
@@ -218,13 +218,17 @@ impl Instance {
     #[inline]
     pub fn handle(&mut self) -> Result<Outcome, GuestError> {
         let op = self.op.expect("an op is written before `handle`");
-        let Some(handle) = &self.exports.handle else {
-            return self.pass_on();
-        };
-        match self.caller.call(Phase::Handle, handle, op)? {
-            outcome::DONE => Ok(Outcome::Done),
-            other => self.not_done(other),
+        match &self.exports.handle {
+            None => self.pass_on(),
+            Some(handle) => match self.caller.call(Phase::Handle, handle, op)? {
+                outcome::DONE => {}
+                other => return self.not_done(other),
+            },
         }
+        if self.renewal.is_some() {
+            self.flush_behind()?;
+        }
+        Ok(Outcome::Done)
     }
 
     /// Asks which stages the server shall run for a namespace; `source` as in
@@ -260,30 +264,6 @@ impl Instance {
         }
     }
 
-    /// Lets the guest emit what it has gathered, at a batch border and before the instance is
-    /// dropped. Outputs are as with [`handle`](Self::handle). Does nothing for a module without
-    /// `oplet_flush`.
-    ///
-    /// # Errors
-    /// [`Class::GuestReported`] when the guest answers other than 0; else as the guest fails, and
-    /// the instance is dead then.
-    pub fn flush(&mut self) -> Result<(), GuestError> {
-        let Some(flush) = &self.exports.flush else {
-            self.clear_outputs();
-            return Ok(());
-        };
-        match self.caller.call(Phase::Flush, flush, ())? {
-            0 => Ok(()),
-            code => {
-                let message = match self.reason() {
-                    reason if reason.is_empty() => format!("`{}` answered {code}", export::FLUSH),
-                    reason => reason,
-                };
-                Err(self.caller.failed(Class::GuestReported, message))
-            }
-        }
-    }
-
     /// What the call before emitted: the number of the sink and the document, in the order of
     /// emission. Each is a BSON document that was checked through and through.
     pub fn outputs(&self) -> impl ExactSizeIterator<Item = (u32, &[u8])> {
@@ -299,6 +279,21 @@ impl Instance {
     /// instance.
     pub fn take_counts(&mut self) -> impl Iterator<Item = (&str, i64)> {
         self.caller.store.data_mut().counters.take()
+    }
+
+    /// Fuel that the call before took, in units of wasmtime; none for a module without
+    /// [`Settings::fuel`](super::Settings::fuel).
+    #[must_use]
+    pub fn fuel_used(&self) -> Option<u64> {
+        self.caller.fuel_used()
+    }
+
+    /// Size of its linear memory, in bytes. It never shrinks. Also of a dead instance.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let store = &self.caller.store;
+        let memory = store.data().memory.expect("an instance has a memory");
+        memory.data_size(store)
     }
 
     /// Whether a failure has ended the instance; it can only be dropped then.
@@ -317,7 +312,13 @@ impl Instance {
     fn not_done(&mut self, answer: i32) -> Result<Outcome, GuestError> {
         self.clear_outputs();
         let reason = self.reason();
+        let lookup = &self.caller.store.data().lookup;
         match answer {
+            outcome::RETRY | outcome::REJECT | outcome::RETRY_AFTER
+                if lookup.class() == Some(Class::LookupUnavailable) =>
+            {
+                Err(self.caller.failed(Class::LookupUnavailable, reason))
+            }
             outcome::RETRY => Ok(Outcome::Retry { reason }),
             outcome::REJECT => Ok(Outcome::Reject { reason }),
             outcome::RETRY_AFTER => match self.caller.store.data().retry_after {
@@ -333,14 +334,13 @@ impl Instance {
         }
     }
 
-    fn pass_on(&mut self) -> Result<Outcome, GuestError> {
+    fn pass_on(&mut self) {
         let outputs = &mut self.caller.store.data_mut().outputs;
         outputs.clear();
         outputs.push(0, &self.passed_on);
-        Ok(Outcome::Done)
     }
 
-    fn reason(&mut self) -> String {
+    pub(super) fn reason(&mut self) -> String {
         self.caller
             .store
             .data_mut()
@@ -350,7 +350,7 @@ impl Instance {
     }
 
     /// A document that the guest answered with, or what is wrong with it.
-    fn returned_document(&self, ptr: u32, len: u32) -> Result<&[u8], String> {
+    pub(super) fn returned_document(&self, ptr: u32, len: u32) -> Result<&[u8], String> {
         let store = &self.caller.store;
         let memory = store.data().memory.expect("an instance has a memory");
         let data = memory.data(store);
@@ -376,13 +376,4 @@ impl fmt::Debug for Instance {
             .field("is_dead", &self.is_dead())
             .finish_non_exhaustive()
     }
-}
-
-/// An export that may be absent; that its signature is right was checked when the module was loaded.
-fn typed<P: WasmParams, R: WasmResults>(
-    instance: &wasmtime::Instance,
-    caller: &mut Caller,
-    name: &str,
-) -> Option<TypedFunc<P, R>> {
-    instance.get_typed_func(&mut caller.store, name).ok()
 }

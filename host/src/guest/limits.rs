@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 /// Limits of one module; each instance has them for itself. The defaults are those of the guest ABI.
+///
+/// Those of an [`Engine`](super::Engine) say what it reserves and compiles for, and bound those of its
+/// modules: see [`within`](Self::within).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Linear memory of an instance, in bytes. Growth beyond it fails inside the guest.
@@ -28,6 +31,13 @@ pub struct Limits {
     pub tables: usize,
     /// Names of a module's own counters.
     pub counters: usize,
+    /// Documents that one lookup may find.
+    pub lookup_documents: usize,
+    /// Bytes of one lookup's answer.
+    pub lookup_bytes: usize,
+    /// Time that the server may take for one lookup. Those of one call may take ten times as long
+    /// together; none of it counts as time of the call.
+    pub lookup_time: Duration,
 }
 
 impl Default for Limits {
@@ -44,6 +54,25 @@ impl Default for Limits {
             table_elements: 20_000,
             tables: 4,
             counters: 100,
+            lookup_documents: 1_000,
+            lookup_bytes: 1 << 20,
+            lookup_time: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Limits {
+    /// These limits as far as an engine with those can keep them: `stack_bytes` is the engine's,
+    /// memory and tables are no larger than the slots of its pool, and the module than it compiles.
+    #[must_use]
+    pub fn within(&self, engine: &Self) -> Self {
+        Self {
+            memory_bytes: self.memory_bytes.min(engine.memory_bytes),
+            stack_bytes: engine.stack_bytes,
+            module_bytes: self.module_bytes.min(engine.module_bytes),
+            table_elements: self.table_elements.min(engine.table_elements),
+            tables: self.tables.min(engine.tables),
+            ..self.clone()
         }
     }
 }

@@ -6,8 +6,8 @@
 //! [`oplet_sdk::abi`].
 //!
 //! ```text
-//! Engine::new(&Options)  ->  Module::load(&engine, name, wasm)  ->  module.instantiate(sinks, config)
-//!                                                                     write_op, filter, handle, outputs
+//! Engine::new(&Options)  ->  Module::load(&engine, name, wasm, settings)  ->  module.instantiate(sinks, config)
+//!                                                        write_op, filter, handle, outputs, save, restore
 //! ```
 //!
 //! What is promised: a module that traps, loops, recurses, eats memory, floods the log or hands out
@@ -21,20 +21,29 @@
 //! 1 MiB of stack; nothing here knows tokio, MongoDB, or any other room.
 
 mod backtrace;
+mod border;
 mod cache_directory;
 mod call;
 mod contents;
 mod engine;
 mod error;
+mod exact;
+mod exports;
 mod findings;
+mod hand_over;
 mod host_calls;
 mod inspect;
 mod instance;
 mod limits;
 mod log;
+mod lookup;
 mod memory;
 mod module;
 mod pipeline;
+mod profile;
+mod renewal;
+mod runtime;
+mod settings;
 mod signature;
 mod state;
 mod stdio;
@@ -50,6 +59,9 @@ pub use findings::Finding;
 pub use inspect::{Inspection, Item};
 pub use instance::{Instance, Outcome, Verdict};
 pub use limits::Limits;
+pub use lookup::{LookupAnswer, LookupError, LookupQuery, Lookups, NoLookups};
 pub use module::Module;
 pub use pipeline::{PipelineError, PipelineRefused};
+pub use profile::{Profile, SAMPLE_INTERVAL};
+pub use settings::{Isolation, Settings};
 pub use warnings::Warning;

@@ -93,6 +93,12 @@ metrics! {
         "Whether the module's breaker is open: it failed on one op after the other";
     MODULE_COUNT: Gauge "oplet_module_count", "the module's", ["module", "name"],
         "Counters of the module's own, from the import `count`";
+    MODULE_GENERATION: Gauge "oplet_module_generation", "versions", ["module"],
+        "Which version works, counted from the first that ran under the module's name";
+    MODULE_SWAPS: Counter "oplet_module_swaps_total", "swaps", ["module", "outcome"],
+        "Swaps by what they led to: `done`, `refused` (the version before went on), `rolled-back` (it took over again)";
+    MODULE_SWAP_SECONDS: Histogram "oplet_module_swap_seconds", "seconds", ["module"],
+        "For how long a lane stood still for a swap, each lane counted by itself";
     DEAD_LETTERS_WRITTEN: Counter "oplet_dead_letters_written_total", "letters", [],
         "Dead letters that were stored: failed ops, and documents that sinks rejected";
     DEAD_LETTERS_WAITING: Gauge "oplet_dead_letters_waiting", "letters", [],

@@ -2,7 +2,7 @@
 //!
 //! `PATH.a` and `PATH.b` are written by turns, each with a number that grows, a checksum, and in one
 //! step (see `slot.rs`): the newer of those that are whole counts. `PATH.lease` says who holds the
-//! name. Whoever writes any of them locks `PATH.lock` for that moment, which the system lets go of
+//! name; versions of modules lie in `PATH.modules` (see `kept_files.rs`). Whoever writes any of them locks `PATH.lock` for that moment, which the system lets go of
 //! when a process dies. Times are the host's.
 
 use std::{
@@ -49,15 +49,15 @@ impl FileStore {
         format!("file:{}", self.path.display())
     }
 
-    fn file(&self, ending: &str) -> PathBuf {
+    pub(super) fn file(&self, ending: &str) -> PathBuf {
         with_ending(&self.path, ending)
     }
 
-    fn what(&self, what: &str) -> String {
+    pub(super) fn what(&self, what: &str) -> String {
         format!("{what} in {}", self.place())
     }
 
-    fn failed(&self, what: &str) -> impl Fn(io::Error) -> Error {
+    pub(super) fn failed(&self, what: &str) -> impl Fn(io::Error) -> Error {
         let what = self.what(what);
         move |error| Error::of_file(what.clone(), error)
     }
@@ -71,7 +71,7 @@ impl FileStore {
     }
 
     /// Holds the lock until the file is dropped.
-    fn lock(&self) -> Result<File, Error> {
+    pub(super) fn lock(&self) -> Result<File, Error> {
         let failed = self.failed("lock the checkpoint");
         let file = OpenOptions::new()
             .create(true)
@@ -343,6 +343,7 @@ impl FileStore {
             was_there |= remove(&self.file(ending)).map_err(&failed)?;
         }
         remove(&lease).map_err(&failed)?;
+        self.clear_versions()?;
         sync_directory(&lease).map_err(&failed)?;
         Ok(was_there)
     }

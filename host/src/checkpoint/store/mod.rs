@@ -6,16 +6,18 @@
 
 mod file;
 mod head;
+mod kept_documents;
+mod kept_files;
 mod mongodb;
 mod slot;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use ::mongodb::{Client, ClientSession};
 use bson::Document;
 
 use self::{file::FileStore, mongodb::MongodbStore};
-use super::{Checkpoint, Error, Gap, Holder, Holding, Lease};
+use super::{Checkpoint, Error, Gap, Holder, Holding, KeptVersion, Lease, VersionKey};
 use crate::op::StoreSpec;
 
 /// A place for checkpoints. Cheap to clone.
@@ -231,17 +233,72 @@ impl Store {
         }
     }
 
-    /// Removes what is stored under that name, whatever it is; tells whether there was something.
+    /// Removes what is stored under that name, whatever it is, and the versions of its modules; tells
+    /// whether there was a checkpoint or a lease.
     ///
     /// # Errors
     /// [`Error::Held`] while a lease is live; [`Error::OtherName`] of a file.
     pub async fn clear(&self, name: &str) -> Result<bool, Error> {
         match &self.0 {
-            Kind::Mongodb(store) => store.clear(name).await,
+            Kind::Mongodb(store) => {
+                let was_there = store.clear(name).await?;
+                store.clear_versions(name).await?;
+                Ok(was_there)
+            }
             Kind::File(store) => {
                 let store = store.clone();
                 let name = name.to_owned();
                 blocking(move || store.clear(&name)).await
+            }
+        }
+    }
+
+    /// Keeps the bytes of a version, and lets go of the oldest of its module's where there are more
+    /// than [`VERSIONS_MAX`](super::VERSIONS_MAX). To keep one again makes it the newest. Durable when
+    /// this returns. They lie in the collection `modules` beside the checkpoints, or in the directory
+    /// `PATH.modules`, for its owner alone.
+    ///
+    /// Needs no lease: what is kept under a digest is the same, whoever keeps it.
+    ///
+    /// # Errors
+    /// [`Error::VersionTooLarge`] of a collection.
+    pub async fn keep_version(&self, key: &VersionKey, wasm: Arc<[u8]>) -> Result<(), Error> {
+        match &self.0 {
+            Kind::Mongodb(store) => store.keep_version(key, &wasm).await,
+            Kind::File(store) => {
+                let store = store.clone();
+                let key = key.clone();
+                blocking(move || store.keep_version(&key, &wasm)).await
+            }
+        }
+    }
+
+    /// The bytes of a version, which have its digest; `None` when it is not kept.
+    ///
+    /// # Errors
+    /// [`Error::WrongVersion`].
+    pub async fn version(&self, key: &VersionKey) -> Result<Option<Vec<u8>>, Error> {
+        match &self.0 {
+            Kind::Mongodb(store) => store.version(key).await,
+            Kind::File(store) => {
+                let store = store.clone();
+                let key = key.clone();
+                blocking(move || store.version(&key)).await
+            }
+        }
+    }
+
+    /// The versions of a module that are kept, the newest first.
+    ///
+    /// # Errors
+    /// None but those of all functions.
+    pub async fn versions(&self, name: &str, module: &str) -> Result<Vec<KeptVersion>, Error> {
+        match &self.0 {
+            Kind::Mongodb(store) => store.versions(name, module).await,
+            Kind::File(store) => {
+                let store = store.clone();
+                let module = module.to_owned();
+                blocking(move || store.versions(&module)).await
             }
         }
     }

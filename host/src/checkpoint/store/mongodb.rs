@@ -61,8 +61,13 @@ impl MongodbStore {
         format!("mongodb:{}.{}", self.database, self.collection)
     }
 
+    /// A collection beside the checkpoints, as a user writes it.
+    pub(super) fn beside(&self, collection: &str) -> String {
+        format!("mongodb:{}.{collection}", self.database)
+    }
+
     /// The collection with majority concerns, on the primary whatever the connection string prefers.
-    fn collection(&self, collection: &str) -> Collection<Document> {
+    pub(super) fn collection(&self, collection: &str) -> Collection<Document> {
         let options = CollectionOptions::builder()
             .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))
             .read_concern(ReadConcern::majority())
@@ -78,7 +83,7 @@ impl MongodbStore {
     }
 
     /// Makes one call, and says in which words it failed.
-    async fn call<T>(
+    pub(super) async fn call<T>(
         &self,
         what: &str,
         name: &str,
@@ -375,7 +380,7 @@ fn saving(lease: &Lease, checkpoint: &Checkpoint) -> UpdateModifications {
     UpdateModifications::Pipeline(vec![doc! {"$set": set}])
 }
 
-fn is_duplicate_key(error: &Error) -> bool {
+pub(super) fn is_duplicate_key(error: &Error) -> bool {
     let Error::Refused { source, .. } = error else {
         return false;
     };

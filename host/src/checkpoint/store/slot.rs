@@ -73,9 +73,14 @@ pub(super) fn write(
     durability: Durability,
 ) -> io::Result<()> {
     let body = document.to_vec().map_err(io::Error::other)?;
+    write_bytes(path, &encode(sequence, &body), durability)
+}
+
+/// As [`write`], for bytes of any kind.
+pub(super) fn write_bytes(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
     let temporary = with_ending(path, ".tmp");
     let mut file = File::create(&temporary)?;
-    file.write_all(&encode(sequence, &body))?;
+    file.write_all(bytes)?;
     if durability == Durability::Disk {
         file.sync_all()?;
     }

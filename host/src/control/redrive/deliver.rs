@@ -91,13 +91,14 @@ impl RedriveSinks {
         self.names.clone()
     }
 
-    /// Hands the outputs of one letter to their sinks; waits while there is no room.
+    /// Hands the outputs that a version had for one letter to their sinks; waits while there is no room.
     pub(super) async fn send(
         &mut self,
         letter: &DeadLetter,
+        digest: &str,
         outputs: &[RedrivenOutput],
     ) -> Result<Sent, Undelivered> {
-        let (sent, chunks) = self.chunks(letter, outputs)?;
+        let (sent, chunks) = self.chunks(letter, digest, outputs)?;
         for (sink, chunk) in chunks {
             let room = self.senders[sink].send(0, chunk);
             let room = while_refused(&mut self.refused, &mut self.refusals, room);
@@ -153,6 +154,7 @@ impl RedriveSinks {
     fn chunks(
         &self,
         letter: &DeadLetter,
+        digest: &str,
         outputs: &[RedrivenOutput],
     ) -> Result<(Sent, BTreeMap<usize, Chunk>), Undelivered> {
         let accepted = Arc::new(Accepted::default());
@@ -164,6 +166,7 @@ impl RedriveSinks {
             batch_of(letter.op.as_bytes()).map_err(|error| unwritable(error.to_string()))?;
         let batch = Arc::new(batch);
         let modules: Arc<[String]> = [letter.module.clone()].into();
+        let versions: Arc<[String]> = [digest.to_owned()].into();
         let ticket = BatchTicket {
             stream: 0,
             sequence: 0,
@@ -175,7 +178,7 @@ impl RedriveSinks {
             let sink = output.sink as usize;
             let chunk = chunks
                 .entry(sink)
-                .or_insert_with(|| empty(&batch, &modules, &ack));
+                .or_insert_with(|| empty(&batch, (&modules, &versions), &ack));
             let written =
                 self.senders[sink]
                     .encoding()
@@ -184,6 +187,7 @@ impl RedriveSinks {
             chunk.outputs.push(Output {
                 place: 0,
                 module: 0,
+                version: 0,
                 number: output.number,
                 cause: output.cause,
                 end: u32::try_from(chunk.bytes.len())
@@ -210,10 +214,15 @@ async fn while_refused<T>(
     }
 }
 
-fn empty(batch: &Arc<Batch>, modules: &Arc<[String]>, ack: &Ack) -> Chunk {
+fn empty(
+    batch: &Arc<Batch>,
+    (modules, versions): (&Arc<[String]>, &Arc<[String]>),
+    ack: &Ack,
+) -> Chunk {
     Chunk {
         batch: batch.clone(),
         modules: modules.clone(),
+        versions: versions.clone(),
         outputs: Vec::new(),
         bytes: Vec::new(),
         ack: ack.split(),

@@ -16,8 +16,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     FailurePolicy, ModuleSpec, OnError, Stats, WhenOpen,
+    instances::States,
+    orders::Orders,
     outlet::{Letter, Letters, Outlet},
     shared::{Shared, Standing},
+    versions::Versions,
     worker::LaneWorker,
 };
 use crate::{
@@ -60,7 +63,7 @@ fn module(name: &str, answer: &str, flush: &str) -> Module {
             {flush})"#
     );
     let wasm = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}"));
-    Module::load(&ENGINE, name, &wasm).unwrap()
+    Module::load(&ENGINE, name, &wasm, guest::Settings::default()).unwrap()
 }
 
 /// Emits each op.
@@ -221,6 +224,7 @@ struct Scene {
 
 impl Scene {
     async fn new(ordering: OrderingGuarantee, modules: Vec<ModuleSpec>) -> Self {
+        let modules: Vec<_> = modules.into_iter().map(Arc::new).collect();
         let set = oplet_testkit::ReplicaSet::shared().await.unwrap();
         let ends = Arc::new(Ends::default());
         let shared = Arc::new(Shared {
@@ -228,12 +232,21 @@ impl Scene {
                 .iter()
                 .map(|spec| spec.module.name().to_owned())
                 .collect(),
-            standings: modules.iter().map(Standing::new).collect(),
+            standings: modules
+                .iter()
+                .map(|spec| {
+                    let versions = Versions::begin(spec.clone(), 1);
+                    Arc::new(Standing::new(&spec.policy, versions))
+                })
+                .collect(),
+            orders: Orders::new(1),
+            handover: Mutex::new(None),
             streams: vec![(0..modules.len()).collect()],
             modules,
             ordering,
             sinks: Arc::from(["default".to_owned()]),
             outlets: vec![ends.clone() as Arc<dyn Outlet>].into(),
+            saved_ops: None,
             letters: ends.clone(),
             acks: ends.clone(),
             stats: Arc::new(Stats::default()),
@@ -248,7 +261,7 @@ impl Scene {
             ordering,
             stack_bytes: 4 << 20,
         };
-        let worker = LaneWorker::new(shared.clone()).unwrap();
+        let worker = LaneWorker::new(shared.clone(), 0, &States::new()).unwrap();
         let lanes = Lanes::start(&options, vec![worker], &shared.gate).unwrap();
         Self {
             shared,

@@ -58,8 +58,22 @@ pub trait Worker: Send + 'static {
     /// [`Stop`]: the worker cannot go on; the lane ends.
     fn wake(&mut self) -> Result<(), Stop>;
 
+    /// Called when somebody wants the worker to look around, between two pieces of work.
+    ///
+    /// # Errors
+    /// [`Stop`]: the worker cannot go on; the lane ends.
+    fn look(&mut self) -> Result<(), Stop>;
+
     /// Called once at the end, when all work is done.
     fn finish(&mut self);
+}
+
+/// What comes into a lane.
+#[derive(Debug)]
+enum Item {
+    Work(Work),
+    /// An idle lane is to look around.
+    Look,
 }
 
 /// A set of lanes.
@@ -69,14 +83,14 @@ pub trait Worker: Send + 'static {
 #[derive(Debug)]
 pub struct Lanes {
     ordering: OrderingGuarantee,
-    senders: Vec<mpsc::Sender<Work>>,
+    senders: Vec<mpsc::Sender<Item>>,
     threads: Vec<(JoinHandle<()>, oneshot::Receiver<()>)>,
 }
 
 /// Hands one stream's batches to the lanes.
 #[derive(Debug)]
 pub struct Dispatcher {
-    senders: Vec<mpsc::Sender<Work>>,
+    senders: Vec<mpsc::Sender<Item>>,
     partitioner: Partitioner,
 }
 
@@ -107,7 +121,7 @@ impl Lanes {
             threads: Vec::new(),
         };
         for (index, worker) in workers.into_iter().enumerate() {
-            let (sender, work) = mpsc::channel::<Work>(BATCHES_PER_LANE);
+            let (sender, work) = mpsc::channel::<Item>(BATCHES_PER_LANE);
             let (done, is_done) = oneshot::channel();
             let mut lane = Lane {
                 worker,
@@ -141,6 +155,14 @@ impl Lanes {
         Dispatcher {
             senders: self.senders.clone(),
             partitioner: Partitioner::new(self.ordering, self.senders.len()),
+        }
+    }
+
+    /// Makes idle lanes look around. Those that are at work are to do so between two ops by themselves.
+    pub fn wake(&self) {
+        for sender in &self.senders {
+            // A lane without room has work.
+            let _ = sender.try_send(Item::Look);
         }
     }
 
@@ -186,7 +208,7 @@ impl Dispatcher {
                 places: std::mem::take(places),
                 ticket,
             };
-            let Err(error) = sender.try_send(work) else {
+            let Err(error) = sender.try_send(Item::Work(work)) else {
                 continue;
             };
             tokio::select! {
@@ -199,7 +221,7 @@ impl Dispatcher {
     }
 }
 
-async fn any_closed(senders: &[mpsc::Sender<Work>]) {
+async fn any_closed(senders: &[mpsc::Sender<Item>]) {
     let closed = senders.iter().map(|sender| Box::pin(sender.closed()));
     futures_util::future::select_all(closed).await;
 }
@@ -207,7 +229,7 @@ async fn any_closed(senders: &[mpsc::Sender<Work>]) {
 /// One lane, on its thread.
 struct Lane<W> {
     worker: W,
-    work: mpsc::Receiver<Work>,
+    work: mpsc::Receiver<Item>,
     gate: Gate,
     runtime: Handle,
 }
@@ -216,10 +238,20 @@ struct Lane<W> {
 enum Next {
     Work(Work),
     Wake,
+    Look,
     /// There will be no more work.
     Finish,
     /// What is left is left alone.
     Leave,
+}
+
+impl Next {
+    fn of(item: Item) -> Self {
+        match item {
+            Item::Work(work) => Self::Work(work),
+            Item::Look => Self::Look,
+        }
+    }
 }
 
 impl<W: Worker> Lane<W> {
@@ -228,6 +260,7 @@ impl<W: Worker> Lane<W> {
             match self.next() {
                 Next::Work(work) => self.worker.work(&work)?,
                 Next::Wake => self.worker.wake()?,
+                Next::Look => self.worker.look()?,
                 Next::Finish => break,
                 Next::Leave => return Ok(()),
             }
@@ -243,7 +276,7 @@ impl<W: Worker> Lane<W> {
 
     fn next(&mut self) -> Next {
         let next = match self.worker.due() {
-            None => self.work.blocking_recv().map_or(Next::Finish, Next::Work),
+            None => self.work.blocking_recv().map_or(Next::Finish, Next::of),
             // Before work that waits: it would put off for ever what is due.
             Some(due) if due <= Instant::now() => Next::Wake,
             Some(due) => {
@@ -254,7 +287,7 @@ impl<W: Worker> Lane<W> {
                         // First: a lane that was left behind has no timers any more.
                         () = gate.thrown() => Next::Leave,
                         work = timeout_at(due.into(), work.recv()) => match work {
-                            Ok(work) => work.map_or(Next::Finish, Next::Work),
+                            Ok(work) => work.map_or(Next::Finish, Next::of),
                             Err(_) => Next::Wake,
                         },
                     }

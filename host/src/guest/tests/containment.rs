@@ -48,7 +48,7 @@ fn with_alloc(body: &str) -> Module {
             (func (export "oplet_alloc") (param i32) (result i32) {body})
             (func (export "handle") (param i32 i32) (result i32) (i32.const 0)))"#
     );
-    Module::load(engine(), "test", &wat::parse_str(text).unwrap()).unwrap()
+    Module::load(engine(), "test", &wat::parse_str(text).unwrap(), settings()).unwrap()
 }
 
 #[test]

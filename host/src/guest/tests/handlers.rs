@@ -131,7 +131,7 @@ fn the_region_is_kept_until_an_op_does_not_fit() {
             (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
             (i32.const 8))
         (func (export "handle") (param i32 i32) (result i32) (global.get $calls)))"#;
-    let module = Module::load(engine(), "m", &wat::parse_str(text).unwrap()).unwrap();
+    let module = Module::load(engine(), "m", &wat::parse_str(text).unwrap(), settings()).unwrap();
     let mut instance = module.instantiate(&sinks(), None).unwrap();
     let large = bytes(doc! {"a": "x".repeat(9000)});
     for (op, expected) in [

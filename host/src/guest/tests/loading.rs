@@ -4,7 +4,7 @@ use super::*;
 
 #[track_caller]
 fn findings(wasm: &[u8]) -> Vec<Finding> {
-    let error = Module::load(engine(), "test", wasm).unwrap_err();
+    let error = Module::load(engine(), "test", wasm, settings()).unwrap_err();
     let inspection = Inspection::new(wasm, engine().limits());
     assert_eq!(inspection.findings, error.findings());
     for finding in error.findings() {
@@ -27,7 +27,7 @@ const HANDLE: &str = r#"(func (export "handle") (param i32 i32) (result i32) (i3
 #[test]
 fn a_handler_is_loaded_and_told_about() {
     let wasm = wat("", HANDLE);
-    let module = Module::load(engine(), "shop", &wasm).unwrap();
+    let module = Module::load(engine(), "shop", &wasm, settings()).unwrap();
     assert_eq!(module.name(), "shop");
     assert_eq!(module.digest().len(), 64);
     assert!(module.has_handle() && !module.has_filter() && !module.has_pipeline());
@@ -79,7 +79,7 @@ fn components_and_large_and_broken_modules_are_refused() {
         ..Options::default()
     })
     .unwrap();
-    let error = Module::load(&engine, "m", &wasm).unwrap_err();
+    let error = Module::load(&engine, "m", &wasm, settings()).unwrap_err();
     let size = wasm.len();
     assert_eq!(error.findings(), [Finding::TooLarge { size, limit: 100 }]);
 
@@ -192,7 +192,7 @@ fn all_findings_come_at_once() {
 fn hints_name_the_nearest_import_or_toolchain() {
     for (module, name, expected) in [
         ("oplet", "emitt", "did you mean `oplet.emit`?"),
-        ("oplet", "lookup", "newer host"),
+        ("oplet", "schedule", "newer host"),
         ("wbg", "__wbindgen_throw", "wasm-bindgen"),
         ("wasi_unstable", "fd_write", "another WASI"),
         ("env", "sqlite3_open", "never linked in"),
@@ -306,11 +306,11 @@ fn a_warm_start_does_not_compile() {
     let counts = |engine: &Engine| (engine.cache_hits(), engine.cache_misses());
 
     let cold = Engine::new(&options).unwrap();
-    Module::load(&cold, "m", &wasm).unwrap();
+    Module::load(&cold, "m", &wasm, settings()).unwrap();
     assert_eq!(counts(&cold), (0, 1));
 
     let warm = Engine::new(&options).unwrap();
-    let module = Module::load(&warm, "m", &wasm).unwrap();
+    let module = Module::load(&warm, "m", &wasm, settings()).unwrap();
     assert_eq!(counts(&warm), (1, 0));
     let mut instance = module.instantiate(&sinks(), None).unwrap();
     assert_eq!(handle(&mut instance), Ok(Outcome::Done));
@@ -325,7 +325,7 @@ fn a_pool_that_cannot_be_reserved_is_done_without() {
     };
     let engine = Engine::new(&options).unwrap();
     assert!(!engine.is_pooled());
-    let module = Module::load(&engine, "m", &wat("", HANDLE)).unwrap();
+    let module = Module::load(&engine, "m", &wat("", HANDLE), settings()).unwrap();
     let mut instance = module.instantiate(&sinks(), None).unwrap();
     assert_eq!(handle(&mut instance), Ok(Outcome::Done));
 }
@@ -340,10 +340,106 @@ fn a_used_up_pool_is_told_as_such() {
     if !engine.is_pooled() {
         return;
     }
-    let module = Module::load(&engine, "m", &wat("", HANDLE)).unwrap();
+    let module = Module::load(&engine, "m", &wat("", HANDLE), settings()).unwrap();
     let first = module.instantiate(&sinks(), None).unwrap();
     let error = module.instantiate(&sinks(), None).unwrap_err();
     assert_eq!(error.class, Class::Instantiation);
     drop(first);
     module.instantiate(&sinks(), None).unwrap();
+}
+
+#[test]
+fn names_out_of_a_module_are_shown_escaped_and_cut() {
+    let long = "x".repeat(5_000);
+    for (name, expected) in [
+        (
+            r"\1b]0;owned\07",
+            r"unknown import `env.\u{1b}]0;owned\u{7}`",
+        ),
+        (r"a\0aerror: b", r"unknown import `env.a\nerror: b`"),
+        (long.as_str(), "xxx…`"),
+    ] {
+        let found = finding(&wat(&format!(r#"(import "env" "{name}" (func))"#), HANDLE));
+        assert!(found.to_string().ends_with(expected), "{found}");
+        assert!(found.to_string().len() < 300, "{found}");
+    }
+    // What is known is compared before it is shown.
+    let export = r#"(func (export "\1b[2Jhandle")) (func (export "oplet_abi_v1\n"))"#;
+    let wasm = wat("", &format!("{HANDLE} {export}"));
+    let inspection = Inspection::new(&wasm, engine().limits());
+    assert_eq!(inspection.findings, []);
+    assert!(inspection.has_export(r"\u{1b}[2Jhandle"));
+    // The validator quotes names as they are.
+    let twice = format!(r#"{HANDLE} (func (export "\1b")) (func (export "\1b"))"#);
+    let found = finding(&wat("", &twice)).to_string();
+    assert!(!found.contains('\u{1b}'), "{found}");
+}
+
+/// A module of one section, which says how many entries it has, and repeats one.
+fn section(id: u8, count: u32, entry: &[u8]) -> Vec<u8> {
+    fn number(mut value: u32, out: &mut Vec<u8>) {
+        while value > 0x7F {
+            out.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        out.push(value as u8);
+    }
+    let mut contents = Vec::new();
+    number(count, &mut contents);
+    contents.extend(entry.repeat(count as usize));
+    let mut wasm = b"\0asm\x01\0\0\0".to_vec();
+    wasm.push(id);
+    number(contents.len() as u32, &mut wasm);
+    wasm.extend(contents);
+    wasm
+}
+
+#[test]
+fn what_a_module_has_too_much_of_is_not_read() {
+    for (id, what, entry) in [
+        (1, "types", &b"\x60\0\0"[..]),
+        (2, "imports", b"\0\0\0\0"),
+        (4, "tables", b"\x70\0\0"),
+        (5, "memories", b"\0\0"),
+        (7, "exports", b"\0\0\0"),
+    ] {
+        let wasm = section(id, 500_000, entry);
+        let inspection = Inspection::new(&wasm, &Limits::default());
+        match inspection.findings.as_slice() {
+            [
+                Finding::TooMany {
+                    what: found, count, ..
+                },
+            ] => {
+                assert_eq!((*found, *count), (what, 500_000));
+            }
+            other => panic!("{what}: {other:?}"),
+        }
+        assert!(inspection.exports.is_empty() && inspection.imports.is_empty());
+    }
+}
+
+#[test]
+fn a_signature_of_many_parameters_is_told_by_their_number() {
+    let exports: String = (0..100)
+        .map(|n| format!(r#"(export "f{n}" (func $f))"#))
+        .collect();
+    let parameters = "i32 ".repeat(1_000);
+    let wasm = wat(
+        "",
+        &format!("{HANDLE} {exports} (func $f (param {parameters}))"),
+    );
+    let inspection = Inspection::new(&wasm, engine().limits());
+    assert_eq!(inspection.findings, []);
+    let longest = inspection.exports.iter().map(|item| item.signature.len());
+    assert!(longest.max() < Some(100));
+}
+
+#[test]
+fn a_hundred_megabytes_are_refused_by_their_size_alone() {
+    // Rubbish behind the header: to read on would be to fail otherwise.
+    let mut wasm = b"\0asm\x01\0\0\0".to_vec();
+    wasm.resize(100 << 20, 0xEE);
+    let finding = finding(&wasm);
+    assert!(matches!(finding, Finding::TooLarge { .. }), "{finding}");
 }

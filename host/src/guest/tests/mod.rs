@@ -8,10 +8,13 @@ use bson::{Document, RawDocumentBuf, doc};
 use super::*;
 
 mod containment;
+mod hand_over;
 mod handlers;
 mod imports;
 mod loading;
 mod logging;
+mod lookups;
+mod settings;
 
 /// Limits that are reached soon.
 fn limits() -> Limits {
@@ -23,6 +26,10 @@ fn limits() -> Limits {
         log_lines_per_second: 5,
         ..Limits::default()
     }
+}
+
+fn settings() -> Settings {
+    Settings::with_limits(limits())
 }
 
 fn engine() -> &'static Engine {
@@ -65,7 +72,7 @@ fn wat(imports: &str, body: &str) -> Vec<u8> {
 }
 
 fn load(imports: &str, body: &str) -> Module {
-    Module::load(engine(), "test", &wat(imports, body)).unwrap()
+    Module::load(engine(), "test", &wat(imports, body), settings()).unwrap()
 }
 
 fn instance(imports: &str, body: &str) -> Instance {

@@ -67,6 +67,7 @@ fn chunk(heard: &Arc<Heard>, number: u64, documents: &[String]) -> Chunk {
         outputs.push(Output {
             place: 0,
             module: 0,
+            version: 0,
             number,
             cause: Cause::Op,
             end: bytes.len() as u32,
@@ -79,6 +80,7 @@ fn chunk(heard: &Arc<Heard>, number: u64, documents: &[String]) -> Chunk {
     Chunk {
         batch: Arc::new(batch),
         modules: Arc::new(["m".to_owned()]),
+        versions: Arc::from(["0123456789abcdef".to_owned()]),
         outputs,
         bytes,
         ack: Ack::new(heard.clone(), ticket, vec![0]),

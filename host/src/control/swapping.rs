@@ -1,0 +1,446 @@
+//! Other versions of modules take over while a run works.
+//!
+//! ```text
+//! asked -> loaded aside: checked, compiled, asked for its pipeline, an instance made for each lane
+//!       -> the same streams: each lane switches between two ops     -> all have: settled
+//!                                                                   -> one could not: all undone
+//!       -> other streams: the session ends at a batch border, and another one begins there
+//! ```
+//! Requests are carried out one after the other, so that each finds the modules as the one before
+//! has left them.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{Notify, oneshot},
+    task::JoinSet,
+    time::timeout,
+};
+use tracing::{info, warn};
+
+use super::{
+    Error, ModuleSpec, Origin, Plan, Rollout, RunState, Swap, SwapAnswer, SwapError, Swapped,
+    begin,
+    making::no_such,
+    orders::{Order, Served},
+    probation::Probation,
+    shared::{Shared, Standing},
+    supervisor::{AtWork, COMMAND_TIME, Next, Supervisor},
+    trial::Trial,
+};
+use crate::checkpoint::{self, VersionKey};
+
+/// How long lanes get to come to the end of the op that they are at, and of what they pass on.
+const LANE_TIME: Duration = Duration::from_secs(10);
+
+/// What is asked about modules, and what is being made ready.
+#[derive(Debug, Default)]
+pub(super) struct Swaps {
+    waiting: VecDeque<Request>,
+    pub(super) loading: JoinSet<Loaded>,
+    /// Told when a trial has seen enough.
+    pub(super) trial_over: Arc<Notify>,
+    /// Versions that took over lately.
+    pub(super) probations: Vec<Probation>,
+    /// The run goes on when a version that a breaker has paused it for is rolled back.
+    pub(super) resumes: bool,
+}
+
+#[derive(Debug)]
+enum Request {
+    Swap(Swap, SwapAnswer),
+    /// A version that has done well on trial.
+    Promote(String, Arc<ModuleSpec>, SwapAnswer),
+    Rollback(String, SwapAnswer),
+    Remove(String, SwapAnswer),
+}
+
+/// What came of making a version ready.
+pub(super) struct Loaded {
+    module: String,
+    answer: SwapAnswer,
+    ready: Result<Ready, SwapError>,
+}
+
+impl std::fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loaded")
+            .field("module", &self.module)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A version that is ready to take over.
+pub(super) struct Ready {
+    pub(super) plan: Arc<Plan>,
+    /// The bytes of a version that comes from outside.
+    pub(super) wasm: Option<Arc<[u8]>>,
+    /// An instance for each lane, where the lanes can switch by themselves.
+    pub(super) fresh: Option<Vec<Served>>,
+    pub(super) step: Step,
+    pub(super) rollout: Rollout,
+}
+
+/// What a request does to the versions of its module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Nothing: the version works already.
+    Stay,
+    /// Another version, which may be what the file of the run holds now.
+    Forward(Origin),
+    Back,
+    /// Nothing: the version that is tried is let go.
+    EndTrial,
+    Add,
+    Remove,
+}
+
+impl Swaps {
+    /// The next version that is ready, or cannot be made so. Cancellation safe.
+    pub(super) async fn loaded(loading: &mut JoinSet<Loaded>) -> Loaded {
+        loop {
+            match loading.join_next().await {
+                Some(Ok(loaded)) => return loaded,
+                Some(Err(error)) => {
+                    // Who asked has lost the answer, and is told that the run has ended.
+                    tracing::error!(%error, "making a module ready has failed");
+                }
+                None => return std::future::pending().await,
+            }
+        }
+    }
+}
+
+impl Supervisor<'_> {
+    /// Makes a version ready, aside.
+    pub(super) fn load(&mut self, swap: Swap, answer: SwapAnswer) {
+        self.swaps.waiting.push_back(Request::Swap(swap, answer));
+        self.load_next();
+    }
+
+    /// The same with a version that was on trial.
+    pub(super) fn promote(&mut self, module: &str, spec: Arc<ModuleSpec>) {
+        let (answer, _) = oneshot::channel();
+        let request = Request::Promote(module.to_owned(), spec, answer);
+        self.swaps.waiting.push_back(request);
+        self.load_next();
+    }
+
+    /// The same with the version before, since the present one fails; the run goes on then, if that has
+    /// paused it.
+    pub(super) fn give_way(&mut self, module: &str, resumes: bool) {
+        self.swaps.resumes |= resumes;
+        let (answer, _) = oneshot::channel();
+        self.load_before(module, answer);
+    }
+
+    /// The same with the version before.
+    pub(super) fn load_before(&mut self, module: &str, answer: SwapAnswer) {
+        let request = Request::Rollback(module.to_owned(), answer);
+        self.swaps.waiting.push_back(request);
+        self.load_next();
+    }
+
+    /// The same without the module.
+    pub(super) fn load_without(&mut self, module: &str, answer: SwapAnswer) {
+        let request = Request::Remove(module.to_owned(), answer);
+        self.swaps.waiting.push_back(request);
+        self.load_next();
+    }
+
+    pub(super) fn load_next(&mut self) {
+        while self.swaps.loading.is_empty()
+            && let Some(request) = self.swaps.waiting.pop_front()
+        {
+            let (module, answer, making) = match request {
+                Request::Swap(swap, answer) => {
+                    let module = swap.module.clone();
+                    (module, answer, self.making(swap))
+                }
+                Request::Promote(module, spec, answer) => {
+                    let making = self.making_of(&module, spec);
+                    (module, answer, making)
+                }
+                Request::Rollback(module, answer) => {
+                    let making = self.making_before(&module);
+                    (module, answer, making)
+                }
+                Request::Remove(module, answer) => {
+                    let making = self.making_without(&module);
+                    (module, answer, making)
+                }
+            };
+            let making = match making {
+                Ok(making) => making,
+                Err(error) => {
+                    let _ = answer.send(Err(error));
+                    continue;
+                }
+            };
+            self.swaps.loading.spawn_blocking(move || Loaded {
+                module,
+                answer,
+                ready: making.make(),
+            });
+        }
+    }
+
+    /// Lets a version that is ready take over. A session that has to end for it is followed by another.
+    pub(super) async fn apply(
+        &mut self,
+        at_work: &mut AtWork,
+        loaded: Loaded,
+    ) -> Result<Option<Next>, Error> {
+        let Loaded {
+            module,
+            answer,
+            ready,
+        } = loaded;
+        let ready = match ready {
+            Ok(ready) => ready,
+            Err(error) => {
+                self.refuse_swap(&module, answer, error);
+                return Ok(None);
+            }
+        };
+        if ready.step == Step::EndTrial {
+            self.end_trial(at_work, &module);
+        }
+        if matches!(ready.step, Step::Stay | Step::EndTrial) {
+            let version = self
+                .standing(&module)
+                .map(|standing| standing.versions().version());
+            let _ = answer.send(Ok(Swapped {
+                module,
+                from: version.clone(),
+                to: version,
+                trial: None,
+                reopened: false,
+                pause_us: 0,
+            }));
+            self.load_next();
+            return Ok(None);
+        }
+        if let Err(error) = self.keep(&module, &ready).await {
+            self.refuse_swap(&module, answer, error);
+            return Ok(None);
+        }
+        if ready.rollout != Rollout::AtOnce {
+            self.begin_trial(at_work, module, answer, ready).await;
+            return Ok(None);
+        }
+        let Some(fresh) = ready.fresh else {
+            return self
+                .reopen(at_work, module, answer, ready.plan, ready.step)
+                .await;
+        };
+        match self.switch_lanes(at_work, &module, fresh, None).await {
+            Ok(pause) => {
+                self.assembly.plan = ready.plan;
+                self.taken_over(&module, ready.step, false, pause, answer)
+                    .await;
+                if ready.step == Step::Back && std::mem::take(&mut self.swaps.resumes) {
+                    at_work.gate.open();
+                    self.desk.board.enter(RunState::Streaming, None);
+                }
+            }
+            Err(error) => self.refuse_swap(&module, answer, error),
+        }
+        Ok(None)
+    }
+
+    /// Keeps the bytes of a version before it takes over: after a crash the ops that come again are to
+    /// meet it.
+    async fn keep(&mut self, module: &str, ready: &Ready) -> Result<(), SwapError> {
+        let (Some(store), Some(wasm)) = (self.store.clone(), ready.wasm.clone()) else {
+            return Ok(());
+        };
+        let Some(at) = ready.plan.find(module) else {
+            return Ok(());
+        };
+        let key = VersionKey {
+            name: self.assembly.options.name.clone(),
+            module: module.to_owned(),
+            digest: ready.plan.modules[at].module.digest().to_owned(),
+        };
+        let kept = timeout(
+            COMMAND_TIME,
+            async move { store.keep_version(&key, wasm).await },
+        );
+        let reason = match self.desk.hold_while(kept).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => checkpoint::chain(&error),
+            Err(_) => "the store does not answer".to_owned(),
+        };
+        Err(SwapError::Refused(format!(
+            "the version cannot be kept, and after a crash it would be missed: {reason}"
+        )))
+    }
+
+    pub(super) fn refuse_swap(&mut self, module: &str, answer: SwapAnswer, error: SwapError) {
+        if let Some(standing) = self.standing(module) {
+            standing.swaps.refused();
+        }
+        warn!(module, %error, "the modules stay as they are");
+        let _ = answer.send(Err(error));
+        self.load_next();
+    }
+
+    pub(super) fn standing(&self, module: &str) -> Option<&Arc<Standing>> {
+        let at = self.assembly.plan.find(module)?;
+        self.assembly.standings.get(at)
+    }
+
+    /// Every lane switches, or begins the trial, or none does.
+    pub(super) async fn switch_lanes(
+        &mut self,
+        at_work: &AtWork,
+        name: &str,
+        fresh: Vec<Served>,
+        trial: Option<&Arc<Trial>>,
+    ) -> Result<Duration, SwapError> {
+        let Some(module) = self.assembly.plan.find(name) else {
+            return Err(no_such(&self.assembly.plan, name));
+        };
+        let shared: &Shared = &at_work.shared;
+        let swaps = self.assembly.standings[module].clone();
+        let lanes = fresh.len();
+        let mut answers = Vec::with_capacity(lanes);
+        for (lane, fresh) in fresh.into_iter().enumerate() {
+            let (answer, answered) = oneshot::channel();
+            let fresh = Box::new(fresh);
+            let order = match trial {
+                None => Order::Switch {
+                    module,
+                    fresh,
+                    answer,
+                },
+                Some(trial) => Order::Try {
+                    module,
+                    fresh,
+                    trial: trial.clone(),
+                    answer,
+                },
+            };
+            shared.orders.give(lane, order);
+            answers.push(answered);
+        }
+        at_work.session.wake_lanes();
+        let switched = async {
+            let mut longest = Duration::ZERO;
+            for answered in answers {
+                match answered.await {
+                    Ok(Ok(pause)) => {
+                        swaps.swaps.paused(pause);
+                        longest = longest.max(pause);
+                    }
+                    Ok(Err(failed)) => {
+                        return Err(SwapError::Lane {
+                            what: failed.what,
+                            source: Arc::new(failed.source),
+                        });
+                    }
+                    // The lane has ended.
+                    Err(_) => return Err(SwapError::Ended),
+                }
+            }
+            Ok(longest)
+        };
+        let asked_to_end = self.asked_to_end();
+        let switched = async {
+            tokio::select! {
+                switched = timeout(LANE_TIME, switched) => switched
+                    .unwrap_or(Err(SwapError::Late { waited: LANE_TIME })),
+                () = asked_to_end => Err(SwapError::Ended),
+            }
+        };
+        let switched = self.desk.hold_while(switched).await;
+        let last = match (&switched, trial) {
+            (Ok(_), None) => Order::Settle,
+            (Ok(_), Some(_)) => return switched,
+            // A lane that comes to it later does both.
+            (Err(_), None) => Order::Undo,
+            (Err(_), Some(_)) => Order::EndTrial,
+        };
+        for lane in 0..lanes {
+            shared.orders.give(lane, last(module));
+        }
+        at_work.session.wake_lanes();
+        switched
+    }
+
+    /// Another version works: notes, saves and tells that.
+    pub(super) async fn taken_over(
+        &mut self,
+        name: &str,
+        step: Step,
+        reopened: bool,
+        pause: Duration,
+        answer: SwapAnswer,
+    ) {
+        let mut swapped = Swapped {
+            module: name.to_owned(),
+            from: None,
+            to: None,
+            trial: None,
+            reopened,
+            pause_us: u64::try_from(pause.as_micros()).unwrap_or(u64::MAX),
+        };
+        if let (Some(at), Some(standing)) =
+            (self.assembly.plan.find(name), self.standing(name).cloned())
+        {
+            let spec = &self.assembly.plan.modules[at];
+            let mut versions = standing.versions();
+            if step != Step::Add {
+                swapped.from = Some(versions.version());
+            }
+            match step {
+                Step::Forward(origin) => {
+                    versions.take_over(spec.clone());
+                    if origin == Origin::File {
+                        versions.is_given();
+                    }
+                }
+                Step::Back => versions.roll_back(),
+                Step::Stay | Step::EndTrial | Step::Add | Step::Remove => {}
+            }
+            let version = versions.version();
+            drop(versions);
+            match step {
+                Step::Back => standing.swaps.rolled_back(version.generation),
+                _ => standing.swaps.done(version.generation),
+            }
+            let probation = Probation::begin(name, &standing, self.assembly.options.probation);
+            self.swaps.probations.retain(|other| other.module != name);
+            if matches!(step, Step::Forward(_)) {
+                self.swaps.probations.push(probation);
+            }
+            swapped.to = Some(version);
+            // The failures of the version before are not its own.
+            standing.breaker.half_open();
+        }
+        if let Some(saver) = &self.saver {
+            let assembly = &self.assembly;
+            let template = begin::template(&assembly.plan, assembly.options, &assembly.standings);
+            saver.describe(template);
+            // An op that comes again meets the version that it met.
+            self.save(COMMAND_TIME).await;
+        }
+        let digest = |version: &Option<super::Version>| {
+            version
+                .as_ref()
+                .map(|version| version.digest.chars().take(12).collect::<String>())
+        };
+        info!(
+            module = name,
+            from = digest(&swapped.from),
+            to = digest(&swapped.to),
+            reopened,
+            ?pause,
+            generation = swapped.to.as_ref().map(|version| version.generation),
+            "modules are swapped"
+        );
+        let _ = answer.send(Ok(swapped));
+        self.load_next();
+    }
+}

@@ -1,0 +1,122 @@
+//! Swaps that lead to nothing: the version before goes on.
+
+use oplet::{
+    control::{FailurePolicy, OnError, RunState, SwapError},
+    op::SourceKind,
+};
+use oplet_testkit::{guest, wat};
+
+use super::{swap, version};
+use crate::delivery::run::Mirrored;
+
+/// A handler that emits nothing, with more of a module behind it.
+fn handler(more: &str) -> Vec<u8> {
+    wat(&format!(
+        r#"(module
+            (memory (export "memory") 1)
+            (func (export "oplet_abi_v1"))
+            (func (export "oplet_alloc") (param i32) (result i32) i32.const 1024)
+            (func (export "handle") (param i32 i32) (result i32) i32.const 0)
+            {more})"#
+    ))
+    .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_take_over_changes_nothing() {
+    let mirrored = Mirrored::new("refused").await;
+    let running = mirrored.start(mirrored.options(SourceKind::Oplog)).await;
+    let handle = &running.handle;
+    let wasm = std::fs::read(guest("guest_mirror").unwrap()).unwrap();
+
+    let error = handle.swap(swap("miror", wasm.clone())).await.unwrap_err();
+    assert!(matches!(error, SwapError::NoSuchModule { .. }), "{error}");
+    assert!(error.to_string().contains("`mirror`"), "{error}");
+    let half = wasm[..wasm.len() / 2].to_vec();
+    let error = handle.swap(swap("mirror", half)).await.unwrap_err();
+    assert!(matches!(error, SwapError::Load(_)), "{error}");
+    // It is asked for its pipeline, and traps at its start.
+    let traps = handler(r#"(func $start unreachable) (start $start)"#);
+    let error = handle.swap(swap("mirror", traps)).await.unwrap_err();
+    assert!(matches!(error, SwapError::Plan(_)), "{error}");
+    let error = handle.rollback("mirror").await.unwrap_err();
+    assert!(
+        matches!(error, SwapError::NoVersionBefore { .. }),
+        "{error}"
+    );
+    let error = handle.remove("mirror").await.unwrap_err();
+    assert!(matches!(error, SwapError::LastModule { .. }), "{error}");
+    // The same version again is no other version.
+    let same = handle.swap(swap("mirror", wasm)).await.unwrap();
+    assert_eq!(same.from, same.to);
+    assert_eq!(same.to.unwrap().generation, 1);
+
+    mirrored.insert(0..10).await;
+    mirrored.wait_for_copies(10).await;
+    let status = handle.status().await.unwrap();
+    assert_eq!(status.modules[0].generation, 1);
+    running.end().await.1.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_that_is_not_handed_over_undoes_the_swap_in_every_lane() {
+    let mirrored = Mirrored::new("undone").await;
+    // `{v: 1, state: null}`
+    let state = r#"
+        (data (i32.const 64) "\13\00\00\00\10v\00\01\00\00\00\0astate\00\00")
+        (func (export "oplet_save") (result i64)
+            (i64.or (i64.shl (i64.const 64) (i64.const 32)) (i64.const 19)))"#;
+    let saves = mirrored.module("m", &handler(state), FailurePolicy::default());
+    let running = mirrored
+        .launch(mirrored.options(SourceKind::ChangeStream), vec![saves])
+        .await;
+    running.wait_for(RunState::Streaming).await;
+    let refuses =
+        handler(r#"(func (export "oplet_restore") (param i32 i32) (result i32) i32.const 1)"#);
+    let error = running.handle.swap(swap("m", refuses)).await.unwrap_err();
+    assert!(matches!(error, SwapError::Lane { .. }), "{error}");
+    let status = running.handle.status().await.unwrap();
+    assert_eq!(status.modules[0].generation, 1);
+    // One that takes it takes over; and back.
+    let takes =
+        handler(r#"(func (export "oplet_restore") (param i32 i32) (result i32) i32.const 0)"#);
+    let swapped = running.handle.swap(swap("m", takes)).await.unwrap();
+    assert_eq!(swapped.to.unwrap().generation, 2);
+    let back = running.handle.rollback("m").await.unwrap();
+    assert_eq!(back.to.as_ref().unwrap().generation, 3);
+    assert_eq!(back.to.unwrap().digest, swapped.from.unwrap().digest);
+    running.end().await.1.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_a_breaker_has_paused_goes_on_with_a_better_version() {
+    let mirrored = Mirrored::new("mended").await;
+    let policy = FailurePolicy {
+        on_error: OnError::Retry,
+        breaker_failures: 3,
+        ..FailurePolicy::default()
+    };
+    let broken = wat(r#"(module
+        (memory (export "memory") 1)
+        (func (export "oplet_abi_v1"))
+        (func (export "oplet_alloc") (param i32) (result i32) i32.const 1024)
+        (func (export "handle") (param i32 i32) (result i32) unreachable))"#)
+    .unwrap();
+    let broken = mirrored.module("mirror", &broken, policy);
+    let running = mirrored
+        .launch(mirrored.options(SourceKind::Oplog), vec![broken])
+        .await;
+    running.wait_for(RunState::Streaming).await;
+    mirrored.insert(0..20).await;
+    running.wait_for(RunState::Paused).await;
+    let wasm = std::fs::read(guest("guest_mirror").unwrap()).unwrap();
+    running
+        .handle
+        .swap(swap("mirror", version(&wasm, 1)))
+        .await
+        .unwrap();
+    running.handle.resume().await.unwrap();
+    mirrored.wait_for_copies(20).await;
+    running.end().await.1.unwrap();
+    assert!(mirrored.times().await.iter().all(|(_, times)| *times == 1));
+}

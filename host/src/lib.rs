@@ -12,6 +12,7 @@
 //! - [`replay`]: recordings of ops, written, read, and played to a module without a server
 //! - [`control`]: wires the stages into a run
 //! - [`admin`]: the HTTP face of a run
+//! - [`reload`]: modules whose files change while a run works
 //! - [`mongo`], [`telemetry`], [`backoff`]: leaves that any room may use
 //!
 //! Programs that want changes without WebAssembly use [`tail`].
@@ -26,6 +27,7 @@ pub mod flow;
 pub mod guest;
 pub mod mongo;
 pub mod op;
+pub mod reload;
 pub mod replay;
 pub mod sink;
 pub mod source;

@@ -8,9 +8,9 @@ use sha2::{Digest, Sha256};
 use wasmparser::{MemoryType, Validator};
 
 use super::contents::{Contents, not_a_module};
-use super::engine::FEATURES;
 use super::findings::Finding;
 use super::limits::{Limits, MEMORIES};
+use super::runtime::FEATURES;
 use super::signature;
 
 /// Bytes of a page of linear memory.
@@ -56,13 +56,11 @@ impl Inspection {
     pub fn new(wasm: &[u8], limits: &Limits) -> Self {
         let mut inspection = Self::scan(wasm, limits);
         // Slow on large modules, and loading does it again while compiling; so not part of `scan`.
-        if inspection.is_module()
+        if inspection.is_worth_reading()
             && let Err(error) = Validator::new_with_features(FEATURES).validate_all(wasm)
             && !inspection.is_known_invalid()
         {
-            inspection.findings.push(Finding::Invalid {
-                message: error.to_string(),
-            });
+            inspection.findings.push(Finding::invalid(&error));
         }
         inspection
     }
@@ -88,13 +86,14 @@ impl Inspection {
                 size: wasm.len(),
                 limit: limits.module_bytes,
             });
+            // Reading on would take time and memory in proportion.
+            return inspection;
         }
         let mut contents = Contents::default();
         match contents.read(wasm) {
-            Ok(()) => inspection.judge(&contents, limits),
-            Err(error) => inspection.findings.push(Finding::Invalid {
-                message: error.to_string(),
-            }),
+            Ok(()) if contents.too_many.is_empty() => inspection.judge(&contents, limits),
+            Ok(()) => inspection.findings.append(&mut contents.too_many),
+            Err(error) => inspection.findings.push(Finding::invalid(&error)),
         }
         inspection.exports = contents.exports;
         inspection.imports = contents.imports;
@@ -107,11 +106,16 @@ impl Inspection {
         self.exports.iter().any(|item| item.name == name)
     }
 
-    fn is_module(&self) -> bool {
-        !self
-            .findings
-            .iter()
-            .any(|finding| matches!(finding, Finding::NotWasm { .. } | Finding::Component))
+    fn is_worth_reading(&self) -> bool {
+        !self.findings.iter().any(|finding| {
+            matches!(
+                finding,
+                Finding::NotWasm { .. }
+                    | Finding::Component
+                    | Finding::TooLarge { .. }
+                    | Finding::TooMany { .. }
+            )
+        })
     }
 
     /// Whether there is a finding already that the validator would only repeat in other words.

@@ -50,7 +50,7 @@ fn load_one(engine: &Engine, settings: &ModuleSettings) -> Result<ModuleSpec, Us
     };
     let module = Module::load(engine, name, &wasm, granted)?;
     for warning in module.warnings() {
-        tracing::debug!(module = name, warning, "the module could be better");
+        tracing::debug!(module = name, %warning, "the module could be better");
     }
     Ok(ModuleSpec {
         module,

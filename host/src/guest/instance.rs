@@ -281,19 +281,19 @@ impl Instance {
         self.caller.store.data_mut().counters.take()
     }
 
+    /// Fuel that the call before took, in units of wasmtime; none for a module without
+    /// [`Settings::fuel`](super::Settings::fuel).
+    #[must_use]
+    pub fn fuel_used(&self) -> Option<u64> {
+        self.caller.fuel_used()
+    }
+
     /// Size of its linear memory, in bytes. It never shrinks. Also of a dead instance.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let store = &self.caller.store;
         let memory = store.data().memory.expect("an instance has a memory");
         memory.data_size(store)
-    }
-
-    /// Fuel that the call before took, in units of wasmtime; none for a module without
-    /// [`Settings::fuel`](super::Settings::fuel).
-    #[must_use]
-    pub fn fuel_used(&self) -> Option<u64> {
-        self.caller.fuel_used()
     }
 
     /// Whether a failure has ended the instance; it can only be dropped then.

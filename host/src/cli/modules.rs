@@ -11,6 +11,12 @@ use oplet::{
 use super::{error::UserError, settings::placed};
 use crate::config::{ModuleSettings, Settings};
 
+/// Versions of a module that have instances at the same time.
+const VERSIONS_MAX: usize = 3;
+
+/// How many modules may be added to a run. Room for an instance costs address space, and no memory.
+const ADDED_MAX: usize = 4;
+
 /// Reads, checks and compiles modules, or loads what was compiled before; each for itself. `lanes` is
 /// how many instances of each will be there.
 ///
@@ -22,9 +28,11 @@ pub(super) fn load(
     limits: &Limits,
     lanes: usize,
 ) -> Result<Vec<Result<ModuleSpec, UserError>>, UserError> {
-    // One instance per lane and module, one more while a module is asked for its pipeline.
     let modules = &settings.modules;
-    let instances_max = u32::try_from((lanes + 1) * modules.len()).unwrap_or(u32::MAX);
+    // For each lane, and while a module is asked for its pipeline: the version that works, one on trial,
+    // and one that takes over; the same for modules that are added.
+    let instances_max = (lanes + 1) * VERSIONS_MAX * (modules.len() + ADDED_MAX);
+    let instances_max = u32::try_from(instances_max).unwrap_or(u32::MAX);
     let engine = Engine::new(&guest::Options {
         cache_directory,
         limits: limits.clone(),

@@ -79,6 +79,20 @@ impl SwapError {
     }
 }
 
+#[cfg(test)]
+impl SwapError {
+    /// A module of which two things are wrong, for tests of those who tell it.
+    pub(crate) fn of_two_findings(module: &str) -> Self {
+        Self::Load(std::sync::Arc::new(guest::Error::Refused {
+            module: module.to_owned(),
+            findings: vec![
+                Finding::NoHandler,
+                Finding::MissingExport { name: "memory" },
+            ],
+        }))
+    }
+}
+
 /// An error and its causes in one line.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

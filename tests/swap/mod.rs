@@ -4,6 +4,7 @@ mod faces;
 mod load;
 mod refused;
 mod reopen;
+mod trials;
 
 use std::sync::Arc;
 

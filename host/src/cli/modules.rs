@@ -52,7 +52,11 @@ pub(super) fn load(
 fn load_one(engine: &Engine, settings: &ModuleSettings) -> Result<ModuleSpec, UserError> {
     let name = &settings.name.value;
     let wasm = read(&settings.path.value)?;
-    let module = Module::load(engine, name, &wasm, guest::Settings::default())?;
+    let granted = guest::Settings {
+        lookup: settings.lookup.clone(),
+        ..guest::Settings::default()
+    };
+    let module = Module::load(engine, name, &wasm, granted)?;
     for warning in module.warnings() {
         tracing::debug!(module = name, warning, "the module could be better");
     }

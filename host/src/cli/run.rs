@@ -86,11 +86,15 @@ pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Resul
     };
     let is_terminal = std::io::stderr().is_terminal() && !talk.quiet;
     let banner = is_terminal.then(|| banner(&server, &plan, &options, &limits));
+    let granted = granted(&plan);
     let on_start = |start: &Start| {
         let position = start.position();
         match banner {
             Some(banner) => say_start(&banner, &format!("{position} ({})", values.since.value)),
             None => {
+                granted
+                    .iter()
+                    .for_each(|(module, grants)| tracing::info!(module, grants, "granted"));
                 tracing::info!(%position, source = options.source.as_str(), scope = %scope, "running");
             }
         }
@@ -154,6 +158,7 @@ fn options(args: &RunArgs, settings: &Settings) -> control::Options {
         save_every: values.save_every.value,
         standby: values.standby.value,
         lease: values.lease.value,
+        probation: control::Options::default().probation,
         checkpoint: match values.checkpoint.value.text.as_str() {
             "none" => None,
             text => Some(settings::store(text, checkpoint::COLLECTION)),
@@ -162,6 +167,15 @@ fn options(args: &RunArgs, settings: &Settings) -> control::Options {
         sinks: settings::sinks(settings, args.format),
         environment: config::environment,
     }
+}
+
+/// Which modules may do more than every module may, and what.
+fn granted(plan: &Plan) -> Vec<(String, String)> {
+    let granted = plan.modules.iter().filter_map(|spec| {
+        let module = &spec.module;
+        Some((module.name().to_owned(), module.settings().grants()?))
+    });
+    granted.collect()
 }
 
 /// What runs, before it does: a line each for the program, the server, what is read, each module.
@@ -211,6 +225,8 @@ fn banner(
             humantime::format_duration(limits.call_time),
         ));
     }
+    let granted = granted(plan).into_iter();
+    lines.extend(granted.map(|(module, grants)| format!("granted  {module}: {grants}")));
     lines
 }
 

@@ -12,6 +12,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("backoff", &[]),
     ("op", &[]),
     ("guest", &["op"]),
+    // Source code to modules; knows nothing of what runs them.
+    ("project", &[]),
     ("telemetry", &["op"]),
     ("mongo", &["backoff", "op"]),
     ("source", &["backoff", "mongo", "op"]),

@@ -12,6 +12,7 @@
 //! - [`control`]: wires the stages into a run
 //! - [`admin`]: the HTTP face of a run
 //! - [`reload`]: modules whose files change while a run works
+//! - [`project`]: handlers as people write them, made from a template and built into modules
 //! - [`mongo`], [`telemetry`], [`backoff`]: leaves that any room may use
 //!
 //! Programs that want changes without WebAssembly use [`tail`].
@@ -26,6 +27,7 @@ pub mod flow;
 pub mod guest;
 pub mod mongo;
 pub mod op;
+pub mod project;
 pub mod reload;
 pub mod sink;
 pub mod source;

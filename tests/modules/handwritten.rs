@@ -15,6 +15,8 @@ use bson::{Document, RawDocumentBuf};
 pub(crate) struct Handwritten {
     by: String,
     imports: String,
+    memory: String,
+    alloc: String,
     items: String,
     filter: Option<String>,
     handle: Option<String>,
@@ -37,6 +39,12 @@ impl Handwritten {
         Self {
             by: by.to_owned(),
             imports: String::new(),
+            memory: "(memory (export \"memory\") 4)".into(),
+            // Ops have a place of 192 KiB from 64 KiB on.
+            alloc:
+                "(if (i32.gt_u (local.get $len) (i32.const 0x30000)) (then (return (i32.const 0))))
+                (i32.const 0x10000)"
+                    .into(),
             items: String::new(),
             filter: None,
             handle: Some("(call $emit_one (local.get $op)) (i32.const 0)".into()),
@@ -82,6 +90,25 @@ impl Handwritten {
         self
     }
 
+    /// Imports a function of WASI.
+    pub(crate) fn wasi(mut self, name: &str, signature: &str) -> Self {
+        self.imports +=
+            &format!(r#"(import "wasi_snapshot_preview1" "{name}" (func ${name} {signature}))"#);
+        self
+    }
+
+    /// Has this memory instead of one of four pages.
+    pub(crate) fn memory(mut self, memory: &str) -> Self {
+        self.memory = memory.to_owned();
+        self
+    }
+
+    /// Gives the host this place for `$len` bytes.
+    pub(crate) fn alloc(mut self, body: &str) -> Self {
+        self.alloc = body.to_owned();
+        self
+    }
+
     /// Has more functions, globals and data.
     pub(crate) fn with(mut self, items: &str) -> Self {
         self.items += items;
@@ -114,6 +141,8 @@ impl Handwritten {
         let output = bytes(&bson::doc! {"_id": 0, "n": 0, "by": &self.by});
         include_str!("handwritten.wat")
             .replace(";;IMPORTS", &self.imports)
+            .replace(";;MEMORY", &self.memory)
+            .replace(";;ALLOC", &self.alloc)
             .replace(";;NAMES", &names)
             .replace(
                 ";;OUTPUT",

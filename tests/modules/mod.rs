@@ -17,7 +17,7 @@ mod pipelines;
 pub(crate) mod scene;
 mod several;
 
-pub(crate) use handwritten::Handwritten;
+pub(crate) use handwritten::{Handwritten, bytes, data};
 pub(crate) use scene::{Ended, Scene};
 
 /// A server that is not there: who opens anything waits for it for ever.

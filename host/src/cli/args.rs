@@ -16,6 +16,7 @@ use super::{
     checkpoint::CheckpointArgs,
     dead_letters::DeadLettersArgs,
     examples,
+    project_args::{BuildArgs, CompletionsArgs, ManArgs, NewArgs},
     remote_args::{NamedArgs, RemoteArgs, SeekArgs, SwapArgs},
 };
 use crate::config::{self, Begin, Secret, Setting, Uri};
@@ -42,6 +43,12 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Make a new handler, in Rust or AssemblyScript
+    #[command(after_help = examples::NEW)]
+    New(NewArgs),
+    /// Build a handler into a module
+    #[command(after_help = examples::BUILD)]
+    Build(BuildArgs),
     /// Tail MongoDB and run modules on every change
     #[command(after_help = examples::RUN)]
     Run(Box<RunArgs>),
@@ -87,6 +94,12 @@ pub(crate) enum Command {
     /// Let a run finish what it has read, save, and end
     #[command(after_help = examples::DRAIN)]
     Drain(Box<RemoteArgs>),
+    /// Print completions for a shell
+    #[command(after_help = examples::COMPLETIONS)]
+    Completions(CompletionsArgs),
+    /// Print manual pages, or write them all into a folder
+    #[command(after_help = examples::MAN)]
+    Man(ManArgs),
 }
 
 // Headings of the help texts. A flag names its own, since a heading that is set for those that follow

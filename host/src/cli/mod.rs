@@ -1,17 +1,22 @@
 //! The command line: one verb a file. Standard output carries data only; talk goes to standard error.
 
 mod args;
+mod build;
 mod check;
 mod checkpoint;
+mod completions;
 mod dead_letters;
 mod deployment;
 mod error;
 mod examples;
 mod inspect;
 mod logging;
+mod man;
 mod modules;
+mod new;
 mod plan;
 mod pretty;
+mod project_args;
 mod remote;
 mod remote_args;
 mod run;
@@ -43,6 +48,8 @@ pub(crate) fn main() -> ExitCode {
     cli.talk.color.write_global();
     logging::init(&cli.talk, &cli.command);
     let done = match cli.command {
+        Command::New(args) => new::new(&args, &cli.talk),
+        Command::Build(args) => build::build(&args, &cli.talk),
         Command::Run(args) => {
             let loaded = settings::load(&args.settings, &matches);
             loaded
@@ -63,6 +70,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Rollback(args) => block_on(swap::rollback(&args)),
         Command::Remove(args) => block_on(swap::remove(&args)),
         Command::Drain(args) => block_on(remote::command(&args, &Verb::Drain)),
+        Command::Completions(args) => completions::completions(&args),
+        Command::Man(args) => man::man(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -58,7 +58,7 @@ fn load_one(engine: &Engine, settings: &ModuleSettings) -> Result<ModuleSpec, Us
     };
     let module = Module::load(engine, name, &wasm, granted)?;
     for warning in module.warnings() {
-        tracing::debug!(module = name, warning, "the module could be better");
+        tracing::debug!(module = name, %warning, "the module could be better");
     }
     let config = bson::RawDocumentBuf::try_from(&settings.config).map_err(|error| {
         UserError::refused(format!(

@@ -1,6 +1,14 @@
 //! The guest's functions on the stack of a trap, as names that a person can read.
 
+use std::fmt::{self, Write as _};
+
 use wasmtime::WasmBacktrace;
+
+use super::log::escape;
+
+/// Characters of a name that are shown. The names are the module's own, and may be as long as it is,
+/// or unfold to any length when they are demangled.
+const NAME_CHARACTERS_MAX: usize = 200;
 
 /// What the standard libraries of the guest languages call their functions: on the way from a
 /// handler's mistake to the trap they say nothing.
@@ -32,15 +40,39 @@ pub(super) fn frames(trace: &WasmBacktrace) -> Vec<String> {
     if own.is_empty() { names } else { own }
 }
 
-/// Undoes Rust's mangling and cuts the hash off.
+/// Undoes Rust's mangling, cuts the hash off, and what is too long.
 fn readable(name: &str) -> String {
-    let name = format!("{:#}", rustc_demangle::demangle(name));
+    let mut text = Cut {
+        text: String::new(),
+        room: NAME_CHARACTERS_MAX,
+    };
+    let is_whole = write!(text, "{:#}", rustc_demangle::demangle(name)).is_ok();
+    let name = escape(&text.text);
+    if !is_whole {
+        return format!("{name}…");
+    }
     // The linker may have demangled already, and then the hash is part of the text.
     match name.rsplit_once("::h") {
         Some((path, hash)) if hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit()) => {
             path.to_owned()
         }
-        _ => name,
+        _ => name.into_owned(),
+    }
+}
+
+/// Takes so many characters, and then says no: what writes them stops there.
+struct Cut {
+    text: String,
+    room: usize,
+}
+
+impl fmt::Write for Cut {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            self.room = self.room.checked_sub(1).ok_or(fmt::Error)?;
+            self.text.push(c);
+        }
+        Ok(())
     }
 }
 
@@ -67,9 +99,22 @@ mod tests {
                 "core::panicking::panic_fmt",
             ),
             ("shop::hello", "shop::hello"),
+            ("\u{1b}[2Jgone", "\\u{1b}[2Jgone"),
         ] {
             assert_eq!(readable(raw), expected);
         }
+    }
+
+    #[test]
+    fn names_are_cut_before_they_are_long() {
+        let long = "x".repeat(1 << 20);
+        assert_eq!(
+            readable(&long),
+            format!("{}…", "x".repeat(NAME_CHARACTERS_MAX))
+        );
+        // A tuple of tuples by back-references: each level doubles what it unfolds to.
+        let unfolding = format!("_RMC0{}hE", "TT".repeat(40));
+        assert!(readable(&unfolding).chars().count() <= NAME_CHARACTERS_MAX + 1);
     }
 
     #[test]

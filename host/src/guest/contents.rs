@@ -9,9 +9,27 @@ use wasmparser::{
 
 use super::findings::Finding;
 use super::inspect::Item;
+use super::log::shown;
 
 /// How Rust's linker marks an export that it wrapped with constructors and destructors.
 const COMMAND_WRAPPER: &str = ".command_export";
+/// How the sections of DWARF are called.
+const DEBUG_SECTION: &str = ".debug_";
+
+/// Characters of a name that are kept. Names are shown to people, and none that matters is so long.
+const NAME_CHARACTERS_MAX: usize = 200;
+
+/// Parameters and results that a signature shows. Thousands of functions could share one type of a
+/// thousand parameters.
+const SIGNATURE_TYPES_MAX: usize = 16;
+
+/// How many of each a module may have: what it takes to read them is bounded so, whatever the file
+/// says. A handler has a tenth of this. Tables and memories have limits of their own.
+const TYPES_MAX: u32 = 20_000;
+const IMPORTS_MAX: u32 = 300;
+const TABLES_MAX: u32 = 1_000;
+const MEMORIES_MAX: u32 = 1_000;
+const EXPORTS_MAX: u32 = 20_000;
 
 /// Tells a core module from everything else by its first bytes.
 pub(super) fn not_a_module(bytes: &[u8]) -> Option<Finding> {
@@ -61,14 +79,29 @@ pub(super) struct Contents {
     pub(super) imports: Vec<Item>,
     pub(super) has_names: bool,
     pub(super) command_wrapper: Option<String>,
+    /// What there is too much of; that was not read.
+    pub(super) too_many: Vec<Finding>,
+    /// Bytes of debugging information.
+    pub(super) debug_bytes: usize,
 }
 
 impl Contents {
     pub(super) fn read(&mut self, wasm: &[u8]) -> wasmparser::Result<()> {
         for payload in Parser::new(0).parse_all(wasm) {
-            match payload? {
+            let payload = payload?;
+            if let Some(finding) = too_many(&payload) {
+                self.too_many.push(finding);
+                continue;
+            }
+            match payload {
                 Payload::TypeSection(types) => {
                     for group in types {
+                        // A group is one entry of the section, whatever it holds.
+                        if self.types.len() > TYPES_MAX as usize {
+                            self.too_many
+                                .push(many("types", self.types.len(), TYPES_MAX));
+                            break;
+                        }
                         for ty in group?.into_types() {
                             self.types.push(match ty.composite_type.inner {
                                 CompositeInnerType::Func(func) => Some(func),
@@ -79,6 +112,11 @@ impl Contents {
                 }
                 Payload::ImportSection(imports) => {
                     for import in imports.into_imports() {
+                        if self.imports.len() > IMPORTS_MAX as usize {
+                            self.too_many
+                                .push(many("imports", self.imports.len(), IMPORTS_MAX));
+                            break;
+                        }
                         self.import(import?);
                     }
                 }
@@ -102,12 +140,15 @@ impl Contents {
                         let export = export?;
                         self.exports.push(Item {
                             module: None,
-                            name: export.name.to_owned(),
+                            name: shown(export.name, NAME_CHARACTERS_MAX),
                             signature: self.signature(export.kind, export.index),
                         });
                     }
                 }
                 Payload::CustomSection(section) => {
+                    if section.name().starts_with(DEBUG_SECTION) {
+                        self.debug_bytes += section.data().len();
+                    }
                     if let KnownCustom::Name(names) = section.as_known() {
                         // A damaged name section is no reason to refuse a module.
                         for name in names {
@@ -119,7 +160,7 @@ impl Contents {
                                 .into_iter()
                                 .flatten()
                                 .find(|naming| naming.name.ends_with(COMMAND_WRAPPER))
-                                .map(|naming| naming.name.to_owned());
+                                .map(|naming| shown(naming.name, NAME_CHARACTERS_MAX));
                         }
                     }
                 }
@@ -153,8 +194,8 @@ impl Contents {
             TypeRef::Tag(_) => "(tag)".into(),
         };
         self.imports.push(Item {
-            module: Some(import.module.to_owned()),
-            name: import.name.to_owned(),
+            module: Some(shown(import.module, NAME_CHARACTERS_MAX)),
+            name: shown(import.name, NAME_CHARACTERS_MAX),
             signature,
         });
     }
@@ -181,9 +222,39 @@ impl Contents {
 
     fn func_type(&self, ty: u32) -> String {
         match self.types.get(ty as usize) {
+            Some(Some(func))
+                if func.params().len() + func.results().len() > SIGNATURE_TYPES_MAX =>
+            {
+                format!(
+                    "(func with {} parameters and {} results)",
+                    func.params().len(),
+                    func.results().len()
+                )
+            }
             Some(Some(func)) => func.to_string(),
             _ => "(func (type ?))".into(),
         }
+    }
+}
+
+/// What a section has too much of, by its own count.
+fn too_many(payload: &Payload<'_>) -> Option<Finding> {
+    let (what, count, limit) = match payload {
+        Payload::TypeSection(section) => ("types", section.count(), TYPES_MAX),
+        Payload::ImportSection(section) => ("imports", section.count(), IMPORTS_MAX),
+        Payload::TableSection(section) => ("tables", section.count(), TABLES_MAX),
+        Payload::MemorySection(section) => ("memories", section.count(), MEMORIES_MAX),
+        Payload::ExportSection(section) => ("exports", section.count(), EXPORTS_MAX),
+        _ => return None,
+    };
+    (count > limit).then(|| many(what, count as usize, limit))
+}
+
+fn many(what: &'static str, count: usize, limit: u32) -> Finding {
+    Finding::TooMany {
+        what,
+        count,
+        limit: limit as usize,
     }
 }
 

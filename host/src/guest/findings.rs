@@ -5,6 +5,7 @@ use std::fmt;
 use oplet_sdk::abi::{IMPORT_MODULE, export};
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
+use super::log::shown;
 use super::{signature, wasi};
 
 /// One reason why a module is refused. Printed as a clause; [`hint`](Self::hint) is the remedy.
@@ -112,9 +113,26 @@ pub enum Finding {
         /// How many are allowed.
         limit: usize,
     },
+    /// More of something than is read at all; then nothing else of the module is looked at.
+    TooMany {
+        /// What: `imports`, for instance.
+        what: &'static str,
+        /// How many.
+        count: usize,
+        /// How many are allowed.
+        limit: usize,
+    },
 }
 
 impl Finding {
+    /// What the validator or the compiler says, which may quote names of any kind and length.
+    pub(super) fn invalid(message: &impl fmt::Display) -> Self {
+        const CHARACTERS_MAX: usize = 1_000;
+        Self::Invalid {
+            message: shown(&message.to_string(), CHARACTERS_MAX),
+        }
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
@@ -169,6 +187,7 @@ impl Finding {
             Self::InitialMemory { .. } | Self::InitialTable { .. } | Self::SeveralTables { .. } => {
                 "make it start smaller, or raise the module's limit"
             }
+            Self::TooMany { .. } => "no compiler makes a handler like this: is it another module?",
         };
         Some(text.to_owned())
     }
@@ -231,6 +250,9 @@ impl fmt::Display for Finding {
             ),
             Self::SeveralTables { count, limit } => {
                 write!(f, "it has {count} tables, more than the limit of {limit}")
+            }
+            Self::TooMany { what, count, limit } => {
+                write!(f, "it has {count} {what}, more than the limit of {limit}")
             }
         }
     }

@@ -5,13 +5,14 @@ use std::fmt::Write as _;
 use oplet_sdk::abi::export;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use wasmparser::{MemoryType, Validator};
+use wasmparser::Validator;
 
 use super::contents::{Contents, not_a_module};
 use super::findings::Finding;
 use super::limits::{Limits, MEMORIES};
 use super::runtime::FEATURES;
 use super::signature;
+use super::warnings::Warning;
 
 /// Bytes of a page of linear memory.
 const PAGE_BYTES: u64 = 64 << 10;
@@ -35,7 +36,7 @@ pub struct Inspection {
     /// What would be refused; empty when the module can be loaded.
     pub findings: Vec<Finding>,
     /// What can be loaded, but is slower or harder to debug than need be.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 /// An export or an import.
@@ -56,13 +57,11 @@ impl Inspection {
     pub fn new(wasm: &[u8], limits: &Limits) -> Self {
         let mut inspection = Self::scan(wasm, limits);
         // Slow on large modules, and loading does it again while compiling; so not part of `scan`.
-        if inspection.is_module()
+        if inspection.is_worth_reading()
             && let Err(error) = Validator::new_with_features(FEATURES).validate_all(wasm)
             && !inspection.is_known_invalid()
         {
-            inspection.findings.push(Finding::Invalid {
-                message: error.to_string(),
-            });
+            inspection.findings.push(Finding::invalid(&error));
         }
         inspection
     }
@@ -88,13 +87,14 @@ impl Inspection {
                 size: wasm.len(),
                 limit: limits.module_bytes,
             });
+            // Reading on would take time and memory in proportion.
+            return inspection;
         }
         let mut contents = Contents::default();
         match contents.read(wasm) {
-            Ok(()) => inspection.judge(&contents, limits),
-            Err(error) => inspection.findings.push(Finding::Invalid {
-                message: error.to_string(),
-            }),
+            Ok(()) if contents.too_many.is_empty() => inspection.judge(&contents, limits),
+            Ok(()) => inspection.findings.append(&mut contents.too_many),
+            Err(error) => inspection.findings.push(Finding::invalid(&error)),
         }
         inspection.exports = contents.exports;
         inspection.imports = contents.imports;
@@ -107,11 +107,16 @@ impl Inspection {
         self.exports.iter().any(|item| item.name == name)
     }
 
-    fn is_module(&self) -> bool {
-        !self
-            .findings
-            .iter()
-            .any(|finding| matches!(finding, Finding::NotWasm { .. } | Finding::Component))
+    fn is_worth_reading(&self) -> bool {
+        !self.findings.iter().any(|finding| {
+            matches!(
+                finding,
+                Finding::NotWasm { .. }
+                    | Finding::Component
+                    | Finding::TooLarge { .. }
+                    | Finding::TooMany { .. }
+            )
+        })
     }
 
     /// Whether there is a finding already that the validator would only repeat in other words.
@@ -132,7 +137,7 @@ impl Inspection {
         self.judge_exports(contents);
         self.judge_imports(contents);
         self.judge_limits(contents, limits);
-        self.warn(contents);
+        self.warnings = Warning::all(contents, self.size);
     }
 
     fn judge_exports(&mut self, contents: &Contents) {
@@ -256,29 +261,6 @@ impl Inspection {
                     limit: limits.table_elements,
                 });
             }
-        }
-    }
-
-    fn warn(&mut self, contents: &Contents) {
-        if let Some(name) = &contents.command_wrapper {
-            self.warnings.push(format!(
-                "constructors and destructors run around every call (`{name}`): export an \
-                 `_initialize` that calls `__wasm_call_ctors`, as `oplet_sdk::export!` does"
-            ));
-        }
-        let unbounded = |memory: &MemoryType| memory.maximum.is_none();
-        if contents.memories.first().is_some_and(unbounded) {
-            self.warnings.push(
-                "its memory has no maximum of its own: only the host's limit stops its growth"
-                    .into(),
-            );
-        }
-        if !contents.has_names {
-            self.warnings.push(
-                "no names of functions: backtraces will show numbers; with Rust set \
-                 `strip = \"debuginfo\"`, with AssemblyScript build with `--debug`"
-                    .into(),
-            );
         }
     }
 }

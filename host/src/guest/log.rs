@@ -210,9 +210,31 @@ fn emit(level: i32, module: &str, line: &str) {
     }
 }
 
-/// Replaces control characters by their escapes; a tab stays.
+/// Whether a character only shows itself. Others drive a terminal, end a line, or turn the order in
+/// which the rest of the line is shown.
+fn is_harmless(c: char) -> bool {
+    const LINE_ENDS: std::ops::RangeInclusive<char> = '\u{2028}'..='\u{2029}';
+    const TURNS: [std::ops::RangeInclusive<char>; 3] = [
+        '\u{200E}'..='\u{200F}',
+        '\u{202A}'..='\u{202E}',
+        '\u{2066}'..='\u{2069}',
+    ];
+    if c.is_control() {
+        return c == '\t';
+    }
+    c.is_ascii() || !(LINE_ENDS.contains(&c) || TURNS.iter().any(|turns| turns.contains(&c)))
+}
+
+/// A name or message out of a module, fit to be shown: escaped, and cut after so many characters.
+pub(super) fn shown(text: &str, characters_max: usize) -> String {
+    match text.char_indices().nth(characters_max) {
+        Some((end, _)) => format!("{}…", escape(&text[..end])),
+        None => escape(text).into_owned(),
+    }
+}
+
+/// Replaces by their escapes the characters that do more than show themselves; a tab stays.
 pub(super) fn escape(text: &str) -> Cow<'_, str> {
-    let is_harmless = |c: char| !c.is_control() || c == '\t';
     if text.chars().all(is_harmless) {
         return Cow::Borrowed(text);
     }
@@ -241,9 +263,21 @@ mod tests {
             ("plain\ttext", "plain\ttext"),
             ("\u{1b}[31mred", "\\u{1b}[31mred"),
             ("a\rb\0", "a\\rb\\u{0}"),
+            (
+                "a\u{2028}b\u{202e}c\u{85}d",
+                "a\\u{2028}b\\u{202e}c\\u{85}d",
+            ),
+            ("naïve 🙂 \u{200d}", "naïve 🙂 \u{200d}"),
         ] {
             assert_eq!(escape(text), expected);
         }
+    }
+
+    #[test]
+    fn names_are_shown_escaped_and_cut() {
+        assert_eq!(shown("naïve", 5), "naïve");
+        assert_eq!(shown("naïve!", 5), "naïve…");
+        assert_eq!(shown("\u{1b}[31m", 2), "\\u{1b}[…");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::lookup::{Lookups, NoLookups};
 use super::runtime::Code;
 use super::settings::Settings;
 use super::state::State;
+use super::warnings::Warning;
 
 /// A loaded module. Cheap to clone; all clones share one compiled code, one budget of log lines and
 /// one set of counters.
@@ -39,7 +40,7 @@ struct Inner {
     has_tick: bool,
     has_save: bool,
     has_restore: bool,
-    warnings: Vec<String>,
+    warnings: Vec<Warning>,
 }
 
 impl Module {
@@ -105,9 +106,7 @@ impl Module {
             // The validator's own words are shorter than the compiler's.
             let findings = Inspection::new(wasm, limits).findings;
             refused(if findings.is_empty() {
-                vec![Finding::Invalid {
-                    message: format!("{error:#}"),
-                }]
+                vec![Finding::invalid(&format_args!("{error:#}"))]
             } else {
                 findings
             })
@@ -216,7 +215,7 @@ impl Module {
 
     /// What could be better about it, as in [`Inspection::warnings`].
     #[must_use]
-    pub fn warnings(&self) -> &[String] {
+    pub fn warnings(&self) -> &[Warning] {
         &self.inner.warnings
     }
 

@@ -14,6 +14,7 @@ use bson::RawDocumentBuf;
 use oplet_sdk::raw::{Element, Malformed, Walk, kind};
 
 use super::error::GuestError;
+use super::log::shown;
 
 /// Why there are no stages.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +64,9 @@ const ALLOWED: [&str; 6] = [
     "$redact",
 ];
 
+/// Characters of an operator's name that are shown: none that exists is so long.
+const OPERATOR_CHARACTERS_MAX: usize = 40;
+
 /// Operators that run code on the server.
 const CODE: [&str; 3] = ["$where", "$function", "$accumulator"];
 
@@ -89,7 +93,7 @@ pub(super) fn stages(answer: &[u8]) -> Result<Vec<RawDocumentBuf>, PipelineRefus
 fn stage(number: usize, element: Element<'_>) -> Result<RawDocumentBuf, PipelineRefused> {
     let refused = |operator: Option<&str>, reason: String| PipelineRefused {
         stage: Some(number),
-        operator: operator.map(str::to_owned),
+        operator: operator.map(|operator| shown(operator, OPERATOR_CHARACTERS_MAX)),
         reason,
     };
     let malformed = |error: Malformed| refused(None, format!("is {error}"));

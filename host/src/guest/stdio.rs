@@ -11,6 +11,10 @@ use super::log::{Log, escape};
 /// Lines of a call that are kept for its failure record.
 const TAIL_LINES: usize = 20;
 
+/// Bytes of them, but for the last line: each failed op has its record, and none counts against the
+/// log lines that a module may write.
+const TAIL_BYTES: usize = 16 << 10;
+
 /// One of the two outputs that a guest writes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stream {
@@ -32,6 +36,7 @@ impl Stream {
 pub(super) struct Stdio {
     partial: [Partial; 2],
     tail: VecDeque<String>,
+    tail_bytes: usize,
 }
 
 #[derive(Default)]
@@ -46,6 +51,7 @@ impl Stdio {
     pub(super) fn begin_call(&mut self) {
         if !self.tail.is_empty() {
             self.tail.clear();
+            self.tail_bytes = 0;
         }
     }
 
@@ -80,7 +86,18 @@ impl Stdio {
                 self.end_line(stream, log);
             }
         }
+        self.tail_bytes = 0;
         mem::take(&mut self.tail).into()
+    }
+
+    fn keep(&mut self, line: String) {
+        self.tail_bytes += line.len();
+        self.tail.push_back(line);
+        while self.tail.len() > 1 && (self.tail.len() > TAIL_LINES || self.tail_bytes > TAIL_BYTES)
+        {
+            let dropped = self.tail.pop_front();
+            self.tail_bytes -= dropped.map_or(0, |line| line.len());
+        }
     }
 
     fn end_line(&mut self, stream: Stream, log: &Log) -> Duration {
@@ -91,11 +108,8 @@ impl Stdio {
         if partial.bytes.is_empty() {
             return Duration::ZERO;
         }
-        if self.tail.len() == TAIL_LINES {
-            self.tail.pop_front();
-        }
         let line = log.readable(&partial.bytes);
-        self.tail.push_back(escape(&line).into_owned());
+        self.keep(escape(&line).into_owned());
         log.write(stream.level(), &partial.bytes)
     }
 }
@@ -128,6 +142,22 @@ mod tests {
         assert_eq!(tail[0], "line 12");
         assert_eq!(tail[TAIL_LINES - 2..], ["other", "half whole"]);
         assert!(stdio.take_tail(&log).is_empty());
+    }
+
+    #[test]
+    fn long_lines_leave_room_for_few() {
+        let log = log(8 << 10);
+        let mut stdio = Stdio::default();
+        for _ in 0..30 {
+            let line = format!("{}\n", "x".repeat(6 << 10));
+            stdio.write(Stream::Err, line.as_bytes(), &log);
+        }
+        stdio.write(Stream::Err, b"last\n", &log);
+        let tail = stdio.take_tail(&log);
+        assert_eq!(tail.len(), 3);
+        assert_eq!(tail[2], "last");
+        stdio.write(Stream::Err, b"next\n", &log);
+        assert_eq!(stdio.take_tail(&log), ["next"]);
     }
 
     #[test]

@@ -212,16 +212,76 @@ fn hints_name_the_nearest_import_or_toolchain() {
     }
 }
 
+/// The kinds of what a module with these items is warned about.
+fn warned(body: &str) -> Vec<&'static str> {
+    let inspection = Inspection::new(&wat("", body), engine().limits());
+    inspection.warnings.iter().map(Warning::kind).collect()
+}
+
 #[test]
 fn wrappers_and_missing_names_are_warned_about() {
-    let inspect = |body: &str| Inspection::new(&wat("", body), engine().limits()).warnings;
-    let has = |warnings: &[String], text: &str| warnings.iter().any(|w| w.contains(text));
-    let wrapped = inspect(&format!("{HANDLE} (func $filter.command_export)"));
-    assert!(has(&wrapped, "filter.command_export"), "{wrapped:?}");
-    assert!(has(&wrapped, "no maximum"), "{wrapped:?}");
-    assert!(!has(&wrapped, "no names"), "{wrapped:?}");
+    let wrapped = warned(&format!("{HANDLE} (func $filter.command_export)"));
+    assert_eq!(wrapped, ["constructor-wrapper", "unbounded-memory"]);
     // The allocator's parameter has a name, but no function has.
-    assert!(has(&inspect(HANDLE), "no names"));
+    assert_eq!(warned(HANDLE), ["unbounded-memory", "no-names"]);
+}
+
+#[test]
+fn exports_that_nobody_calls_are_warned_about() {
+    let named = |exports: &str| warned(&format!("{HANDLE} (func $named) {exports}"));
+    let misspelt =
+        r#"(func (export "fliter")) (func (export "oplet_flsh")) (func (export "oplet_v2"))"#;
+    assert_eq!(
+        named(misspelt),
+        [
+            "unbounded-memory",
+            "unknown-export",
+            "unknown-export",
+            "unknown-export"
+        ]
+    );
+    assert_eq!(
+        named(r#"(func (export "malloc")) (func (export "__new"))"#),
+        ["unbounded-memory"]
+    );
+    let hint = |name: &str| Warning::UnknownExport { name: name.into() }.hint();
+    assert_eq!(hint("fliter"), "did you mean `filter`?");
+    assert_eq!(hint("oplet_flsh"), "did you mean `oplet_flush`?");
+    assert!(hint("oplet_v2").contains("newer host"));
+}
+
+#[test]
+fn size_is_warned_about_without_debugging_information() {
+    let mut wasm = wat("", &format!("{HANDLE} (func $named)"));
+    let with = |wasm: &[u8]| Inspection::new(wasm, engine().limits()).warnings;
+    let section = |name: &str, bytes: usize| {
+        let leb = |mut n: usize| {
+            let mut out = Vec::new();
+            while n > 0x7f {
+                out.push(n as u8 | 0x80);
+                n >>= 7;
+            }
+            out.push(n as u8);
+            out
+        };
+        let mut content = leb(name.len());
+        content.extend_from_slice(name.as_bytes());
+        content.resize(content.len() + bytes, 0);
+        [vec![0], leb(content.len()), content].concat()
+    };
+    wasm.extend(section(".debug_info", 1_500_000));
+    wasm.extend(section(".debug_str", 500_000));
+    let kinds = |warnings: &[Warning]| warnings.iter().map(Warning::kind).collect::<Vec<_>>();
+    assert_eq!(
+        kinds(&with(&wasm)),
+        ["unbounded-memory", "debug-information"]
+    );
+    assert!(with(&wasm).contains(&Warning::DebugInformation { bytes: 2_000_000 }));
+    wasm.extend(section("other", 1_500_000));
+    assert_eq!(
+        kinds(&with(&wasm)),
+        ["unbounded-memory", "debug-information", "large"]
+    );
 }
 
 #[test]
@@ -286,4 +346,100 @@ fn a_used_up_pool_is_told_as_such() {
     assert_eq!(error.class, Class::Instantiation);
     drop(first);
     module.instantiate(&sinks(), None).unwrap();
+}
+
+#[test]
+fn names_out_of_a_module_are_shown_escaped_and_cut() {
+    let long = "x".repeat(5_000);
+    for (name, expected) in [
+        (
+            r"\1b]0;owned\07",
+            r"unknown import `env.\u{1b}]0;owned\u{7}`",
+        ),
+        (r"a\0aerror: b", r"unknown import `env.a\nerror: b`"),
+        (long.as_str(), "xxx…`"),
+    ] {
+        let found = finding(&wat(&format!(r#"(import "env" "{name}" (func))"#), HANDLE));
+        assert!(found.to_string().ends_with(expected), "{found}");
+        assert!(found.to_string().len() < 300, "{found}");
+    }
+    // What is known is compared before it is shown.
+    let export = r#"(func (export "\1b[2Jhandle")) (func (export "oplet_abi_v1\n"))"#;
+    let wasm = wat("", &format!("{HANDLE} {export}"));
+    let inspection = Inspection::new(&wasm, engine().limits());
+    assert_eq!(inspection.findings, []);
+    assert!(inspection.has_export(r"\u{1b}[2Jhandle"));
+    // The validator quotes names as they are.
+    let twice = format!(r#"{HANDLE} (func (export "\1b")) (func (export "\1b"))"#);
+    let found = finding(&wat("", &twice)).to_string();
+    assert!(!found.contains('\u{1b}'), "{found}");
+}
+
+/// A module of one section, which says how many entries it has, and repeats one.
+fn section(id: u8, count: u32, entry: &[u8]) -> Vec<u8> {
+    fn number(mut value: u32, out: &mut Vec<u8>) {
+        while value > 0x7F {
+            out.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        out.push(value as u8);
+    }
+    let mut contents = Vec::new();
+    number(count, &mut contents);
+    contents.extend(entry.repeat(count as usize));
+    let mut wasm = b"\0asm\x01\0\0\0".to_vec();
+    wasm.push(id);
+    number(contents.len() as u32, &mut wasm);
+    wasm.extend(contents);
+    wasm
+}
+
+#[test]
+fn what_a_module_has_too_much_of_is_not_read() {
+    for (id, what, entry) in [
+        (1, "types", &b"\x60\0\0"[..]),
+        (2, "imports", b"\0\0\0\0"),
+        (4, "tables", b"\x70\0\0"),
+        (5, "memories", b"\0\0"),
+        (7, "exports", b"\0\0\0"),
+    ] {
+        let wasm = section(id, 500_000, entry);
+        let inspection = Inspection::new(&wasm, &Limits::default());
+        match inspection.findings.as_slice() {
+            [
+                Finding::TooMany {
+                    what: found, count, ..
+                },
+            ] => {
+                assert_eq!((*found, *count), (what, 500_000));
+            }
+            other => panic!("{what}: {other:?}"),
+        }
+        assert!(inspection.exports.is_empty() && inspection.imports.is_empty());
+    }
+}
+
+#[test]
+fn a_signature_of_many_parameters_is_told_by_their_number() {
+    let exports: String = (0..100)
+        .map(|n| format!(r#"(export "f{n}" (func $f))"#))
+        .collect();
+    let parameters = "i32 ".repeat(1_000);
+    let wasm = wat(
+        "",
+        &format!("{HANDLE} {exports} (func $f (param {parameters}))"),
+    );
+    let inspection = Inspection::new(&wasm, engine().limits());
+    assert_eq!(inspection.findings, []);
+    let longest = inspection.exports.iter().map(|item| item.signature.len());
+    assert!(longest.max() < Some(100));
+}
+
+#[test]
+fn a_hundred_megabytes_are_refused_by_their_size_alone() {
+    // Rubbish behind the header: to read on would be to fail otherwise.
+    let mut wasm = b"\0asm\x01\0\0\0".to_vec();
+    wasm.resize(100 << 20, 0xEE);
+    let finding = finding(&wasm);
+    assert!(matches!(finding, Finding::TooLarge { .. }), "{finding}");
 }

@@ -1,4 +1,4 @@
-//! A module that traps, loops, eats memory: it costs its own op, and nothing else.
+//! A real handler that panics, loops and eats memory when it is told to: it costs its own op, and nothing else.
 
 use bson::{Document, doc};
 use oplet_testkit::{Signal, guest};

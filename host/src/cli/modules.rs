@@ -11,6 +11,12 @@ use oplet::{
 use super::{error::UserError, settings::placed};
 use crate::config::{ModuleSettings, Settings};
 
+/// Versions of a module that have instances at the same time.
+const VERSIONS_MAX: usize = 3;
+
+/// How many modules may be added to a run. Room for an instance costs address space, and no memory.
+const ADDED_MAX: usize = 4;
+
 /// Reads, checks and compiles modules, or loads what was compiled before; each for itself. `lanes` is
 /// how many instances of each will be there.
 ///
@@ -22,10 +28,10 @@ pub(super) fn load(
     limits: &Limits,
     lanes: usize,
 ) -> Result<Vec<Result<ModuleSpec, UserError>>, UserError> {
-    // One instance per lane and module, two while the module is swapped or an instance that lives
-    // for one op is followed by the next, and one more while a module is asked for its pipeline.
     let modules = &settings.modules;
-    let instances_max = (2 * lanes + 1) * modules.len();
+    // For each lane, and while a module is asked for its pipeline: the version that works, one on trial,
+    // and one that takes over; the same for modules that are added.
+    let instances_max = (lanes + 1) * VERSIONS_MAX * (modules.len() + ADDED_MAX);
     let instances_max = u32::try_from(instances_max).unwrap_or(u32::MAX);
     let memory_bytes = modules.iter().map(|module| module.guest.memory.value.0);
     let limits = Limits {

@@ -189,7 +189,8 @@ async fn what_is_valid_is_delivered_however_strange() {
     assert!(
         strange
             .iter()
-            .any(|document| document["n"] == nan && document["m"] == nan)
+            .any(|document| document["n"] == nan && document["m"] == nan),
+        "{strange:#?}"
     );
     assert!(
         contained

@@ -22,9 +22,10 @@ pub(super) fn load(
     limits: &Limits,
     lanes: usize,
 ) -> Result<Vec<Result<ModuleSpec, UserError>>, UserError> {
-    // One instance per lane and module, one more while a module is asked for its pipeline.
+    // One instance per lane and module, and beside each one that takes its place: it is made before the
+    // old one goes, in all lanes at once at worst. One more while a module is asked for its pipeline.
     let modules = &settings.modules;
-    let instances_max = u32::try_from((lanes + 1) * modules.len()).unwrap_or(u32::MAX);
+    let instances_max = u32::try_from((2 * lanes + 1) * modules.len()).unwrap_or(u32::MAX);
     let engine = Engine::new(&guest::Options {
         cache_directory,
         limits: limits.clone(),

@@ -69,7 +69,7 @@ impl LaneWorker {
         tries: &mut Tries,
     ) -> Result<Next, Stop> {
         self.tally.failed(module, failure.class());
-        self.instances.revive(module)?;
+        self.instances.revive(module);
         let shared = &self.shared;
         let spec = self.instances.spec(module).clone();
         let breaker = &shared.standings[module].breaker;

@@ -8,7 +8,9 @@ use std::{
 
 use bson::{Document, RawDocument, doc};
 use fastrand::Rng;
-use oplet::guest::{Engine, Inspection, Instance, Limits, Module, Options, PipelineError, Settings};
+use oplet::guest::{
+    Engine, Inspection, Instance, Limits, Module, Options, PipelineError, Settings,
+};
 use oplet_testkit::wat;
 
 use crate::modules::{Handwritten, bytes};
@@ -86,14 +88,21 @@ fn damaged(rng: &mut Rng, mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-fn instance(module: &Handwritten) -> Instance {
+fn load(module: &Handwritten) -> Module {
     let engine = Engine::new(&Options::default()).unwrap();
     let text = module.text();
     let module = wat(&text).unwrap_or_else(|error| panic!("{error:#}\n{text}"));
-    let module = Module::load(&engine, "fuzzed", &module, Settings::default()).unwrap();
-    module
-        .instantiate(&Arc::from(["default".to_owned()]), None)
-        .unwrap()
+    Module::load(&engine, "fuzzed", &module, Settings::default()).unwrap()
+}
+
+fn instance(module: &Module) -> Instance {
+    let sinks = Arc::from(["default".to_owned()]);
+    module.instantiate(&sinks, None).unwrap()
+}
+
+/// Whether it would do more than show itself; a tab stays a tab.
+fn is_wild(text: &str) -> bool {
+    text.contains(|c: char| c.is_control() && c != '\t')
 }
 
 fn decode(bytes: &[u8]) -> Option<Document> {
@@ -110,7 +119,7 @@ fn what_the_host_takes_is_bson() {
             "(call $retry_after (i64.const 1))
             (call $emit (i32.const 0) (local.get $op) (local.get $len))",
         );
-    let mut instance = instance(&module);
+    let mut instance = instance(&load(&module));
     fuzz("emitted documents", |rng| {
         let document = document(rng);
         let bytes = damaged(rng, bytes(&document));
@@ -140,6 +149,7 @@ fn what_the_host_takes_for_stages_is_stages() {
             (i32.const 0)",
         )
         .with(r#"(func (export "pipeline") (param i32 i32) (result i64) (global.get $kept))"#);
+    let module = load(&module);
     let mut instance = self::instance(&module);
     fuzz("pipeline answers", |rng| {
         let document = document(rng);
@@ -165,7 +175,7 @@ fn what_the_host_takes_for_stages_is_stages() {
             }
             Err(PipelineError::Refused(refused)) => {
                 let text = refused.to_string();
-                assert!(!text.chars().any(char::is_control), "{text:?}");
+                assert!(!is_wild(&text), "{text:?}");
                 assert!(text.len() < 1_000, "{text}");
             }
             Err(PipelineError::Guest(error)) => {
@@ -196,11 +206,11 @@ fn any_bytes_can_be_looked_at_as_a_module() {
             .iter()
             .flat_map(|finding| [Some(finding.to_string()), finding.hint()]);
         for text in told.flatten().chain(inspection.warnings.iter().cloned()) {
-            assert!(!text.chars().any(char::is_control), "{text:?}");
+            assert!(!is_wild(&text), "{text:?}");
         }
         let items = inspection.exports.iter().chain(&inspection.imports);
         for item in items {
-            assert!(!item.name.chars().any(char::is_control), "{:?}", item.name);
+            assert!(!is_wild(&item.name), "{:?}", item.name);
         }
     });
 }

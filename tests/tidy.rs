@@ -11,7 +11,7 @@ use std::{
 const ARROWS: &[(&str, &[&str])] = &[
     ("backoff", &[]),
     ("op", &[]),
-    ("guest", &[]),
+    ("guest", &["op"]),
     ("telemetry", &["op"]),
     ("mongo", &["backoff", "op"]),
     ("source", &["backoff", "mongo", "op"]),
@@ -37,6 +37,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("admin", &["control", "op", "telemetry"]),
+    ("reload", &["control"]),
 ];
 
 /// How long a file may be before it has to be two.

@@ -55,6 +55,37 @@ pub mod import {
     pub const RETRY_AFTER: &str = "retry_after";
     /// `(name_ptr, name_len, delta: i64)`: adds to a counter of the module's own.
     pub const COUNT: &str = "count";
+    /// `(ptr, len) -> i32`: asks MongoDB for documents, see [`super::query`]. The answer's length; when
+    /// there is no answer, less than 0, see [`super::looked_up`].
+    pub const LOOKUP: &str = "lookup";
+    /// `(buf, cap) -> i32`: copies the answer of the last `lookup` to where the guest has room for
+    /// it, and forgets it. Its length; nothing is copied when that is more than `cap`. `0` when there
+    /// is none.
+    pub const REPLY: &str = "reply";
+}
+
+/// Fields of the document that `lookup` takes, and of the one that it answers with.
+pub mod query {
+    /// String: `db.collection`, one that the module has the grant for.
+    pub const NAMESPACE: &str = "namespace";
+    /// Document: which documents, as for `find`; absent for all.
+    pub const FILTER: &str = "filter";
+    /// Document: which of their fields, as for `find`; absent for all.
+    pub const PROJECTION: &str = "projection";
+    /// Number: how many documents, at most; absent for all, which may not be more than the host allows.
+    pub const LIMIT: &str = "limit";
+    /// Array, in the answer: the documents.
+    pub const DOCUMENTS: &str = "documents";
+}
+
+/// What `lookup` answers when there is no answer. The host has noted why, as if the guest had called
+/// `fail`.
+pub mod looked_up {
+    /// The server cannot be asked at present. The call may go on without; when it fails, in whichever
+    /// way, it is made again later, and that costs no attempt.
+    pub const UNAVAILABLE: i32 = -1;
+    /// The server refused, or took too long, or found too much.
+    pub const FAILED: i32 = -2;
 }
 
 /// What `filter` answers.

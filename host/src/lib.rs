@@ -11,6 +11,7 @@
 //! - [`dead_letters`]: ops that could not be handled, kept until somebody mends what was wrong
 //! - [`control`]: wires the stages into a run
 //! - [`admin`]: the HTTP face of a run
+//! - [`reload`]: modules whose files change while a run works
 //! - [`mongo`], [`telemetry`], [`backoff`]: leaves that any room may use
 //!
 //! Programs that want changes without WebAssembly use [`tail`].
@@ -25,6 +26,7 @@ pub mod flow;
 pub mod guest;
 pub mod mongo;
 pub mod op;
+pub mod reload;
 pub mod sink;
 pub mod source;
 pub mod telemetry;

@@ -59,6 +59,7 @@ fn status() -> Status {
             digest: "0123456789abcdef0123".into(),
             generation: 1,
             versions: Vec::new(),
+            grants: Some("lookup shop.customers".into()),
             trial: None,
             on_error: "retry",
             failures_in_a_row: 20,

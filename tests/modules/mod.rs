@@ -6,6 +6,7 @@
 
 mod abi;
 mod cache;
+mod enrich;
 mod examples;
 mod failures;
 mod handwritten;

@@ -30,15 +30,19 @@ impl Scene {
 
     /// In a database of that name, for modules that name it themselves.
     pub(crate) async fn in_database(database: String) -> Self {
-        let set = ReplicaSet::shared().await.unwrap();
+        Self::on(ReplicaSet::shared().await.unwrap(), database).await
+    }
+
+    /// On that server, to which each run tells the database as the name of its application.
+    pub(crate) async fn on(set: &ReplicaSet, database: String) -> Self {
         let client = set.client().await.unwrap();
         let admin = client.database("admin");
         let answer = admin.run_command(doc! {"ping": 1}).await.unwrap();
         let time = answer.get_timestamp("operationTime").unwrap();
         Self {
             client,
+            uri: format!("{}&appName={database}", set.uri()),
             database,
-            uri: set.uri(),
             start: format!("{}:{}", time.time, time.increment),
             folder: tempfile::tempdir().unwrap(),
         }
@@ -67,6 +71,18 @@ impl Scene {
         let command = doc! {"update": "things", "updates": updates};
         let database = self.client.database(&self.database);
         database.run_command(command).await.unwrap();
+    }
+
+    /// Has the server fail so many queries of this scene's runs on a collection, each in this way.
+    pub(crate) async fn fail_finds(&self, namespace: &str, how: Document, times: i32) {
+        let mut data = doc! {
+            "failCommands": ["find"], "appName": &self.database, "namespace": namespace,
+        };
+        data.extend(how);
+        let mode = doc! {"times": times};
+        let command = doc! {"configureFailPoint": "failCommand", "mode": mode, "data": data};
+        let admin = self.client.database("admin");
+        admin.run_command(command).await.unwrap();
     }
 
     /// Writes a module of that name from its text, and gives its path.

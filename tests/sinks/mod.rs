@@ -51,6 +51,7 @@ fn batch(documents: &[Document], encoding: Encoding) -> OutputBatch {
         outputs.push(Output {
             place: place as u32,
             module: 0,
+            version: 0,
             number: 0,
             cause: Cause::Op,
             end: bytes.len() as u32,

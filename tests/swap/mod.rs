@@ -3,6 +3,7 @@
 mod load;
 mod refused;
 mod reopen;
+mod trials;
 
 use std::sync::Arc;
 

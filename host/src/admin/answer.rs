@@ -1,5 +1,7 @@
 //! What is answered: a document, or why not.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     http::{
@@ -11,7 +13,7 @@ use axum::{
 use serde::Serialize;
 
 use crate::{
-    control::{CommandError, RunState},
+    control::{CommandError, RunState, SwapError},
     op::SinceError,
 };
 
@@ -26,6 +28,9 @@ pub(super) struct Refusal {
     status: StatusCode,
     code: &'static str,
     message: String,
+    /// All that is wrong with a module that was refused: a message each, and a hint.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    findings: Vec<serde_json::Value>,
     hints: Vec<String>,
 }
 
@@ -35,6 +40,7 @@ impl Refusal {
             status,
             code,
             message: message.into(),
+            findings: Vec::new(),
             hints: Vec::new(),
         }
     }
@@ -61,6 +67,17 @@ impl Refusal {
 
     pub(super) fn too_slow(message: impl Into<String>) -> Self {
         Self::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message)
+    }
+
+    /// A command that takes longer than a caller is kept waiting; `route` tells when it is done.
+    pub(super) fn still_on_the_way(verb: &str, waited: Duration, route: &str) -> Self {
+        Self::too_slow(format!(
+            "the run is still on the way to `{verb}` after {} seconds",
+            waited.as_secs()
+        ))
+        .hint(format!(
+            "it goes on with it; `{route}` tells when it is done"
+        ))
     }
 
     /// The run is not ready. Anybody may ask that, so no more than its state is told.
@@ -90,6 +107,32 @@ impl From<CommandError> for Refusal {
             CommandError::Failed { .. } => refusal.hint("the run goes on; try again"),
             CommandError::State { .. } | CommandError::Ended => refusal,
         }
+    }
+}
+
+impl From<SwapError> for Refusal {
+    fn from(error: SwapError) -> Self {
+        let (status, code) = match &error {
+            SwapError::NoSuchModule { .. } => (StatusCode::NOT_FOUND, "noSuchModule"),
+            SwapError::Load(_) | SwapError::Plan(_) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "refused")
+            }
+            SwapError::Lane { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "undone"),
+            SwapError::Late { .. } => (StatusCode::CONFLICT, "late"),
+            SwapError::NoVersionBefore { .. } => (StatusCode::CONFLICT, "noVersionBefore"),
+            SwapError::LastModule { .. } => (StatusCode::CONFLICT, "lastModule"),
+            SwapError::Refused(_) => (StatusCode::CONFLICT, "notNow"),
+            SwapError::Ended => (StatusCode::CONFLICT, "ended"),
+        };
+        let mut refusal = Self::new(status, code, error.summary());
+        let findings = error.findings().iter().map(serde_json::to_value);
+        refusal.findings = findings.filter_map(Result::ok).collect();
+        refusal.hints = error.hints();
+        if matches!(error, SwapError::NoSuchModule { .. }) {
+            refusal =
+                refusal.hint("`PUT /modules/NAME?add=true`, or `oplet swap --add`, adds a module");
+        }
+        refusal
     }
 }
 

@@ -13,6 +13,7 @@
 mod access;
 mod answer;
 mod connections;
+mod modules;
 mod routes;
 mod server;
 
@@ -30,6 +31,8 @@ pub struct Options {
     pub address: SocketAddr,
     /// Who shows this may use it. Required where the address is not loopback.
     pub token: Option<String>,
+    /// How large a module may be that is put, in bytes.
+    pub module_bytes_max: usize,
 }
 
 impl std::fmt::Debug for Options {
@@ -37,6 +40,7 @@ impl std::fmt::Debug for Options {
         f.debug_struct("Options")
             .field("address", &self.address)
             .field("token", &self.token.as_ref().map(|_| "..."))
+            .field("module_bytes_max", &self.module_bytes_max)
             .finish()
     }
 }

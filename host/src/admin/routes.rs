@@ -1,6 +1,6 @@
 //! What can be asked for, and by which path.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -9,15 +9,17 @@ use axum::{
     http::{Method, StatusCode, Uri, header::CONTENT_TYPE},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
-    routing::{get, post},
+    routing::{get, post, put},
 };
 use serde::Deserialize;
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use super::{
     access::Access,
     answer::{Refusal, document, fresh},
     connections::Busy,
+    modules,
 };
 use crate::{
     control::{CommandError, Handle, Reached, Status},
@@ -29,20 +31,25 @@ use crate::{
 const BODY_BYTES_MAX: usize = 64 * 1024;
 /// How long a body may take to arrive.
 const BODY_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long a module may take to arrive, and may wait until there is room for it.
+const MODULE_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long the run may take to tell how it stands. It tells between two steps of its own, so more
 /// means that it hangs.
 const STATUS_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long a command may take: it waits for the ops under way, and for the checkpoint. A drain waits
 /// as long as the run's grace period lets it.
-const COMMAND_TIME_MAX: Duration = Duration::from_secs(60);
+pub(super) const COMMAND_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Every route, with what it is asked by.
-const ROUTES: [(&str, &str); 9] = [
+const ROUTES: [(&str, &str); 12] = [
     ("/live", "GET"),
     ("/ready", "GET"),
     ("/status", "GET"),
     ("/metrics", "GET"),
     ("/modules", "GET"),
+    ("/modules/NAME", "PUT"),
+    ("/modules/NAME", "DELETE"),
+    ("/modules/NAME/rollback", "POST"),
     ("/pause", "POST"),
     ("/resume", "POST"),
     ("/seek", "POST"),
@@ -58,9 +65,12 @@ pub(super) struct Face {
     pub(super) access: Access,
     pub(super) handle: Handle,
     pub(super) metrics: Metrics,
+    pub(super) module_bytes_max: usize,
+    /// How many modules may be in memory that are put.
+    pub(super) uploads: Arc<Semaphore>,
 }
 
-type Answer = Result<Response, Refusal>;
+pub(super) type Answer = Result<Response, Refusal>;
 
 /// All routes.
 pub(super) fn router(face: Face) -> Router {
@@ -69,7 +79,12 @@ pub(super) fn router(face: Face) -> Router {
         .route("/ready", get(ready))
         .route("/status", get(status))
         .route("/metrics", get(metrics))
-        .route("/modules", get(modules))
+        .route("/modules", get(modules::list))
+        .route(
+            "/modules/{name}",
+            put(modules::swap).delete(modules::remove),
+        )
+        .route("/modules/{name}/rollback", post(modules::rollback))
         .route("/pause", post(pause))
         .route("/resume", post(resume))
         .route("/seek", post(seek))
@@ -90,12 +105,25 @@ async fn admit(
     let _busy = busy.begin();
     let path = request.uri().path();
     face.access.check(request.headers(), OPEN.contains(&path))?;
+    let brings_module = modules::brings_module(request.method(), path);
+    let (bytes_max, time_max) = match brings_module {
+        true => (face.module_bytes_max, MODULE_TIME_MAX),
+        false => (BODY_BYTES_MAX, BODY_TIME_MAX),
+    };
     let (head, body) = request.into_parts();
-    let read = axum::body::to_bytes(body, BODY_BYTES_MAX);
-    let body = match tokio::time::timeout(BODY_TIME_MAX, read).await {
+    let read = async {
+        // Kept until the request is answered.
+        let permit = match brings_module {
+            true => face.uploads.acquire().await.ok(),
+            false => None,
+        };
+        let body = axum::body::to_bytes(body, bytes_max).await;
+        body.map(|body| (permit, body))
+    };
+    let (_permit, body) = match tokio::time::timeout(time_max, read).await {
         Ok(Ok(body)) => body,
         Ok(Err(_)) => {
-            let message = format!("a body of at most {BODY_BYTES_MAX} bytes is expected");
+            let message = format!("a body of at most {bytes_max} bytes is expected");
             let status = StatusCode::PAYLOAD_TOO_LARGE;
             return Err(Refusal::new(status, "tooLarge", message));
         }
@@ -125,11 +153,6 @@ async fn ready(State(face): State<Face>) -> Answer {
 
 async fn status(State(face): State<Face>) -> Answer {
     Ok(document(&ask_status(&face.handle).await?))
-}
-
-async fn modules(State(face): State<Face>) -> Answer {
-    let status = ask_status(&face.handle).await?;
-    Ok(document(&json!({"modules": status.modules})))
 }
 
 async fn metrics(State(face): State<Face>) -> Response {
@@ -174,15 +197,15 @@ async fn command(
     tracing::info!(command = verb, "a command came by the admin API");
     match tokio::time::timeout(COMMAND_TIME_MAX, done).await {
         Ok(reached) => Ok(document(&reached?)),
-        Err(_) => Err(Refusal::too_slow(format!(
-            "the run is still on the way to `{verb}` after {} seconds",
-            COMMAND_TIME_MAX.as_secs()
-        ))
-        .hint("it goes on with it; `GET /status` tells when it is done")),
+        Err(_) => Err(Refusal::still_on_the_way(
+            verb,
+            COMMAND_TIME_MAX,
+            "GET /status",
+        )),
     }
 }
 
-async fn ask_status(handle: &Handle) -> Result<Status, Refusal> {
+pub(super) async fn ask_status(handle: &Handle) -> Result<Status, Refusal> {
     match tokio::time::timeout(STATUS_TIME_MAX, handle.status()).await {
         Ok(status) => Ok(status?),
         Err(_) => Err(Refusal::too_slow(format!(
@@ -209,10 +232,17 @@ async fn wrong_method(method: Method, uri: Uri) -> Refusal {
     let path = uri.path();
     let message = format!("`{path}` does not answer {method}");
     let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "methodNotAllowed", message);
-    let route = ROUTES.iter().find(|(route, _)| *route == path);
-    route.into_iter().fold(refusal, |refusal, (route, method)| {
+    let routes = ROUTES.iter().filter(|(route, _)| is_of(path, route));
+    routes.fold(refusal, |refusal, (route, method)| {
         refusal.hint(format!("ask for `{method} {route}`"))
     })
+}
+
+/// Whether a path is one of a route, in which `NAME` stands for any.
+fn is_of(path: &str, route: &str) -> bool {
+    let mut parts = path.split('/').zip(route.split('/'));
+    path.split('/').count() == route.split('/').count()
+        && parts.all(|(part, of_route)| part == of_route || of_route == "NAME")
 }
 
 fn list(routes: &[(&str, &str)]) -> String {

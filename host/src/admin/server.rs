@@ -1,8 +1,8 @@
 //! The port, from bound to closed.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -20,6 +20,9 @@ const CLOSE_TIME_MAX: Duration = Duration::from_secs(2);
 /// How long a connection may be without a request: scrapers come every 10 to 60 seconds, and keep
 /// theirs.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(90);
+
+/// How many modules may be in memory that are put at the same time; more wait.
+const UPLOADS_MAX: usize = 2;
 
 /// A server at work. Dropping it does not stop it: the token that it was given does.
 #[derive(Debug)]
@@ -73,6 +76,8 @@ pub async fn serve(
         access: Access::new(options.token.as_deref()),
         handle,
         metrics,
+        module_bytes_max: options.module_bytes_max,
+        uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
     });
     let closes = shutdown.clone();
     let service = routes.into_make_service_with_connect_info::<Busy>();

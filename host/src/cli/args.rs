@@ -16,7 +16,7 @@ use super::{
     checkpoint::CheckpointArgs,
     dead_letters::DeadLettersArgs,
     examples,
-    remote_args::{RemoteArgs, SeekArgs},
+    remote_args::{NamedArgs, RemoteArgs, SeekArgs, SwapArgs},
 };
 use crate::config::{self, Begin, Secret, Setting, Uri};
 
@@ -72,6 +72,18 @@ pub(crate) enum Command {
     /// Let a run go on from another position
     #[command(after_help = examples::SEEK)]
     Seek(Box<SeekArgs>),
+    /// List the modules of a run
+    #[command(after_help = examples::MODULES)]
+    Modules(Box<RemoteArgs>),
+    /// Let another version of a module take over while the run works
+    #[command(after_help = examples::SWAP)]
+    Swap(Box<SwapArgs>),
+    /// Let the version before take over again
+    #[command(after_help = examples::ROLLBACK)]
+    Rollback(Box<NamedArgs>),
+    /// Let go of a module while the run works
+    #[command(after_help = examples::REMOVE)]
+    Remove(Box<NamedArgs>),
     /// Let a run finish what it has read, save, and end
     #[command(after_help = examples::DRAIN)]
     Drain(Box<RemoteArgs>),
@@ -129,6 +141,9 @@ pub(crate) struct SettingsArgs {
     /// Do not ask the modules for pipelines; they see every change through their filters
     #[arg(long, help_heading = MODULES)]
     pub(crate) ignore_pipeline: bool,
+    /// Swap in modules whose files change; SIGHUP has them looked at once
+    #[arg(long, help_heading = MODULES)]
+    pub(crate) reload: bool,
     /// Directory of compiled modules [default: `oplet/modules` in the user's cache directory]
     #[arg(long, value_name = "DIR", env = "OPLET_MODULE_CACHE", hide_env_values = true,
         help_heading = MODULES)]

@@ -111,6 +111,12 @@ impl UserError {
         self
     }
 
+    /// Adds one of several things that are wrong.
+    pub(crate) fn point(mut self, point: impl Into<String>) -> Self {
+        self.points.push(point.into());
+        self
+    }
+
     /// Adds the way out of each finding, once.
     pub(crate) fn hints_of(mut self, findings: &[guest::Finding]) -> Self {
         for hint in findings.iter().filter_map(guest::Finding::hint) {

@@ -60,6 +60,26 @@ pub(super) const SEEK: &str = "Examples:
 
 A run that is at rest is moved by `oplet checkpoint set`.";
 
+pub(super) const MODULES: &str = "Examples:
+  oplet modules
+  oplet modules --format json | jq '.modules[] | {name, digest, generation}'";
+
+pub(super) const SWAP: &str = "Examples:
+  oplet swap audit=target/wasm32-wasip1/release/audit.wasm
+      between two changes of each lane; the old version goes on if anything fails
+  oplet swap audit=audit.wasm --canary 5% --ops 10000 --failures 10
+      for 5% of the keys first; `oplet modules` shows how it does
+  oplet swap audit=audit.wasm --shadow
+      beside the present version, to compare what the two do
+  oplet swap welcome=welcome.wasm --add";
+
+pub(super) const ROLLBACK: &str = "Examples:
+  oplet rollback audit
+      a version that is on trial is let go instead";
+
+pub(super) const REMOVE: &str = "Examples:
+  oplet remove welcome";
+
 pub(super) const DRAIN: &str = "Examples:
   oplet drain
       as SIGTERM does, but answers when all is saved";

@@ -18,6 +18,7 @@ mod run;
 mod settings;
 mod signals;
 mod status;
+mod swap;
 mod table;
 mod tail;
 
@@ -57,6 +58,10 @@ pub(crate) fn main() -> ExitCode {
         Command::Pause(args) => block_on(remote::command(&args, &Verb::Pause)),
         Command::Resume(args) => block_on(remote::command(&args, &Verb::Resume)),
         Command::Seek(args) => block_on(remote::command(&args.remote, &Verb::Seek(args.since))),
+        Command::Modules(args) => block_on(swap::modules(&args)),
+        Command::Swap(args) => block_on(swap::swap(*args)),
+        Command::Rollback(args) => block_on(swap::rollback(&args)),
+        Command::Remove(args) => block_on(swap::remove(&args)),
         Command::Drain(args) => block_on(remote::command(&args, &Verb::Drain)),
     };
     match done {

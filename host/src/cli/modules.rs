@@ -22,10 +22,11 @@ pub(super) fn load(
     limits: &Limits,
     lanes: usize,
 ) -> Result<Vec<Result<ModuleSpec, UserError>>, UserError> {
-    // One instance per lane and module, and beside each one that takes its place: it is made before the
-    // old one goes, in all lanes at once at worst. One more while a module is asked for its pipeline.
+    // One instance per lane and module; beside each the version before it, one on trial, and one that is
+    // made while the one that failed is still there, in all lanes at once at worst. One more while a
+    // module is asked for its pipeline. What is reserved is addresses, not memory.
     let modules = &settings.modules;
-    let instances_max = u32::try_from((2 * lanes + 1) * modules.len()).unwrap_or(u32::MAX);
+    let instances_max = u32::try_from((4 * lanes + 1) * modules.len()).unwrap_or(u32::MAX);
     let engine = Engine::new(&guest::Options {
         cache_directory,
         limits: limits.clone(),
@@ -45,7 +46,11 @@ pub(super) fn load(
 fn load_one(engine: &Engine, settings: &ModuleSettings) -> Result<ModuleSpec, UserError> {
     let name = &settings.name.value;
     let wasm = read(&settings.path.value)?;
-    let module = Module::load(engine, name, &wasm, guest::Settings::default())?;
+    let granted = guest::Settings {
+        lookup: settings.lookup.clone(),
+        ..guest::Settings::default()
+    };
+    let module = Module::load(engine, name, &wasm, granted)?;
     for warning in module.warnings() {
         tracing::debug!(module = name, warning, "the module could be better");
     }

@@ -3,7 +3,11 @@
 use std::{io::IsTerminal as _, path::Path, time::Duration};
 
 use oplet::sink::Stdout;
-use reqwest::{Client, Method, StatusCode, header::HeaderValue, redirect};
+use reqwest::{
+    Client, Method, StatusCode,
+    header::{CONTENT_TYPE, HeaderValue},
+    redirect,
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -57,9 +61,42 @@ impl Verb {
     }
 }
 
+/// What a run is asked.
+#[derive(Debug)]
+pub(super) struct Request<'a> {
+    pub(super) method: Method,
+    /// The parts of the path, as they are meant.
+    pub(super) path: &'a [&'a str],
+    pub(super) query: Vec<(&'static str, String)>,
+    pub(super) body: Body,
+    /// How long to wait for the answer.
+    pub(super) time_max: Option<Duration>,
+}
+
+/// What goes with it.
+#[derive(Debug)]
+pub(super) enum Body {
+    None,
+    Json(Value),
+    Wasm(Vec<u8>),
+}
+
+impl<'a> Request<'a> {
+    /// Asks how something stands.
+    pub(super) fn get(path: &'a [&'a str]) -> Self {
+        Self {
+            method: Method::GET,
+            path,
+            query: Vec::new(),
+            body: Body::None,
+            time_max: Some(STATUS_TIME_MAX),
+        }
+    }
+}
+
 /// `oplet status`
 pub(super) async fn status(args: &RemoteArgs) -> Result<(), UserError> {
-    let status = ask(args, Method::GET, "status", None, Some(STATUS_TIME_MAX)).await?;
+    let status = ask(args, Request::get(&["status"]), has_state).await?;
     let default = match std::io::stdout().is_terminal() {
         true => RemoteFormat::Text,
         false => RemoteFormat::Json,
@@ -69,18 +106,26 @@ pub(super) async fn status(args: &RemoteArgs) -> Result<(), UserError> {
 
 /// The others.
 pub(super) async fn command(args: &RemoteArgs, verb: &Verb) -> Result<(), UserError> {
-    let answer = ask(
-        args,
-        Method::POST,
-        verb.path(),
-        verb.body(),
-        verb.time_max(),
-    );
+    let path = [verb.path()];
+    let request = Request {
+        method: Method::POST,
+        path: &path,
+        query: Vec::new(),
+        body: verb.body().map_or(Body::None, Body::Json),
+        time_max: verb.time_max(),
+    };
+    let answer = ask(args, request, has_state);
     let format = args.format.unwrap_or(RemoteFormat::Text);
     print(&answer.await?, format, status::reached)
 }
 
-fn print(
+/// Whether a document is one of a run's own routes, all of which tell the state.
+fn has_state(answer: &Value) -> bool {
+    answer["state"].is_string()
+}
+
+/// Prints what a run has answered.
+pub(super) fn print(
     answer: &Value,
     format: RemoteFormat,
     describe: impl Fn(&Value) -> String,
@@ -92,13 +137,11 @@ fn print(
     Ok(Stdout.write(&format!("{text}\n"))?)
 }
 
-/// Asks the run, and gives the document that it answers with.
-async fn ask(
+/// Asks the run, and gives the document that it answers with, by which `is_answer` knows that it is one.
+pub(super) async fn ask(
     args: &RemoteArgs,
-    method: Method,
-    path: &str,
-    body: Option<Value>,
-    time_max: Option<Duration>,
+    asked: Request<'_>,
+    is_answer: impl Fn(&Value) -> bool,
 ) -> Result<Value, UserError> {
     let shown = shown_address(args);
     let foreign = || {
@@ -107,17 +150,26 @@ async fn ask(
         ))
         .hint("--admin or OPLET_ADMIN names the address that `oplet run --admin` was given")
     };
-    let url = args.admin.join(path).map_err(|_| foreign())?;
-    let mut request = client()?.request(method, url);
+    let mut url = args.admin.clone();
+    url.path_segments_mut()
+        .map_err(|()| foreign())?
+        .pop_if_empty()
+        .extend(asked.path);
+    if !asked.query.is_empty() {
+        url.query_pairs_mut().extend_pairs(&asked.query);
+    }
+    let mut request = client()?.request(asked.method, url);
     if let Some(token) = token(args)? {
         request = request.header(reqwest::header::AUTHORIZATION, token);
     }
-    if let Some(body) = body {
-        request = request
-            .header(reqwest::header::CONTENT_TYPE, "application/json")
-            .body(body.to_string());
-    }
-    if let Some(time_max) = time_max {
+    request = match asked.body {
+        Body::None => request,
+        Body::Json(body) => request
+            .header(CONTENT_TYPE, "application/json")
+            .body(body.to_string()),
+        Body::Wasm(wasm) => request.header(CONTENT_TYPE, "application/wasm").body(wasm),
+    };
+    if let Some(time_max) = asked.time_max {
         request = request.timeout(time_max);
     }
     let response = request
@@ -131,8 +183,7 @@ async fn ask(
         .map_err(|error| unreachable(&error, &shown))?;
     let answer: Value = serde_json::from_str(&text).map_err(|_| foreign())?;
     match status.is_success() {
-        // Every document of the routes asked here tells the state.
-        true if answer["state"].is_string() => Ok(answer),
+        true if is_answer(&answer) => Ok(answer),
         true => Err(foreign()),
         false => Err(refusal(status, &answer).unwrap_or_else(foreign)),
     }
@@ -221,7 +272,22 @@ fn is_refused(error: &reqwest::Error) -> bool {
 /// What the run refused, if that is what the document tells.
 fn refusal(status: StatusCode, answer: &Value) -> Option<UserError> {
     answer["code"].as_str()?;
-    let user_error = UserError::failed(status::clean(answer["message"].as_str()?));
+    let message = status::clean(answer["message"].as_str()?);
+    let user_error = match status {
+        // A module is refused, as it is where it is named on the command line.
+        StatusCode::UNPROCESSABLE_ENTITY => UserError::refused(message),
+        _ => UserError::failed(message),
+    };
+    let findings = answer["findings"].as_array().map_or(&[][..], Vec::as_slice);
+    let user_error = match findings {
+        // The message has it.
+        [] | [_] => user_error,
+        _ => findings
+            .iter()
+            .filter_map(|finding| finding["message"].as_str())
+            .map(status::clean)
+            .fold(user_error, UserError::point),
+    };
     if status == StatusCode::UNAUTHORIZED {
         return Some(user_error.hint(format!(
             "name the file that holds the run's token by --admin-token-file, or set {TOKEN_VARIABLE}"

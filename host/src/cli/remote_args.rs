@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use oplet::op::Since;
+use oplet::{
+    control::{self, RolloutError},
+    op::Since,
+};
 use url::Url;
 
 use crate::config;
@@ -38,6 +41,42 @@ pub(crate) struct SeekArgs {
     pub(crate) remote: RemoteArgs,
 }
 
+/// `oplet swap`
+#[derive(Debug, Args)]
+pub(crate) struct SwapArgs {
+    /// The module's name in the run, and the file that holds its new version
+    #[arg(value_name = "NAME=FILE.wasm", value_parser = module_file)]
+    pub(crate) module: (String, PathBuf),
+    /// Add a module, where none has that name
+    #[arg(long, conflicts_with_all = ["canary", "shadow"])]
+    pub(crate) add: bool,
+    /// Let it see this share of the keys first, as in `5%`; it takes over by itself, or falls back
+    #[arg(long, value_name = "SHARE", group = "trial", value_parser = share)]
+    pub(crate) canary: Option<String>,
+    /// Let it run beside the present version; what it emits is compared and thrown away
+    #[arg(long, group = "trial", conflicts_with = "canary")]
+    pub(crate) shadow: bool,
+    /// End the trial after so many of its ops [default: 1000]
+    #[arg(long, value_name = "N", requires = "trial",
+        value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) ops: Option<u64>,
+    /// How many of a canary's ops may fail [default: 0]
+    #[arg(long, value_name = "N", requires = "canary")]
+    pub(crate) failures: Option<u64>,
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
+}
+
+/// `oplet rollback`, `remove`
+#[derive(Debug, Args)]
+pub(crate) struct NamedArgs {
+    /// The module's name in the run
+    #[arg(value_name = "NAME")]
+    pub(crate) module: String,
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
+}
+
 /// How the answer is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RemoteFormat {
@@ -49,6 +88,26 @@ pub(crate) enum RemoteFormat {
 fn position(text: &str) -> Result<String, String> {
     let _: Since = config::since(text)?;
     Ok(text.to_owned())
+}
+
+/// A share as it was written: the run reads it again.
+fn share(text: &str) -> Result<String, RolloutError> {
+    control::share(text).map(|_| text.to_owned())
+}
+
+/// A name and a file.
+fn module_file(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, file)) if !name.is_empty() && !file.is_empty() => {
+            Ok((name.to_owned(), file.into()))
+        }
+        _ => {
+            let name = config::module_name(text.trim_matches('=').as_ref());
+            Err(format!(
+                "a version is written `NAME=FILE.wasm`, as in `{name}={name}.wasm`"
+            ))
+        }
+    }
 }
 
 /// The URL of an address, below which the routes lie.

@@ -11,6 +11,7 @@ use oplet::{
     guest::Limits,
     mongo::{self, Server},
     op::{Scope, SourceKind},
+    reload::{self, ModuleFile},
     sink::Sinks,
     source::Start,
     telemetry::Metrics,
@@ -54,11 +55,27 @@ pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Resul
             let options = admin::Options {
                 address,
                 token: token.map(|token| token.expose().to_owned()),
+                module_bytes_max: limits.module_bytes,
             };
-            Some(admin::serve(&options, handle, metrics.clone(), CancellationToken::new()).await?)
+            let serving = admin::serve(
+                &options,
+                handle.clone(),
+                metrics.clone(),
+                CancellationToken::new(),
+            );
+            Some(serving.await?)
         }
         None => None,
     };
+    let reloading = CancellationToken::new();
+    let _reloading = reloading.clone().drop_guard();
+    tokio::spawn(reload::run(
+        reload_options(&settings, &plan, &limits),
+        handle,
+        signals::hangups(),
+        reloading,
+        reload::log,
+    ));
 
     let connect = mongo::Options {
         connect_timeout: values.connect_timeout.value,
@@ -69,11 +86,15 @@ pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Resul
     };
     let is_terminal = std::io::stderr().is_terminal() && !talk.quiet;
     let banner = is_terminal.then(|| banner(&server, &plan, &options, &limits));
+    let granted = granted(&plan);
     let on_start = |start: &Start| {
         let position = start.position();
         match banner {
             Some(banner) => say_start(&banner, &format!("{position} ({})", values.since.value)),
             None => {
+                granted
+                    .iter()
+                    .for_each(|(module, grants)| tracing::info!(module, grants, "granted"));
                 tracing::info!(%position, source = options.source.as_str(), scope = %scope, "running");
             }
         }
@@ -91,6 +112,23 @@ pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Resul
         admin.close().await;
     }
     Ok(ended?)
+}
+
+/// The modules' files, as they were loaded.
+fn reload_options(settings: &Settings, plan: &Plan, limits: &Limits) -> reload::Options {
+    let loaded = settings.modules.iter().zip(&plan.modules);
+    let files = loaded.map(|(module, spec)| ModuleFile {
+        module: spec.module.name().to_owned(),
+        path: module.path.value.clone(),
+        digest: spec.module.digest().to_owned(),
+    });
+    reload::Options {
+        files: files.collect(),
+        watch: settings.values.reload.value,
+        settle: reload::Options::SETTLE,
+        retry: reload::Options::RETRY,
+        bytes_max: limits.module_bytes,
+    }
 }
 
 fn options(args: &RunArgs, settings: &Settings) -> control::Options {
@@ -120,6 +158,7 @@ fn options(args: &RunArgs, settings: &Settings) -> control::Options {
         save_every: values.save_every.value,
         standby: values.standby.value,
         lease: values.lease.value,
+        probation: control::Options::default().probation,
         checkpoint: match values.checkpoint.value.text.as_str() {
             "none" => None,
             text => Some(settings::store(text, checkpoint::COLLECTION)),
@@ -128,6 +167,15 @@ fn options(args: &RunArgs, settings: &Settings) -> control::Options {
         sinks: settings::sinks(settings, args.format),
         environment: config::environment,
     }
+}
+
+/// Which modules may do more than every module may, and what.
+fn granted(plan: &Plan) -> Vec<(String, String)> {
+    let granted = plan.modules.iter().filter_map(|spec| {
+        let module = &spec.module;
+        Some((module.name().to_owned(), module.settings().grants()?))
+    });
+    granted.collect()
 }
 
 /// What runs, before it does: a line each for the program, the server, what is read, each module.
@@ -177,6 +225,8 @@ fn banner(
             humantime::format_duration(limits.call_time),
         ));
     }
+    let granted = granted(plan).into_iter();
+    lines.extend(granted.map(|(module, grants)| format!("granted  {module}: {grants}")));
     lines
 }
 

@@ -44,6 +44,7 @@ fn command_line(args: &SettingsArgs, matches: &ArgMatches) -> CommandLine {
             batch_size: None,
             connect_timeout: given.flag("connect_timeout", source.connect_timeout),
             on_position_lost: given.flag("on_position_lost", args.on_position_lost),
+            reload: given.flag("reload", args.reload),
             ignore_pipeline: given.flag("ignore_pipeline", args.ignore_pipeline),
             ordering: given.flag("ordering", args.ordering),
             workers: args

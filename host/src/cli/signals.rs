@@ -1,5 +1,8 @@
-//! SIGINT and SIGTERM: the first asks for an end, the second is one.
+//! SIGINT and SIGTERM: the first asks for an end, the second is one. SIGHUP: look at the modules' files.
 
+use std::sync::Arc;
+
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// The exit code when a second signal ends the process at once: 128 and the number of SIGINT.
@@ -25,6 +28,28 @@ pub(super) fn shutdown_token() -> CancellationToken {
         std::process::exit(INTERRUPTED);
     });
     token
+}
+
+/// Is told of each SIGHUP, which ends the process no longer.
+#[cfg(unix)]
+pub(super) fn hangups() -> Arc<Notify> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let told = Arc::new(Notify::new());
+    // Without a handler, the system's own reaction to the signal stands.
+    if let Ok(mut hangups) = signal(SignalKind::hangup()) {
+        let tell = told.clone();
+        tokio::spawn(async move {
+            while hangups.recv().await.is_some() {
+                tell.notify_one();
+            }
+        });
+    }
+    told
+}
+
+#[cfg(not(unix))]
+pub(super) fn hangups() -> Arc<Notify> {
+    Arc::new(Notify::new())
 }
 
 /// Signals that ask for an end. Caught once for all: one that came between two catches would be lost.

@@ -108,6 +108,7 @@ fn module(module: &Value) -> Option<String> {
     let name = text(&module["name"])?;
     let digest = text(&module["digest"]).map(|digest| digest.chars().take(12).collect());
     let on_error = text(&module["onError"]).map(|policy| format!("on error {policy}"));
+    let grants = text(&module["grants"]).map(|grants| format!("granted {grants}"));
     let waiting = module["waitingForRetry"]
         .as_u64()
         .filter(|count| *count > 0);
@@ -117,7 +118,10 @@ fn module(module: &Value) -> Option<String> {
     let breaker = text(&module["breakerOpenSince"]);
     let breaker = breaker.map(|since| format!("breaker open since {since}"));
     let error = text(&module["lastError"]).map(|error| format!("last error: {error}"));
-    let told = parts([digest, on_error, waiting, row, breaker, error], ", ");
+    let told = parts(
+        [digest, grants, on_error, waiting, row, breaker, error],
+        ", ",
+    );
     Some(format!("{name}: {told}"))
 }
 
@@ -190,11 +194,11 @@ fn yes_or_no(is_so: bool) -> &'static str {
     if is_so { "yes" } else { "no" }
 }
 
-fn text(value: &Value) -> Option<String> {
+pub(super) fn text(value: &Value) -> Option<String> {
     value.as_str().map(clean)
 }
 
-fn array(value: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn array(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 

@@ -128,6 +128,10 @@ settings! { Layer, Values:
     name: String = ["", "name", "name", "OPLET_NAME"], String::new(),
         |s| s.take("name", |v, _| text(v, values::name));
 
+    /// Swap in modules whose files change.
+    reload: bool = ["", "reload", "reload", ""], false,
+        |s| s.take("reload", |v, _| switch(v));
+
     /// The deployment.
     uri: Uri = ["source", "uri", "uri", "OPLET_URI"],
         Uri::from("mongodb://localhost:27017".to_owned()),

@@ -206,6 +206,7 @@ fn modules(
         name: Sourced::new(module_name(path), Origin::Flag),
         config: Document::new(),
         policy: PolicyLayer::default(),
+        lookup: Vec::new(),
     });
     let modules: Vec<FileModule> = match (&command_line.module, command_line.modules.is_empty()) {
         (Some(name), _) => match one(name, of_flags.next(), &of_file) {
@@ -235,6 +236,7 @@ fn modules(
             name: module.name,
             config,
             policy: command_line.policy.clone().or(module.policy).or_default(),
+            lookup: module.lookup,
         }
     };
     modules.into_iter().map(complete).collect()

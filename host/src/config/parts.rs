@@ -25,6 +25,8 @@ pub(crate) struct ModuleSettings {
     /// What it is configured with.
     pub(crate) config: Document,
     pub(crate) policy: PolicyValues,
+    /// Where it may look documents up.
+    pub(crate) lookup: Vec<String>,
 }
 
 /// A module as a file has it.
@@ -34,6 +36,7 @@ pub(super) struct FileModule {
     pub(super) name: Sourced<String>,
     pub(super) config: Document,
     pub(super) policy: PolicyLayer,
+    pub(super) lookup: Vec<String>,
 }
 
 /// A sink of a run. It has no `Debug`: its options may hold secrets.
@@ -145,6 +148,7 @@ pub(super) fn read_module(
     let path = section.take("path", |value, source| Ok(source.path(text_of(value)?)));
     let name = section.take("name", |value, _| text(value, values::name));
     let config = section.take("config", |value, _| document(value));
+    let lookup = section.take_list("lookup", values::lookup_grant);
     problems.extend(section.finish());
     let path = path?;
     let name = name.unwrap_or_else(|| Sourced::new(module_name(&path.value), path.origin.clone()));
@@ -153,6 +157,7 @@ pub(super) fn read_module(
         path,
         name,
         policy,
+        lookup: lookup.map(|lookup| lookup.value).unwrap_or_default(),
     })
 }
 

@@ -21,6 +21,18 @@ pub(crate) fn namespace(text: &str) -> Result<Namespace, String> {
         .map_err(|error| with_nearest(&error.reason, error.nearest.as_deref()))
 }
 
+/// A grant to look up: `db.collection`, or `db.*`.
+pub(crate) fn lookup_grant(text: &str) -> Result<String, String> {
+    match namespace(text)? {
+        Namespace::Deployment => Err("databases are granted one by one, as in `shop.*`".to_owned()),
+        Namespace::Database(database) if text == database => Err(with_nearest(
+            "a whole database is granted with its star",
+            Some(&format!("{database}.*")),
+        )),
+        _ => Ok(text.to_owned()),
+    }
+}
+
 pub(crate) fn since(text: &str) -> Result<Since, String> {
     text.parse::<Since>().map_err(|error| match error.nearest {
         Some(nearest) => with_nearest(&error.reason, Some(&nearest)),

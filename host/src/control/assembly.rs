@@ -10,6 +10,7 @@ use super::{
     begin::Begin,
     delivery::Delivery,
     instances::States,
+    lookups::ServerLookups,
     orders::Orders,
     session::{Session, Stream},
     shared::{Shared, Standing},
@@ -34,6 +35,7 @@ pub(super) struct Assembly<'a> {
     pub(super) limits: &'a Limits,
     pub(super) bounds: Bounds,
     pub(super) delivery: Arc<Delivery>,
+    pub(super) lookups: Arc<ServerLookups>,
     /// They outlive sessions, as the modules' failures do.
     pub(super) standings: Arc<[Arc<Standing>]>,
     pub(super) stats: Arc<Stats>,
@@ -64,6 +66,7 @@ impl Assembly<'_> {
             ledger.begin(window.clone());
         }
         let is_causal = options.oplog_namespace == source::default_oplog_namespace();
+        self.lookups.give_up_with(gate.clone());
         let modules = self.plan.modules.iter();
         let shared = Arc::new(Shared {
             names: modules.map(|spec| spec.module.name().to_owned()).collect(),

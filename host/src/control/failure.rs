@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::{FailurePolicy, OnError};
-use crate::{guest::GuestError, op::Op};
+use crate::{
+    guest::{Class, GuestError},
+    op::Op,
+};
 
 /// Why a module did not handle an op.
 #[derive(Debug, Clone)]
@@ -62,6 +65,12 @@ impl Failure {
     /// Whether another try of the same op can end differently.
     fn can_be_retried(&self) -> bool {
         !matches!(self, Self::Reject(_) | Self::Breaker(_))
+    }
+
+    /// Whether the module could not look up what it wanted while the server was away: then the op
+    /// waits for the server, whatever the module's policy says, and neither is at fault.
+    pub(super) fn is_passing(&self) -> bool {
+        matches!(self, Self::Guest(error) if error.class == Class::LookupUnavailable)
     }
 
     /// The name used in logs, metrics and dead letters.

@@ -11,6 +11,7 @@ use super::{
     segment::Segment,
     shared::{Shared, Standing},
     tally::Tally,
+    trial::Trial,
 };
 use crate::{
     flow::Stop,
@@ -27,6 +28,16 @@ pub(super) struct Instances {
     served: Vec<Served>,
     /// Versions that were replaced, by module, until every lane has done so.
     before: Vec<Option<Served>>,
+    /// Versions that are tried, by module.
+    pub(super) trials: Vec<Option<OnTrial>>,
+    /// Whether there are any.
+    pub(super) tries: bool,
+}
+
+/// A version that is tried in a lane.
+pub(super) struct OnTrial {
+    pub(super) trial: Arc<Trial>,
+    pub(super) served: Served,
 }
 
 impl Instances {
@@ -46,6 +57,8 @@ impl Instances {
         Ok(Self {
             shared,
             before: served.iter().map(|_| None).collect(),
+            trials: served.iter().map(|_| None).collect(),
+            tries: false,
             served,
         })
     }
@@ -55,10 +68,38 @@ impl Instances {
         &self.served[module].spec
     }
 
-    /// The modules' versions, by number.
+    /// The modules' versions, by number; behind them those that are tried.
     pub(super) fn versions(&self) -> Arc<[String]> {
         let version = |served: &Served| served.spec.module.digest().to_owned();
-        self.served.iter().map(version).collect()
+        let trials = self.trials.iter().map(|on_trial| {
+            let served = on_trial.as_ref().map(|on_trial| &on_trial.served);
+            served.map(version).unwrap_or_default()
+        });
+        self.served.iter().map(version).chain(trials).collect()
+    }
+
+    /// The number of the version of a module that is tried.
+    pub(super) fn version_on_trial(&self, module: usize) -> usize {
+        self.served.len() + module
+    }
+
+    /// Tries another version beside the present one, with its state.
+    pub(super) fn begin_trial(
+        &mut self,
+        module: usize,
+        mut served: Served,
+        trial: Arc<Trial>,
+    ) -> Result<(), HandoverFailed> {
+        hand_over(&mut self.served[module], &mut served)?;
+        self.trials[module] = Some(OnTrial { trial, served });
+        self.tries = true;
+        Ok(())
+    }
+
+    /// Lets go of the version that is tried.
+    pub(super) fn end_trial(&mut self, module: usize) {
+        self.trials[module] = None;
+        self.tries = self.trials.iter().any(Option::is_some);
     }
 
     /// Lets another version take over, with the state of the one before, which is kept.
@@ -67,14 +108,7 @@ impl Instances {
         module: usize,
         mut fresh: Served,
     ) -> Result<(), HandoverFailed> {
-        let served = &mut self.served[module];
-        let failed = |what| move |source| HandoverFailed { what, source };
-        let state = served.instance.save();
-        let state = state.map_err(failed("the version before cannot hand over its state"))?;
-        if let Some(state) = state {
-            let restored = fresh.instance.restore(&state);
-            restored.map_err(failed("the new version does not take over the state"))?;
-        }
+        hand_over(&mut self.served[module], &mut fresh)?;
         self.count(module);
         self.before[module] = Some(std::mem::replace(&mut self.served[module], fresh));
         Ok(())
@@ -195,13 +229,17 @@ impl Instances {
             let batch = batch.expect("what was seen since the segment began is of its batch");
             let op = batch.op(place as usize);
             let order = || keys.of(&op);
-            match segment.take_outputs(instance, (place, module, Cause::Flush), order) {
+            let from = (place, module, Cause::Flush);
+            match segment.take_outputs(instance, from, module, order) {
                 Ok(0) => {}
                 Ok(emitted) => tally.flushed(module, &op, emitted),
                 Err(error) => {
                     instance.clear_outputs();
                     tracing::error!(module = name, error, "an output cannot be written");
                 }
+            }
+            if self.tries {
+                self.flush_trial(from, segment, || keys.of(&op));
             }
             return Ok(());
         };
@@ -236,14 +274,37 @@ impl Instances {
         }
     }
 
+    /// The names of the sinks, by number.
+    pub(super) fn sinks(&self) -> Arc<[String]> {
+        self.shared.sinks.clone()
+    }
+
     /// How a module stands, over all lanes.
     pub(super) fn standing(&self, module: usize) -> &Standing {
         &self.shared.standings[module]
     }
 }
 
+/// Hands state from one version to the next. A version that could not be started again has none, and
+/// must not stand in the way of the one that is to replace it.
+fn hand_over(from: &mut Served, to: &mut Served) -> Result<(), HandoverFailed> {
+    if from.instance.is_dead() {
+        return Ok(());
+    }
+    let failed = |what| move |source| HandoverFailed { what, source };
+    let state = from.instance.save();
+    let state = state.map_err(failed("the version before cannot hand over its state"))?;
+    let Some(state) = state else { return Ok(()) };
+    let restored = to.instance.restore(&state);
+    restored.map_err(failed("the new version does not take over the state"))
+}
+
 #[inline]
-fn filter_and_handle(instance: &mut Instance, op: &[u8], ask: bool) -> Result<Called, GuestError> {
+pub(super) fn filter_and_handle(
+    instance: &mut Instance,
+    op: &[u8],
+    ask: bool,
+) -> Result<Called, GuestError> {
     use super::failure::Failure::{Reject, Retry};
 
     instance.write_op(op)?;

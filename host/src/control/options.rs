@@ -45,6 +45,9 @@ pub struct Options {
     pub save_every: Duration,
     /// After how long without a sign of life another process may take over.
     pub lease: Duration,
+    /// How long a version that took over may have to give way, when it fails more often than the one
+    /// before; zero for never.
+    pub probation: Duration,
     /// Wait while another process of the same name is at work.
     pub standby: bool,
     /// Where emitted documents go; the first is the default sink.
@@ -73,6 +76,7 @@ impl Default for Options {
             checkpoint: None,
             save_every: Duration::from_secs(1),
             lease: Duration::from_secs(7),
+            probation: Duration::from_secs(60),
             standby: false,
             sinks: vec![sink::Spec::stdout(Format::default())],
             environment: |_| None,

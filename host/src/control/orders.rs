@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::{Notify, oneshot};
 
-use super::ModuleSpec;
+use super::{ModuleSpec, trial::Trial};
 use crate::guest::{GuestError, Instance};
 
 /// A version of a module in one lane.
@@ -29,6 +29,15 @@ pub(super) enum Order {
         fresh: Box<Served>,
         answer: oneshot::Sender<Result<Duration, HandoverFailed>>,
     },
+    /// Try this version beside the present one.
+    Try {
+        fresh: Box<Served>,
+        trial: Arc<Trial>,
+        module: usize,
+        answer: oneshot::Sender<Result<Duration, HandoverFailed>>,
+    },
+    /// The trial is over.
+    EndTrial(usize),
     /// Put the version before back: another lane could not switch.
     Undo(usize),
     /// Let go of the version before: every lane has switched.
@@ -69,6 +78,8 @@ impl std::fmt::Debug for Order {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Switch { module, .. } => f.debug_tuple("Switch").field(module).finish(),
+            Self::Try { module, .. } => f.debug_tuple("Try").field(module).finish(),
+            Self::EndTrial(module) => f.debug_tuple("EndTrial").field(module).finish(),
             Self::Undo(module) => f.debug_tuple("Undo").field(module).finish(),
             Self::Settle(module) => f.debug_tuple("Settle").field(module).finish(),
         }

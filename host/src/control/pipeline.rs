@@ -14,6 +14,7 @@ use super::{
     delivery::Delivery,
     desk::Desk,
     handle::Command,
+    lookups::ServerLookups,
     restored::Restored,
     saver::{Saved, Saver, Task},
     supervisor::{Supervisor, last_word},
@@ -25,7 +26,7 @@ use crate::{
         AckWindow, Checkpoint, Holder, Holding, Keeper, Lease, LeaseOptions, Standby, Store,
         WindowOptions, take,
     },
-    guest::Limits,
+    guest::{Limits, Lookups},
     mongo::Server,
     sink::Spec,
     source::{self, Start},
@@ -69,9 +70,11 @@ pub async fn run(
     let board = Board::new(options, scopes.join(", "), stats.clone(), sources.clone());
     metrics.show(Arc::new(board.clone()));
     let desk = Desk::new(board.clone(), inbox);
+    let lookups = Arc::new(ServerLookups::of_run(server, options));
     let mut run = Run {
         server,
-        plan: Arc::new(plan),
+        plan: Arc::new(plan.with_lookups(&(lookups.clone() as Arc<dyn Lookups>))),
+        lookups,
         options,
         limits,
         shutdown,
@@ -87,6 +90,7 @@ pub async fn run(
 struct Run<'a> {
     server: &'a Server,
     plan: Arc<Plan>,
+    lookups: Arc<ServerLookups>,
     options: &'a Options,
     limits: &'a Limits,
     shutdown: &'a CancellationToken,
@@ -236,6 +240,7 @@ impl Run<'_> {
                 limits: self.limits,
                 bounds,
                 delivery,
+                lookups: self.lookups.clone(),
                 standings,
                 stats: self.stats.clone(),
                 sources: self.sources.clone(),

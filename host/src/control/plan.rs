@@ -7,7 +7,7 @@ use bson::RawDocumentBuf;
 use super::FailurePolicy;
 use crate::{
     flow::OrderingGuarantee,
-    guest::{GuestError, Module, PipelineError, PipelineRefused},
+    guest::{GuestError, Lookups, Module, PipelineError, PipelineRefused},
     op::{Namespace, Scope, SourceKind},
 };
 
@@ -61,6 +61,18 @@ impl Plan {
     /// As [`prepare`].
     pub(super) fn with_modules(&self, modules: Vec<Arc<ModuleSpec>>) -> Result<Self, PlanError> {
         self.question.clone().ask(modules)
+    }
+
+    /// The same run, whose modules, and the versions of them that follow, look up documents there.
+    pub(super) fn with_lookups(mut self, lookups: &Arc<dyn Lookups>) -> Self {
+        for spec in &mut self.modules {
+            let module = spec.module.clone().with_lookups(lookups.clone());
+            *spec = Arc::new(ModuleSpec {
+                module,
+                ..ModuleSpec::clone(spec)
+            });
+        }
+        self
     }
 
     /// The names of the sinks that modules can emit to, by number.

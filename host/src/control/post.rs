@@ -38,8 +38,7 @@ impl Post {
     ) {
         let output = &chunk.outputs[index];
         let module = &chunk.modules[output.module as usize];
-        let digest = chunk.versions.get(output.module as usize);
-        let digest = digest.map_or("", String::as_str);
+        let digest = chunk.version(index);
         let mut op = Vec::new();
         chunk.op(index).encode(DocumentState::NotAsked, &mut op);
         let document = as_bson(chunk.document(index), encoding);

@@ -70,6 +70,11 @@ impl LaneWorker {
     ) -> Result<Next, Stop> {
         self.tally.failed(module, failure.class());
         self.instances.revive(module);
+        if failure.is_passing() {
+            let (op_id, reason) = (op.id(), failure.message());
+            tracing::debug!(module, %op_id, reason, "the op waits for the server");
+            return Ok(Next::Retry);
+        }
         let shared = &self.shared;
         let spec = self.instances.spec(module).clone();
         let breaker = &shared.standings[module].breaker;

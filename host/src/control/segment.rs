@@ -36,7 +36,7 @@ pub(super) struct Segment {
     /// When the first of the output came.
     since: Instant,
     line: String,
-    /// The modules' versions, by number.
+    /// The versions that emit.
     versions: Arc<[String]>,
 }
 
@@ -142,7 +142,8 @@ impl Segment {
         self.of.as_ref().map(|(batch, _)| batch)
     }
 
-    /// Takes what an instance has emitted, and tells how many documents. `order` gives the op's order
+    /// Takes what an instance has emitted, and tells how many documents. `version` is the number of the
+    /// instance's in the versions that were set. `order` gives the op's order
     /// key, where it is asked.
     ///
     /// # Errors
@@ -151,6 +152,7 @@ impl Segment {
         &mut self,
         instance: &mut Instance,
         (place, module, cause): (u32, usize, Cause),
+        version: usize,
         order: impl FnOnce() -> u64,
     ) -> Result<u64, String> {
         let outputs = instance.outputs();
@@ -187,6 +189,7 @@ impl Segment {
             draft.outputs.push(Output {
                 place,
                 module: module as u32,
+                version: version as u32,
                 number: number as u32,
                 cause,
                 end: draft.bytes.len() as u32,

@@ -151,6 +151,7 @@ impl Shared {
                     digest: spec.module.digest().to_owned(),
                     generation: versions.version().generation,
                     versions: versions.shown(),
+                    grants: spec.module.settings().grants(),
                     trial: standing.trial().as_ref().map(|trial| trial.status()),
                     on_error: spec.policy.on_error.as_str(),
                     failures_in_a_row: state.failures_in_a_row,

@@ -191,6 +191,9 @@ pub struct ModuleStatus {
     pub generation: u64,
     /// The versions that are known, the present one last.
     pub versions: Vec<KnownVersion>,
+    /// What it is granted: where it may look documents up, which variables it can read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grants: Option<String>,
     /// The version that is tried at present, or was last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trial: Option<TrialStatus>,

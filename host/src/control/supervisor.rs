@@ -18,10 +18,11 @@ use super::{
     handle::{Answer, Command},
     instances::States,
     lost::Lost,
+    reopening::Reopening,
     saver::Saver,
     session::{Session, StreamEnd},
     shared::Shared,
-    swapping::{Loaded, Reopening, Swaps},
+    swapping::{Loaded, Swaps},
 };
 use crate::{
     checkpoint::Store,
@@ -33,6 +34,9 @@ pub(super) const COMMAND_TIME: Duration = Duration::from_secs(5);
 
 /// How much of that a pause gives the lanes and sinks; the rest is for the store.
 const REST_TIME: Duration = Duration::from_secs(4);
+
+/// How often it is looked how versions do that took over lately.
+const PROBATION_EVERY: Duration = Duration::from_secs(1);
 
 /// How often it is looked whether everything that was read is done, when nothing more is to be read.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -86,6 +90,10 @@ enum Event {
     /// There is nothing more to do here.
     Over,
     Command(Command),
+    /// A version on trial has seen enough.
+    TrialOver,
+    /// It is time to look how versions do that took over lately.
+    Probation,
     /// Another version of a module is ready to take over, or cannot.
     Loaded(Loaded),
 }
@@ -194,7 +202,12 @@ impl Supervisor<'_> {
                     at_work.gate.throw();
                     return self.end(&mut at_work, Ok(())).await;
                 }
-                Event::BreakerOpened => self.breaker_opened(&at_work.shared),
+                Event::BreakerOpened => {
+                    self.breaker_opened(&at_work.shared);
+                    self.look_at_probations();
+                }
+                Event::TrialOver => self.look_at_trials(&at_work),
+                Event::Probation => self.look_at_probations(),
                 Event::Command(Command::Pause(answer)) => self.pause(&at_work, answer),
                 Event::Command(Command::Resume(answer)) => self.resume(&at_work.shared, answer),
                 Event::Command(Command::Seek(to, answer)) => {
@@ -224,6 +237,7 @@ impl Supervisor<'_> {
         for standing in self.assembly.standings.iter() {
             standing.stats.parked.store(0, Relaxed);
         }
+        self.drop_trials();
         let gate = Gate::new(word);
         let (session, shared) = self.assembly.start(begins, &gate, &self.states)?;
         // A session that is read again from elsewhere begins anew.
@@ -264,6 +278,13 @@ impl Supervisor<'_> {
         let drain = self.desk.drain.clone();
         let shared = at_work.shared.clone();
         let delivery = &self.assembly.delivery;
+        let trial_over = self.swaps.trial_over.clone();
+        let probation = async {
+            match self.swaps.probations.is_empty() {
+                true => std::future::pending().await,
+                false => tokio::time::sleep(PROBATION_EVERY).await,
+            }
+        };
         tokio::select! {
             biased;
             () = self.shutdown.cancelled() => Event::Shutdown,
@@ -271,7 +292,9 @@ impl Supervisor<'_> {
             () = saver_failed => Event::SaverFailed,
             ended = delivery.ended() => Event::SinkEnded(ended.into()),
             () = drain.cancelled() => Event::Drain,
-            loaded = self.swaps.loaded() => Event::Loaded(loaded),
+            () = trial_over.notified() => Event::TrialOver,
+            () = probation => Event::Probation,
+            loaded = Swaps::loaded(&mut self.swaps.loading) => Event::Loaded(loaded),
             command = self.desk.next() => Event::Command(command),
             () = shared.breaker_opened.notified() => Event::BreakerOpened,
             event = at_work.streams(delivery) => event,

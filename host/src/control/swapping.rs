@@ -12,46 +12,45 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::oneshot,
+    sync::{Notify, oneshot},
     task::JoinSet,
-    time::{sleep, timeout},
+    time::timeout,
 };
 use tracing::{info, warn};
 
 use super::{
-    Absent, Error, FailurePolicy, ModuleSpec, Origin, Plan, Rollout, RunState, Swap, SwapAnswer,
-    SwapError, Swapped,
-    begin::{self, Begin},
-    ending::Commands,
-    instances::States,
+    Error, ModuleSpec, Origin, Plan, Rollout, RunState, Swap, SwapAnswer, SwapError, Swapped,
+    begin,
+    making::no_such,
     orders::{Order, Served},
+    probation::Probation,
     shared::{Shared, Standing},
-    supervisor::{AtWork, COMMAND_TIME, Next, Reply, Supervisor},
-    versions::Versions,
+    supervisor::{AtWork, COMMAND_TIME, Next, Supervisor},
+    trial::Trial,
 };
-use crate::{
-    checkpoint::{self, VersionKey},
-    flow::{Panicked, Word},
-    guest::{Module, Settings},
-};
+use crate::checkpoint::{self, VersionKey};
 
 /// How long lanes get to come to the end of the op that they are at, and of what they pass on.
 const LANE_TIME: Duration = Duration::from_secs(10);
-
-/// How long what was read may take to be finished before sources are opened again. What is left then is
-/// read again.
-const REOPEN_TIME: Duration = Duration::from_secs(10);
 
 /// What is asked about modules, and what is being made ready.
 #[derive(Debug, Default)]
 pub(super) struct Swaps {
     waiting: VecDeque<Request>,
-    loading: JoinSet<Loaded>,
+    pub(super) loading: JoinSet<Loaded>,
+    /// Told when a trial has seen enough.
+    pub(super) trial_over: Arc<Notify>,
+    /// Versions that took over lately.
+    pub(super) probations: Vec<Probation>,
+    /// The run goes on when a version that a breaker has paused it for is rolled back.
+    pub(super) resumes: bool,
 }
 
 #[derive(Debug)]
 enum Request {
     Swap(Swap, SwapAnswer),
+    /// A version that has done well on trial.
+    Promote(String, Arc<ModuleSpec>, SwapAnswer),
     Rollback(String, SwapAnswer),
     Remove(String, SwapAnswer),
 }
@@ -72,40 +71,35 @@ impl std::fmt::Debug for Loaded {
 }
 
 /// A version that is ready to take over.
-struct Ready {
-    plan: Arc<Plan>,
+pub(super) struct Ready {
+    pub(super) plan: Arc<Plan>,
     /// The bytes of a version that comes from outside.
-    wasm: Option<Arc<[u8]>>,
+    pub(super) wasm: Option<Arc<[u8]>>,
     /// An instance for each lane, where the lanes can switch by themselves.
-    fresh: Option<Vec<Served>>,
-    step: Step,
+    pub(super) fresh: Option<Vec<Served>>,
+    pub(super) step: Step,
+    pub(super) rollout: Rollout,
 }
 
 /// What a request does to the versions of its module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+pub(super) enum Step {
     /// Nothing: the version works already.
     Stay,
     /// Another version, which may be what the file of the run holds now.
     Forward(Origin),
     Back,
+    /// Nothing: the version that is tried is let go.
+    EndTrial,
     Add,
     Remove,
 }
 
-/// What a session that begins with other modules goes back to when it cannot.
-pub(super) struct Reopening {
-    module: String,
-    step: Step,
-    answer: SwapAnswer,
-    before: (Arc<Plan>, Arc<[Arc<Standing>]>, Vec<Begin>),
-}
-
 impl Swaps {
     /// The next version that is ready, or cannot be made so. Cancellation safe.
-    pub(super) async fn loaded(&mut self) -> Loaded {
+    pub(super) async fn loaded(loading: &mut JoinSet<Loaded>) -> Loaded {
         loop {
-            match self.loading.join_next().await {
+            match loading.join_next().await {
                 Some(Ok(loaded)) => return loaded,
                 Some(Err(error)) => {
                     // Who asked has lost the answer, and is told that the run has ended.
@@ -124,6 +118,22 @@ impl Supervisor<'_> {
         self.load_next();
     }
 
+    /// The same with a version that was on trial.
+    pub(super) fn promote(&mut self, module: &str, spec: Arc<ModuleSpec>) {
+        let (answer, _) = oneshot::channel();
+        let request = Request::Promote(module.to_owned(), spec, answer);
+        self.swaps.waiting.push_back(request);
+        self.load_next();
+    }
+
+    /// The same with the version before, since the present one fails; the run goes on then, if that has
+    /// paused it.
+    pub(super) fn give_way(&mut self, module: &str, resumes: bool) {
+        self.swaps.resumes |= resumes;
+        let (answer, _) = oneshot::channel();
+        self.load_before(module, answer);
+    }
+
     /// The same with the version before.
     pub(super) fn load_before(&mut self, module: &str, answer: SwapAnswer) {
         let request = Request::Rollback(module.to_owned(), answer);
@@ -138,7 +148,7 @@ impl Supervisor<'_> {
         self.load_next();
     }
 
-    fn load_next(&mut self) {
+    pub(super) fn load_next(&mut self) {
         while self.swaps.loading.is_empty()
             && let Some(request) = self.swaps.waiting.pop_front()
         {
@@ -146,6 +156,10 @@ impl Supervisor<'_> {
                 Request::Swap(swap, answer) => {
                     let module = swap.module.clone();
                     (module, answer, self.making(swap))
+                }
+                Request::Promote(module, spec, answer) => {
+                    let making = self.making_of(&module, spec);
+                    (module, answer, making)
                 }
                 Request::Rollback(module, answer) => {
                     let making = self.making_before(&module);
@@ -171,62 +185,6 @@ impl Supervisor<'_> {
         }
     }
 
-    fn making(&self, swap: Swap) -> Result<Making, SwapError> {
-        if swap.rollout != Rollout::AtOnce {
-            return Err(SwapError::Refused(
-                "canaries and shadows are not there yet".into(),
-            ));
-        }
-        let plan = self.assembly.plan.clone();
-        let at = plan.find(&swap.module);
-        if at.is_none() && swap.absent == Absent::Refuse {
-            return Err(no_such(&plan, &swap.module));
-        }
-        Ok(Making {
-            step: match at {
-                Some(_) => Step::Forward(swap.origin),
-                None => Step::Add,
-            },
-            what: What::Bytes(swap),
-            at,
-            plan,
-            lanes: self.assembly.options.workers,
-        })
-    }
-
-    fn making_before(&self, module: &str) -> Result<Making, SwapError> {
-        let plan = self.assembly.plan.clone();
-        let at = plan.find(module).ok_or_else(|| no_such(&plan, module))?;
-        let before = self.assembly.standings[at].versions().before().cloned();
-        let Some(before) = before else {
-            let module = module.to_owned();
-            return Err(SwapError::NoVersionBefore { module });
-        };
-        Ok(Making {
-            step: Step::Back,
-            what: What::Spec(before),
-            at: Some(at),
-            plan,
-            lanes: self.assembly.options.workers,
-        })
-    }
-
-    fn making_without(&self, module: &str) -> Result<Making, SwapError> {
-        let plan = self.assembly.plan.clone();
-        let at = plan.find(module).ok_or_else(|| no_such(&plan, module))?;
-        if plan.modules.len() == 1 {
-            let module = module.to_owned();
-            return Err(SwapError::LastModule { module });
-        }
-        Ok(Making {
-            step: Step::Remove,
-            what: What::Nothing,
-            at: Some(at),
-            plan,
-            lanes: self.assembly.options.workers,
-        })
-    }
-
     /// Lets a version that is ready take over. A session that has to end for it is followed by another.
     pub(super) async fn apply(
         &mut self,
@@ -245,7 +203,10 @@ impl Supervisor<'_> {
                 return Ok(None);
             }
         };
-        if ready.step == Step::Stay {
+        if ready.step == Step::EndTrial {
+            self.end_trial(at_work, &module);
+        }
+        if matches!(ready.step, Step::Stay | Step::EndTrial) {
             let version = self
                 .standing(&module)
                 .map(|standing| standing.versions().version());
@@ -264,16 +225,24 @@ impl Supervisor<'_> {
             self.refuse_swap(&module, answer, error);
             return Ok(None);
         }
+        if ready.rollout != Rollout::AtOnce {
+            self.begin_trial(at_work, module, answer, ready).await;
+            return Ok(None);
+        }
         let Some(fresh) = ready.fresh else {
             return self
                 .reopen(at_work, module, answer, ready.plan, ready.step)
                 .await;
         };
-        match self.switch_lanes(at_work, &module, fresh).await {
+        match self.switch_lanes(at_work, &module, fresh, None).await {
             Ok(pause) => {
                 self.assembly.plan = ready.plan;
                 self.taken_over(&module, ready.step, false, pause, answer)
                     .await;
+                if ready.step == Step::Back && std::mem::take(&mut self.swaps.resumes) {
+                    at_work.gate.open();
+                    self.desk.board.enter(RunState::Streaming, None);
+                }
             }
             Err(error) => self.refuse_swap(&module, answer, error),
         }
@@ -308,7 +277,7 @@ impl Supervisor<'_> {
         )))
     }
 
-    fn refuse_swap(&mut self, module: &str, answer: SwapAnswer, error: SwapError) {
+    pub(super) fn refuse_swap(&mut self, module: &str, answer: SwapAnswer, error: SwapError) {
         if let Some(standing) = self.standing(module) {
             standing.swaps.refused();
         }
@@ -317,17 +286,18 @@ impl Supervisor<'_> {
         self.load_next();
     }
 
-    fn standing(&self, module: &str) -> Option<&Arc<Standing>> {
+    pub(super) fn standing(&self, module: &str) -> Option<&Arc<Standing>> {
         let at = self.assembly.plan.find(module)?;
         self.assembly.standings.get(at)
     }
 
-    /// Every lane switches, or none.
-    async fn switch_lanes(
+    /// Every lane switches, or begins the trial, or none does.
+    pub(super) async fn switch_lanes(
         &mut self,
         at_work: &AtWork,
         name: &str,
         fresh: Vec<Served>,
+        trial: Option<&Arc<Trial>>,
     ) -> Result<Duration, SwapError> {
         let Some(module) = self.assembly.plan.find(name) else {
             return Err(no_such(&self.assembly.plan, name));
@@ -339,10 +309,18 @@ impl Supervisor<'_> {
         for (lane, fresh) in fresh.into_iter().enumerate() {
             let (answer, answered) = oneshot::channel();
             let fresh = Box::new(fresh);
-            let order = Order::Switch {
-                module,
-                fresh,
-                answer,
+            let order = match trial {
+                None => Order::Switch {
+                    module,
+                    fresh,
+                    answer,
+                },
+                Some(trial) => Order::Try {
+                    module,
+                    fresh,
+                    trial: trial.clone(),
+                    answer,
+                },
             };
             shared.orders.give(lane, order);
             answers.push(answered);
@@ -377,10 +355,12 @@ impl Supervisor<'_> {
             }
         };
         let switched = self.desk.hold_while(switched).await;
-        let last = match &switched {
-            Ok(_) => Order::Settle,
+        let last = match (&switched, trial) {
+            (Ok(_), None) => Order::Settle,
+            (Ok(_), Some(_)) => return switched,
             // A lane that comes to it later does both.
-            Err(_) => Order::Undo,
+            (Err(_), None) => Order::Undo,
+            (Err(_), Some(_)) => Order::EndTrial,
         };
         for lane in 0..lanes {
             shared.orders.give(lane, last(module));
@@ -390,7 +370,7 @@ impl Supervisor<'_> {
     }
 
     /// Another version works: notes, saves and tells that.
-    async fn taken_over(
+    pub(super) async fn taken_over(
         &mut self,
         name: &str,
         step: Step,
@@ -406,7 +386,9 @@ impl Supervisor<'_> {
             reopened,
             pause_us: u64::try_from(pause.as_micros()).unwrap_or(u64::MAX),
         };
-        if let (Some(at), Some(standing)) = (self.assembly.plan.find(name), self.standing(name)) {
+        if let (Some(at), Some(standing)) =
+            (self.assembly.plan.find(name), self.standing(name).cloned())
+        {
             let spec = &self.assembly.plan.modules[at];
             let mut versions = standing.versions();
             if step != Step::Add {
@@ -420,13 +402,18 @@ impl Supervisor<'_> {
                     }
                 }
                 Step::Back => versions.roll_back(),
-                Step::Stay | Step::Add | Step::Remove => {}
+                Step::Stay | Step::EndTrial | Step::Add | Step::Remove => {}
             }
             let version = versions.version();
             drop(versions);
             match step {
                 Step::Back => standing.swaps.rolled_back(version.generation),
                 _ => standing.swaps.done(version.generation),
+            }
+            let probation = Probation::begin(name, &standing, self.assembly.options.probation);
+            self.swaps.probations.retain(|other| other.module != name);
+            if matches!(step, Step::Forward(_)) {
+                self.swaps.probations.push(probation);
             }
             swapped.to = Some(version);
             // The failures of the version before are not its own.
@@ -456,210 +443,4 @@ impl Supervisor<'_> {
         let _ = answer.send(Ok(swapped));
         self.load_next();
     }
-
-    /// Ends the session at a border, and lets another one begin there with these modules.
-    async fn reopen(
-        &mut self,
-        at_work: &mut AtWork,
-        module: String,
-        answer: SwapAnswer,
-        plan: Arc<Plan>,
-        step: Step,
-    ) -> Result<Option<Next>, Error> {
-        let lanes = self.assembly.options.workers;
-        *at_work.shared.handover() = Some(vec![States::new(); lanes]);
-        let word = match self.desk.board.state() {
-            RunState::Paused => Word::Closed,
-            _ => Word::Open,
-        };
-        match word {
-            Word::Open => {
-                let gate = at_work.gate.clone();
-                let impatience = tokio::spawn(async move {
-                    sleep(REOPEN_TIME).await;
-                    warn!("what was read is not finished in time: the rest is read again");
-                    gate.throw();
-                });
-                let finished = self.finish(at_work, Commands::Wait).await;
-                impatience.abort();
-                finished?;
-            }
-            Word::Closed | Word::Thrown => {
-                // What has not begun is read again.
-                at_work.gate.throw();
-                let finished = self.desk.hold_while(at_work.session.finish()).await;
-                finished.map_err(|Panicked| Error::Panicked("a lane"))?;
-            }
-        }
-        self.check_failure(at_work).await?;
-        if self.shutdown.is_cancelled() || self.desk.drain.is_cancelled() {
-            let _ = answer.send(Err(SwapError::Ended));
-            return Ok(Some(Next::End));
-        }
-        self.states = at_work.shared.handover().take().unwrap_or_default();
-        let frontiers = at_work.session.window.frontiers();
-        let before = self.assembly.plan.clone();
-        let begins = begin::go_on(&frontiers, (&before, &plan), self.assembly.options)?;
-        let standings = plan.modules.iter().map(|spec| {
-            let present = self.standing(spec.module.name()).cloned();
-            present.unwrap_or_else(|| {
-                let versions = Versions::begin(spec.clone(), 1);
-                Arc::new(Standing::new(&spec.policy, versions))
-            })
-        });
-        let standings = standings.collect();
-        let reopening = Reopening {
-            module,
-            step,
-            answer,
-            before: (
-                std::mem::replace(&mut self.assembly.plan, plan),
-                std::mem::replace(&mut self.assembly.standings, standings),
-                frontiers.into_iter().map(Begin::after).collect(),
-            ),
-        };
-        Ok(Some(Next::Session(
-            begins,
-            word,
-            Some(Reply::Swap(Box::new(reopening))),
-        )))
-    }
-
-    /// The session with other modules is at work: answers who asked for it.
-    pub(super) async fn reopened(&mut self, reopening: Reopening) {
-        let Reopening {
-            module,
-            step,
-            answer,
-            ..
-        } = reopening;
-        self.taken_over(&module, step, true, Duration::ZERO, answer)
-            .await;
-    }
-
-    /// The session with other modules could not begin: the modules are those before, and begin where
-    /// they ended.
-    pub(super) fn go_back(&mut self, reopening: Reopening, error: Error) -> Vec<Begin> {
-        let Reopening {
-            module,
-            answer,
-            before: (plan, standings, begins),
-            ..
-        } = reopening;
-        self.assembly.plan = plan;
-        self.assembly.standings = standings;
-        let error = match error {
-            Error::Start(source) => SwapError::Lane {
-                what: "the modules cannot begin",
-                source: Arc::new(source),
-            },
-            other => SwapError::Refused(other.to_string()),
-        };
-        self.refuse_swap(&module, answer, error);
-        begins
-    }
-}
-
-fn no_such(plan: &Plan, module: &str) -> SwapError {
-    let known = plan.modules.iter().map(|spec| spec.module.name());
-    SwapError::NoSuchModule {
-        module: module.to_owned(),
-        known: known.map(|name| format!("`{name}`")).collect(),
-    }
-}
-
-/// What it takes to make a version ready. It may take as long as compiling does.
-struct Making {
-    step: Step,
-    what: What,
-    /// Which module.
-    at: Option<usize>,
-    plan: Arc<Plan>,
-    lanes: usize,
-}
-
-enum What {
-    Bytes(Swap),
-    Spec(Arc<ModuleSpec>),
-    Nothing,
-}
-
-impl Making {
-    fn make(self) -> Result<Ready, SwapError> {
-        let Self {
-            step,
-            what,
-            at,
-            plan,
-            lanes,
-        } = self;
-        let present = at.map(|at| &plan.modules[at]);
-        let wasm = match &what {
-            What::Bytes(swap) => Some(swap.wasm.clone()),
-            What::Spec(_) | What::Nothing => None,
-        };
-        let spec = match what {
-            What::Bytes(swap) => Some(Arc::new(load(&plan, present, &swap)?)),
-            What::Spec(spec) => Some(spec),
-            What::Nothing => None,
-        };
-        let digest = |spec: &Arc<ModuleSpec>| spec.module.digest().to_owned();
-        if spec.is_some() && spec.as_ref().map(digest) == present.map(digest) {
-            return Ok(Ready {
-                plan,
-                wasm: None,
-                fresh: None,
-                step: Step::Stay,
-            });
-        }
-        let mut modules = plan.modules.clone();
-        match (at, &spec) {
-            (Some(at), Some(spec)) => modules[at] = spec.clone(),
-            (Some(at), None) => drop(modules.remove(at)),
-            (None, Some(spec)) => modules.push(spec.clone()),
-            (None, None) => {}
-        }
-        let refused = |error| SwapError::Plan(Arc::new(error));
-        let next = plan.with_modules(modules).map_err(refused)?;
-        let fresh = match (&spec, at) {
-            (Some(spec), Some(_)) if next.streams == plan.streams => {
-                let fresh = (0..lanes).map(|_| Served::fresh(spec, plan.sinks()));
-                let fresh: Result<Vec<_>, _> = fresh.collect();
-                Some(fresh.map_err(|source| SwapError::Lane {
-                    what: "an instance for a lane cannot be made",
-                    source: Arc::new(source),
-                })?)
-            }
-            _ => None,
-        };
-        Ok(Ready {
-            plan: Arc::new(next),
-            wasm,
-            fresh,
-            step,
-        })
-    }
-}
-
-/// Checks and compiles a version; a module that is added is like the first one but for its settings.
-fn load(
-    plan: &Plan,
-    present: Option<&Arc<ModuleSpec>>,
-    swap: &Swap,
-) -> Result<ModuleSpec, SwapError> {
-    let refused = |error| SwapError::Load(Arc::new(error));
-    if let Some(present) = present {
-        return Ok(ModuleSpec {
-            module: present.module.load_version(&swap.wasm).map_err(refused)?,
-            config: present.config.clone(),
-            policy: present.policy.clone(),
-        });
-    }
-    let engine = plan.modules[0].module.engine();
-    Ok(ModuleSpec {
-        module: Module::load(engine, &swap.module, &swap.wasm, Settings::default())
-            .map_err(refused)?,
-        config: None,
-        policy: FailurePolicy::default(),
-    })
 }

@@ -32,6 +32,8 @@ pub(super) struct Trial {
     /// The lock is held to add a difference or to read them.
     samples: Mutex<Vec<Difference>>,
     is_over: AtomicBool,
+    /// Whether what it led to was done.
+    is_settled: AtomicBool,
     /// Told to who is to end it.
     over: Arc<Notify>,
 }
@@ -123,6 +125,7 @@ impl Trial {
             different: AtomicU64::new(0),
             samples: Mutex::default(),
             is_over: AtomicBool::new(false),
+            is_settled: AtomicBool::new(false),
             over,
         })
     }
@@ -178,6 +181,16 @@ impl Trial {
     pub(super) fn end(&self) {
         self.is_over.store(true, Relaxed);
         self.over.notify_one();
+    }
+
+    /// What it led to is done: it is only shown from now on.
+    pub(super) fn settle(&self) {
+        self.is_over.store(true, Relaxed);
+        self.is_settled.store(true, Relaxed);
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.is_settled.load(Relaxed)
     }
 
     pub(super) fn verdict(&self) -> Verdict {

@@ -92,7 +92,8 @@ impl LaneWorker {
     /// A filter's verdict on a pending update; none where it failed. It is not judged for that: the
     /// op counts as wanted, and is asked about again, with its document, in its turn.
     fn ask_ahead(&mut self, module: usize, op: &Op<'_>) -> Result<Option<Verdict>, Stop> {
-        if self.instances.standing(module).breaker.is_shunting() {
+        // A version that is tried has a filter of its own.
+        if self.instances.tries || self.instances.standing(module).breaker.is_shunting() {
             return Ok(Some(Verdict::AskAgain));
         }
         match self.instances.filter(module, &self.op_bytes) {

@@ -14,6 +14,7 @@ use super::{
     segment::Segment,
     shared::Shared,
     tally::Tally,
+    trials::Outputs,
     updates::Window,
 };
 use crate::{
@@ -197,13 +198,35 @@ impl LaneWorker {
 
     /// Calls a module for an op, and takes its outputs.
     pub(super) fn call(&mut self, module: usize, op: &Op<'_>, place: u32, ask: bool) -> Called {
+        if self.instances.tries {
+            return self.call_with_trial(module, op, place, ask);
+        }
+        self.call_present(module, op, place, ask, None)
+    }
+
+    /// Calls the present version of a module; `emitted` gets a copy of its outputs.
+    pub(super) fn call_present(
+        &mut self,
+        module: usize,
+        op: &Op<'_>,
+        place: u32,
+        ask: bool,
+        emitted: Option<&mut Outputs>,
+    ) -> Called {
         let mut called = self
             .instances
             .call(module, &self.op_bytes, ask, &mut self.tally);
+        if let Some(copy) = emitted {
+            let outputs = self.instances.get(module).outputs();
+            copy.extend(outputs.map(|(sink, document)| (sink, document.to_vec())));
+        }
         if let Called::Handled(emitted @ 1..) = called {
             let (instance, keys) = (self.instances.get(module), &mut self.keys);
             let from = (place, module, Cause::Op);
-            match self.segment.take_outputs(instance, from, || keys.of(op)) {
+            match self
+                .segment
+                .take_outputs(instance, from, module, || keys.of(op))
+            {
                 Ok(taken) => debug_assert_eq!(taken, emitted),
                 Err(reason) => called = Called::Failed(Failure::Output(reason)),
             }
@@ -327,6 +350,17 @@ impl LaneWorker {
                     // Who gave the order may wait no longer; then it is undone.
                     let _ = answer.send(switched.map(|()| begun.elapsed()));
                 }
+                Order::Try {
+                    module,
+                    fresh,
+                    trial,
+                    answer,
+                } => {
+                    let begun = Instant::now();
+                    let begins = self.instances.begin_trial(module, *fresh, trial);
+                    let _ = answer.send(begins.map(|()| begun.elapsed()));
+                }
+                Order::EndTrial(module) => self.instances.end_trial(module),
                 Order::Undo(module) => self.instances.undo(module),
                 Order::Settle(module) => self.instances.settle(module),
             }

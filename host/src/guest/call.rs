@@ -1,15 +1,15 @@
 //! One call into a guest: its deadline before, and what became of it after.
 
-use std::mem;
 use std::sync::Arc;
 
 use oplet_sdk::abi::export;
-use wasmtime::{Store, Trap, TypedFunc, UpdateDeadline, WasmBacktrace, WasmParams, WasmResults};
+use wasmtime::{Store, Trap, TypedFunc, WasmBacktrace, WasmParams, WasmResults};
 
 use super::backtrace;
-use super::engine::{ticks, whole_ticks};
 use super::error::{Class, Failure, GuestError};
 use super::module::Module;
+use super::profile::{Sampling, at_deadline};
+use super::runtime::{Code, ticks};
 use super::state::{HostTrap, Phase, State};
 
 /// A store and all that a call needs besides the function.
@@ -17,28 +17,32 @@ pub(super) struct Caller {
     pub(super) store: Store<State>,
     pub(super) module: Module,
     ticks_per_call: u64,
+    /// When to look at the deadline first: at its end, or at the next tick when samples are taken.
+    ticks_to_first: u64,
+    /// Units of one call, where they are measured.
+    fuel: Option<u64>,
     is_dead: bool,
 }
 
 impl Caller {
     /// Makes a store whose limits stand before anything of the guest runs in it.
     pub(super) fn new(module: &Module, sinks: &Arc<[String]>) -> Self {
-        let limits = module.limits();
-        let state = State::new(limits, module.log().clone(), sinks.clone());
-        let mut store = Store::new(module.engine().wasmtime(), state);
+        let settings = module.settings();
+        let state = State::new(module, sinks.clone());
+        let mut store = Store::new(module.instance_pre().module().engine(), state);
         store.limiter(|state| &mut state.limiter);
-        store.epoch_deadline_callback(|mut context| {
-            // Only here, at the deadline, is the time given back that the host spent waiting.
-            let waited = mem::take(&mut context.data_mut().waited);
-            Ok(match whole_ticks(waited) {
-                0 => UpdateDeadline::Interrupt,
-                ticks => UpdateDeadline::Continue(ticks),
-            })
-        });
+        store.epoch_deadline_callback(at_deadline);
+        if Code::of(settings) == Code::Exact {
+            // What has no limit of its own has one that takes a century.
+            set_fuel(&mut store, u64::MAX);
+        }
+        let ticks_per_call = ticks(settings.limits.call_time);
         Self {
             store,
             module: module.clone(),
-            ticks_per_call: ticks(limits.call_time),
+            ticks_per_call,
+            ticks_to_first: ticks_per_call,
+            fuel: settings.fuel,
             is_dead: false,
         }
     }
@@ -51,7 +55,32 @@ impl Caller {
     #[inline]
     pub(super) fn begin(&mut self, phase: Phase) {
         self.store.data_mut().begin_call(phase);
-        self.store.set_epoch_deadline(self.ticks_per_call);
+        self.store.set_epoch_deadline(self.ticks_to_first);
+        if let Some(fuel) = self.fuel {
+            set_fuel(&mut self.store, fuel);
+        }
+    }
+
+    pub(super) fn ticks_per_call(&self) -> u64 {
+        self.ticks_per_call
+    }
+
+    /// Begins or ends taking samples; the answer is what was there before.
+    pub(super) fn set_sampling(
+        &mut self,
+        sampling: Option<Box<Sampling>>,
+    ) -> Option<Box<Sampling>> {
+        self.ticks_to_first = match sampling {
+            Some(_) => 1,
+            None => self.ticks_per_call,
+        };
+        std::mem::replace(&mut self.store.data_mut().sampling, sampling)
+    }
+
+    /// Fuel that the last call took; none where it is not measured.
+    pub(super) fn fuel_used(&self) -> Option<u64> {
+        let left = self.store.get_fuel().ok()?;
+        Some(self.fuel?.saturating_sub(left))
     }
 
     /// Calls a function of the guest. When that fails, the instance is dead.
@@ -88,6 +117,13 @@ impl Caller {
                 (Trap::Interrupt, _) => (
                     Class::Deadline,
                     format!("took longer than {:?}", limits.call_time),
+                ),
+                (Trap::OutOfFuel, _) => (
+                    Class::OutOfFuel,
+                    format!(
+                        "took more than {} units of fuel",
+                        self.fuel.unwrap_or(u64::MAX)
+                    ),
                 ),
                 (Trap::StackOverflow, _) => (
                     Class::StackOverflow,
@@ -141,13 +177,18 @@ impl Caller {
         GuestError::new(self.failure(Class::Ended, message))
     }
 
-    fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         self.is_dead = true;
         self.store.data_mut().outputs.clear();
     }
 
     fn failure(&mut self, class: Class, message: String) -> Failure {
         let state = self.store.data_mut();
+        let class = match class {
+            Class::Ended => class,
+            // What it looked up in vain is nearer to the cause than how the call ended.
+            _ => state.lookup.class().unwrap_or(class),
+        };
         Failure {
             module: self.module.shared_name().clone(),
             version: self.module.shared_digest().clone(),
@@ -158,6 +199,12 @@ impl Caller {
             backtrace: Vec::new(),
         }
     }
+}
+
+fn set_fuel(store: &mut Store<State>, fuel: u64) {
+    store
+        .set_fuel(fuel)
+        .expect("code of a module with fuel counts it");
 }
 
 /// The region of guest memory that inputs are written to. It is kept from op to op.

@@ -84,6 +84,8 @@ pub enum Class {
     Trap,
     /// The call took longer than [`Limits::call_time`](super::Limits::call_time).
     Deadline,
+    /// The call took more than [`Settings::fuel`](super::Settings::fuel).
+    OutOfFuel,
     /// The guest trapped after its memory could not grow, or an op does not fit into it.
     MemoryLimit,
     /// The guest ran out of stack.
@@ -92,6 +94,12 @@ pub enum Class {
     BadReturn,
     /// The guest called `proc_exit`, with this code.
     Exit(i32),
+    /// The guest failed after a lookup that the server refused, or that took too long or found too
+    /// much.
+    Lookup,
+    /// The guest failed after it looked something up while the server could not be asked: no fault of
+    /// its own, and the same will succeed later.
+    LookupUnavailable,
     /// The module refused its configuration.
     Refused,
     /// The guest itself reports that it failed.
@@ -109,10 +117,13 @@ impl Class {
         match self {
             Self::Trap => "trap",
             Self::Deadline => "deadline",
+            Self::OutOfFuel => "out-of-fuel",
             Self::MemoryLimit => "memory-limit",
             Self::StackOverflow => "stack-overflow",
             Self::BadReturn => "bad-return",
             Self::Exit(_) => "exit",
+            Self::Lookup => "lookup",
+            Self::LookupUnavailable => "lookup-unavailable",
             Self::Refused => "refused",
             Self::GuestReported => "guest-reported",
             Self::Instantiation => "instantiation",

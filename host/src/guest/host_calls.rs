@@ -9,18 +9,21 @@ use oplet_sdk::raw;
 use wasmtime::{Caller, Linker};
 
 use super::log::escape;
+use super::lookup;
 use super::memory::{read_u32, slice, split};
 use super::signature::Signature;
 use super::state::{State, trap};
 
 /// The imports of module `oplet`.
-pub(super) const IMPORTS: [(&str, Signature); 6] = [
+pub(super) const IMPORTS: [(&str, Signature); 8] = [
     (import::SINK, Signature::new("ii", "i")),
     (import::EMIT, Signature::new("iii", "i")),
     (import::LOG, Signature::new("iii", "")),
     (import::FAIL, Signature::new("ii", "")),
     (import::RETRY_AFTER, Signature::new("I", "")),
     (import::COUNT, Signature::new("iiI", "")),
+    (import::LOOKUP, Signature::new("ii", "i")),
+    (import::REPLY, Signature::new("ii", "i")),
 ];
 
 /// Where AssemblyScript imports its `abort` from.
@@ -35,6 +38,8 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.func_wrap(IMPORT_MODULE, import::FAIL, fail)?;
     linker.func_wrap(IMPORT_MODULE, import::RETRY_AFTER, retry_after)?;
     linker.func_wrap(IMPORT_MODULE, import::COUNT, count)?;
+    linker.func_wrap(IMPORT_MODULE, import::LOOKUP, lookup::lookup)?;
+    linker.func_wrap(IMPORT_MODULE, import::REPLY, lookup::reply)?;
     linker.func_wrap(ENV_MODULE, ABORT, abort)?;
     Ok(())
 }

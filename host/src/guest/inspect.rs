@@ -8,9 +8,9 @@ use sha2::{Digest, Sha256};
 use wasmparser::{MemoryType, Validator};
 
 use super::contents::{Contents, not_a_module};
-use super::engine::FEATURES;
 use super::findings::Finding;
 use super::limits::{Limits, MEMORIES};
+use super::runtime::FEATURES;
 use super::signature;
 
 /// Bytes of a page of linear memory.

@@ -14,6 +14,7 @@ use super::error::{Class, GuestError};
 use super::exports::{Exports, typed};
 use super::module::Module;
 use super::pipeline::{self, PipelineError};
+use super::renewal::Renewal;
 use super::state::Phase;
 
 /// What `filter` said about an op.
@@ -65,6 +66,8 @@ pub struct Instance {
     /// A copy of that op, for a module without `handle`, which passes it on: what lies in its memory
     /// its `filter` could have changed.
     passed_on: Vec<u8>,
+    /// For an instance that lives for one op.
+    pub(super) renewal: Option<Box<Renewal>>,
 }
 
 impl Instance {
@@ -95,6 +98,7 @@ impl Instance {
             region: Region::default(),
             op: None,
             passed_on: Vec::new(),
+            renewal: Renewal::of(module, sinks, config),
         };
         if let Some(initialize) = initialize {
             instance.caller.call(Phase::Initialize, &initialize, ())?;
@@ -144,15 +148,24 @@ impl Instance {
 
     /// Writes an op into the guest's memory, for [`filter`](Self::filter) and
     /// [`handle`](Self::handle) to work on. The region is kept; the guest is asked for another only
-    /// when the op does not fit.
+    /// when the op does not fit. With [`Isolation::Op`](super::Isolation::Op) a fresh instance takes
+    /// the op, when this one has had one.
     ///
     /// # Errors
     /// [`Class::MemoryLimit`] when the op is too large for the module's memory: then only the op has
-    /// failed. Any other class ends the instance.
+    /// failed. Any other class ends the instance, also that of a fresh one that cannot be made.
     #[inline]
     pub fn write_op(&mut self, op: &[u8]) -> Result<(), GuestError> {
         // A failed write must not leave the op before for `handle` to take.
         self.op = None;
+        if let Some(renewal) = &mut self.renewal
+            && renewal.begin_op()
+        {
+            self.renew()?;
+        }
+        if let Some(exact) = &mut self.caller.store.data_mut().exact {
+            exact.begin_op(op);
+        }
         let input = self
             .region
             .write(&mut self.caller, &self.exports.alloc, op)?;
@@ -161,6 +174,7 @@ impl Instance {
             self.passed_on.extend_from_slice(op);
         }
         self.op = Some(input);
+        self.caller.store.data_mut().op = Some(input);
         Ok(())
     }
 
@@ -204,13 +218,17 @@ impl Instance {
     #[inline]
     pub fn handle(&mut self) -> Result<Outcome, GuestError> {
         let op = self.op.expect("an op is written before `handle`");
-        let Some(handle) = &self.exports.handle else {
-            return self.pass_on();
-        };
-        match self.caller.call(Phase::Handle, handle, op)? {
-            outcome::DONE => Ok(Outcome::Done),
-            other => self.not_done(other),
+        match &self.exports.handle {
+            None => self.pass_on(),
+            Some(handle) => match self.caller.call(Phase::Handle, handle, op)? {
+                outcome::DONE => {}
+                other => return self.not_done(other),
+            },
         }
+        if self.renewal.is_some() {
+            self.flush_behind()?;
+        }
+        Ok(Outcome::Done)
     }
 
     /// Asks which stages the server shall run for a namespace; `source` as in
@@ -246,30 +264,6 @@ impl Instance {
         }
     }
 
-    /// Lets the guest emit what it has gathered, at a batch border and before the instance is
-    /// dropped. Outputs are as with [`handle`](Self::handle). Does nothing for a module without
-    /// `oplet_flush`.
-    ///
-    /// # Errors
-    /// [`Class::GuestReported`] when the guest answers other than 0; else as the guest fails, and
-    /// the instance is dead then.
-    pub fn flush(&mut self) -> Result<(), GuestError> {
-        let Some(flush) = &self.exports.flush else {
-            self.clear_outputs();
-            return Ok(());
-        };
-        match self.caller.call(Phase::Flush, flush, ())? {
-            0 => Ok(()),
-            code => {
-                let message = match self.reason() {
-                    reason if reason.is_empty() => format!("`{}` answered {code}", export::FLUSH),
-                    reason => reason,
-                };
-                Err(self.caller.failed(Class::GuestReported, message))
-            }
-        }
-    }
-
     /// What the call before emitted: the number of the sink and the document, in the order of
     /// emission. Each is a BSON document that was checked through and through.
     pub fn outputs(&self) -> impl ExactSizeIterator<Item = (u32, &[u8])> {
@@ -285,6 +279,13 @@ impl Instance {
     /// instance.
     pub fn take_counts(&mut self) -> impl Iterator<Item = (&str, i64)> {
         self.caller.store.data_mut().counters.take()
+    }
+
+    /// Fuel that the call before took, in units of wasmtime; none for a module without
+    /// [`Settings::fuel`](super::Settings::fuel).
+    #[must_use]
+    pub fn fuel_used(&self) -> Option<u64> {
+        self.caller.fuel_used()
     }
 
     /// Whether a failure has ended the instance; it can only be dropped then.
@@ -303,7 +304,13 @@ impl Instance {
     fn not_done(&mut self, answer: i32) -> Result<Outcome, GuestError> {
         self.clear_outputs();
         let reason = self.reason();
+        let lookup = &self.caller.store.data().lookup;
         match answer {
+            outcome::RETRY | outcome::REJECT | outcome::RETRY_AFTER
+                if lookup.class() == Some(Class::LookupUnavailable) =>
+            {
+                Err(self.caller.failed(Class::LookupUnavailable, reason))
+            }
             outcome::RETRY => Ok(Outcome::Retry { reason }),
             outcome::REJECT => Ok(Outcome::Reject { reason }),
             outcome::RETRY_AFTER => match self.caller.store.data().retry_after {
@@ -319,11 +326,10 @@ impl Instance {
         }
     }
 
-    fn pass_on(&mut self) -> Result<Outcome, GuestError> {
+    fn pass_on(&mut self) {
         let outputs = &mut self.caller.store.data_mut().outputs;
         outputs.clear();
         outputs.push(0, &self.passed_on);
-        Ok(Outcome::Done)
     }
 
     pub(super) fn reason(&mut self) -> String {

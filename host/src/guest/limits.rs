@@ -31,6 +31,13 @@ pub struct Limits {
     pub tables: usize,
     /// Names of a module's own counters.
     pub counters: usize,
+    /// Documents that one lookup may find.
+    pub lookup_documents: usize,
+    /// Bytes of one lookup's answer.
+    pub lookup_bytes: usize,
+    /// Time that the server may take for one lookup. Those of one call may take ten times as long
+    /// together; none of it counts as time of the call.
+    pub lookup_time: Duration,
 }
 
 impl Default for Limits {
@@ -47,6 +54,9 @@ impl Default for Limits {
             table_elements: 20_000,
             tables: 4,
             counters: 100,
+            lookup_documents: 1_000,
+            lookup_bytes: 1 << 20,
+            lookup_time: Duration::from_secs(1),
         }
     }
 }

@@ -21,11 +21,13 @@
 //! 1 MiB of stack; nothing here knows tokio, MongoDB, or any other room.
 
 mod backtrace;
+mod border;
 mod cache_directory;
 mod call;
 mod contents;
 mod engine;
 mod error;
+mod exact;
 mod exports;
 mod findings;
 mod hand_over;
@@ -34,9 +36,13 @@ mod inspect;
 mod instance;
 mod limits;
 mod log;
+mod lookup;
 mod memory;
 mod module;
 mod pipeline;
+mod profile;
+mod renewal;
+mod runtime;
 mod settings;
 mod signature;
 mod state;
@@ -52,6 +58,8 @@ pub use findings::Finding;
 pub use inspect::{Inspection, Item};
 pub use instance::{Instance, Outcome, Verdict};
 pub use limits::Limits;
+pub use lookup::{LookupAnswer, LookupError, LookupQuery, Lookups, NoLookups};
 pub use module::Module;
 pub use pipeline::{PipelineError, PipelineRefused};
+pub use profile::{Profile, SAMPLE_INTERVAL};
 pub use settings::{Isolation, Settings};

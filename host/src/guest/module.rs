@@ -13,6 +13,8 @@ use super::inspect::Inspection;
 use super::instance::Instance;
 use super::limits::Limits;
 use super::log::Log;
+use super::lookup::{Lookups, NoLookups};
+use super::runtime::Code;
 use super::settings::Settings;
 use super::state::State;
 
@@ -21,6 +23,7 @@ use super::state::State;
 #[derive(Clone)]
 pub struct Module {
     inner: Arc<Inner>,
+    lookups: Arc<dyn Lookups>,
 }
 
 struct Inner {
@@ -48,7 +51,8 @@ impl Module {
     /// nothing for a lane.
     ///
     /// # Errors
-    /// [`Error::Refused`] with everything that is wrong with the module.
+    /// [`Error::Refused`] with everything that is wrong with the module. For the first module that
+    /// asks for fuel or is deterministic also what [`Engine::new`] may fail with.
     pub fn load(
         engine: &Engine,
         name: &str,
@@ -63,7 +67,7 @@ impl Module {
     }
 
     /// Loads other bytes as the next version of this module: of the same name, under the same
-    /// settings, by the same engine, with the same budget of log lines and the same counters.
+    /// settings, by the same engine, with the same lookups, budget of log lines and counters.
     ///
     /// # Errors
     /// As [`load`](Self::load).
@@ -75,7 +79,8 @@ impl Module {
             log,
             ..
         } = &*self.inner;
-        Self::make(engine, name.clone(), wasm, settings.clone(), log.clone())
+        let version = Self::make(engine, name.clone(), wasm, settings.clone(), log.clone())?;
+        Ok(version.with_lookups(self.lookups.clone()))
     }
 
     fn make(
@@ -86,6 +91,7 @@ impl Module {
         log: Arc<Log>,
     ) -> Result<Self, Error> {
         let limits = &settings.limits;
+        let runtime = engine.runtime(Code::of(&settings))?;
         let refused = |findings| Error::Refused {
             module: name.to_string(),
             findings,
@@ -104,11 +110,8 @@ impl Module {
                 findings
             })
         };
-        let compiled = wasmtime::Module::from_binary(engine.wasmtime(), wasm).map_err(invalid)?;
-        let pre = engine
-            .linker()
-            .instantiate_pre(&compiled)
-            .map_err(invalid)?;
+        let compiled = wasmtime::Module::from_binary(&runtime.wasmtime, wasm).map_err(invalid)?;
+        let pre = runtime.linker.instantiate_pre(&compiled).map_err(invalid)?;
 
         Ok(Self {
             inner: Arc::new(Inner {
@@ -126,6 +129,7 @@ impl Module {
                 settings,
                 warnings: inspection.warnings,
             }),
+            lookups: Arc::new(NoLookups),
         })
     }
 
@@ -144,6 +148,14 @@ impl Module {
         config: Option<&[u8]>,
     ) -> Result<Instance, GuestError> {
         Instance::new(self, sinks, config)
+    }
+
+    /// The same module, whose instances look up documents there. Without this they look up
+    /// [nothing](NoLookups).
+    #[must_use]
+    pub fn with_lookups(mut self, lookups: Arc<dyn Lookups>) -> Self {
+        self.lookups = lookups;
+        self
     }
 
     /// The name that it was loaded under.
@@ -196,7 +208,7 @@ impl Module {
 
     /// What it is held to and granted; the limits are those that hold.
     #[must_use]
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &Arc<Settings> {
         &self.inner.settings
     }
 
@@ -216,6 +228,10 @@ impl Module {
     #[must_use]
     pub fn engine(&self) -> &Engine {
         &self.inner.engine
+    }
+
+    pub(super) fn lookups(&self) -> &Arc<dyn Lookups> {
+        &self.lookups
     }
 
     pub(super) fn instance_pre(&self) -> &InstancePre<State> {

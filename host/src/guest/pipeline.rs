@@ -130,7 +130,9 @@ fn stage(number: usize, element: Element<'_>) -> Result<RawDocumentBuf, Pipeline
         }
         _ => {}
     }
-    if let Some(code) = code_inside(body).map_err(|error| refused(format!("is {error}")))? {
+    if let Some(code) =
+        operator_inside(body, &CODE).map_err(|error| refused(format!("is {error}")))?
+    {
         return Err(refused(format!(
             "uses `{code}`, which runs code on the server"
         )));
@@ -194,17 +196,20 @@ fn is_exclusion(field: Element<'_>) -> bool {
     field.bool() == Some(false) || field.double() == Some(0.0)
 }
 
-/// The first operator anywhere inside that runs code. The depth is bounded: the answer is valid.
-fn code_inside(element: Element<'_>) -> Result<Option<&'static str>, Malformed> {
-    if let Some(code) = CODE.iter().find(|code| element.key == code.as_bytes()) {
-        return Ok(Some(code));
+/// The first of these operators anywhere inside. The depth is bounded: the document is valid.
+pub(super) fn operator_inside(
+    element: Element<'_>,
+    operators: &[&'static str],
+) -> Result<Option<&'static str>, Malformed> {
+    if let Some(operator) = operators.iter().find(|name| element.key == name.as_bytes()) {
+        return Ok(Some(operator));
     }
     if !matches!(element.kind, kind::DOCUMENT | kind::ARRAY) {
         return Ok(None);
     }
     for inner in Walk::new(element.value)? {
-        if let Some(code) = code_inside(inner?)? {
-            return Ok(Some(code));
+        if let Some(operator) = operator_inside(inner?, operators)? {
+            return Ok(Some(operator));
         }
     }
     Ok(None)

@@ -36,6 +36,20 @@ impl Settings {
             ..Self::default()
         }
     }
+
+    /// What it is granted beyond what every module may, for people; `None` for nothing. Values of
+    /// variables may be secrets, and are not told.
+    #[must_use]
+    pub fn grants(&self) -> Option<String> {
+        let variables: Vec<_> = self.variables.iter().map(|(name, _)| &**name).collect();
+        let lookup: Vec<_> = self.lookup.iter().map(|namespace| &**namespace).collect();
+        let told = [("lookup", lookup), ("variables", variables)];
+        let told = told.iter().filter(|(_, names)| !names.is_empty());
+        let told: Vec<_> = told
+            .map(|(grant, names)| format!("{grant} {}", names.join(", ")))
+            .collect();
+        (!told.is_empty()).then(|| told.join("; "))
+    }
 }
 
 /// How long an instance lives.
@@ -51,4 +65,21 @@ pub enum Isolation {
 impl Isolation {
     /// The words that users write.
     pub const WORDS: [(&str, Self); 2] = [("lane", Self::Lane), ("op", Self::Op)];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grants_are_told_without_values() {
+        let mut settings = Settings::default();
+        assert_eq!(settings.grants(), None);
+        settings.lookup = vec!["shop.customers".into(), "archive.*".into()];
+        let expected = "lookup shop.customers, archive.*";
+        assert_eq!(settings.grants().as_deref(), Some(expected));
+        settings.variables = vec![("TOKEN".into(), "secret".into())];
+        let expected = "lookup shop.customers, archive.*; variables TOKEN";
+        assert_eq!(settings.grants().as_deref(), Some(expected));
+    }
 }

@@ -7,8 +7,14 @@ use std::time::Duration;
 
 use wasmtime::Memory;
 
+use super::exact::Exact;
 use super::limits::{Limiter, Limits};
 use super::log::Log;
+use super::lookup::LookupState;
+use super::module::Module;
+use super::profile::Sampling;
+use super::runtime::whole_ticks;
+use super::settings::Settings;
 use super::stdio::Stdio;
 
 /// Which call is under way. Some imports make sense in some of them only.
@@ -22,6 +28,8 @@ pub(super) enum Phase {
     Handle,
     Pipeline,
     Flush,
+    /// As `Flush`, with what was emitted before it kept.
+    FlushBehind,
     Tick,
     Save,
     Restore,
@@ -39,7 +47,7 @@ impl Phase {
             Self::Filter => export::FILTER,
             Self::Handle => export::HANDLE,
             Self::Pipeline => export::PIPELINE,
-            Self::Flush => export::FLUSH,
+            Self::Flush | Self::FlushBehind => export::FLUSH,
             Self::Tick => export::TICK,
             Self::Save => export::SAVE,
             Self::Restore => export::RESTORE,
@@ -47,7 +55,19 @@ impl Phase {
     }
 
     pub(super) fn may_emit(self) -> bool {
-        matches!(self, Self::Handle | Self::Flush | Self::Tick)
+        matches!(
+            self,
+            Self::Handle | Self::Flush | Self::FlushBehind | Self::Tick
+        )
+    }
+
+    pub(super) fn may_look_up(self) -> bool {
+        self.may_emit()
+    }
+
+    /// Whether the op can be put off, so that nothing is lost when the call fails.
+    pub(super) fn can_be_tried_again(self) -> bool {
+        matches!(self, Self::Handle | Self::FlushBehind)
     }
 }
 
@@ -74,6 +94,9 @@ pub(super) struct State {
     pub(super) phase: Phase,
     pub(super) sinks: Arc<[String]>,
     pub(super) outputs: Outputs,
+    /// Where the op lies that was written last.
+    pub(super) op: Option<(u32, u32)>,
+    pub(super) lookup: LookupState,
     /// Given by `fail`.
     pub(super) reason: Option<String>,
     /// Given by `retry_after`.
@@ -83,23 +106,41 @@ pub(super) struct State {
     pub(super) log: Arc<Log>,
     /// Time that the call has spent waiting inside imports, not yet given back to its deadline.
     pub(super) waited: Duration,
+    /// What the module is granted.
+    pub(super) settings: Arc<Settings>,
+    /// Clock and random of a deterministic module.
+    pub(super) exact: Option<Exact>,
+    /// The profile that is being taken.
+    pub(super) sampling: Option<Box<Sampling>>,
 }
 
 impl State {
-    pub(super) fn new(limits: &Limits, log: Arc<Log>, sinks: Arc<[String]>) -> Self {
+    pub(super) fn new(module: &Module, sinks: Arc<[String]>) -> Self {
+        let settings = module.settings();
+        let limits = &settings.limits;
         Self {
             limiter: Limiter::new(limits),
             memory: None,
             phase: Phase::Start,
             sinks,
             outputs: Outputs::new(limits),
+            op: None,
+            lookup: LookupState::new(module),
             reason: None,
             retry_after: None,
             counters: Counters::default(),
             stdio: Stdio::default(),
-            log,
+            log: module.log().clone(),
             waited: Duration::ZERO,
+            settings: settings.clone(),
+            exact: settings.deterministic.then(Exact::default),
+            sampling: None,
         }
+    }
+
+    /// The time that the call has waited in the host so far, in ticks; it is given back once.
+    pub(super) fn take_waited_ticks(&mut self) -> u64 {
+        whole_ticks(mem::take(&mut self.waited))
     }
 
     /// Forgets what belonged to the call before.
@@ -109,11 +150,15 @@ impl State {
         self.waited = Duration::ZERO;
         self.limiter.begin_call();
         self.stdio.begin_call();
+        self.lookup.begin_call();
         self.retry_after = None;
         if self.reason.is_some() {
             self.reason = None;
         }
-        if phase.may_emit() {
+        if let Some(sampling) = &mut self.sampling {
+            sampling.begin_call();
+        }
+        if phase.may_emit() && phase != Phase::FlushBehind {
             self.outputs.clear();
         }
     }
@@ -193,6 +238,15 @@ impl Counters {
 
     pub(super) fn insert(&mut self, name: Arc<str>, delta: i64) {
         self.counts.push((name, delta));
+    }
+
+    /// Adds what another instance has counted.
+    pub(super) fn absorb(&mut self, other: Self) {
+        for (name, delta) in other.counts {
+            if !self.add(name.as_bytes(), delta) {
+                self.insert(name, delta);
+            }
+        }
     }
 
     pub(super) fn take(&mut self) -> impl Iterator<Item = (&str, i64)> {

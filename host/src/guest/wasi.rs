@@ -2,8 +2,8 @@
 //!
 //! A shim of our own: the stock implementation lets a guest sleep past its deadline, and cannot be
 //! called from a thread that belongs to an async runtime. Here nothing waits. There are a clock,
-//! random bytes, and stdout and stderr, which go to the log; no arguments, no environment, no files,
-//! no sockets. The rest is there and answers `ENOSYS`, so that a library that merely could open a
+//! random bytes, stdout and stderr, which go to the log, and the environment variables that the module
+//! was granted; no arguments, no files, no sockets. The rest is there and answers `ENOSYS`, so that a library that merely could open a
 //! file loads all the same.
 //!
 //! Layouts and numbers: <https://github.com/WebAssembly/WASI/blob/main/legacy/preview1/docs.md>.
@@ -105,7 +105,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     }
     linker.func_wrap(MODULE, "args_get", |_: u32, _: u32| SUCCESS)?;
     linker.func_wrap(MODULE, "args_sizes_get", args_sizes_get)?;
-    linker.func_wrap(MODULE, "environ_get", |_: u32, _: u32| SUCCESS)?;
+    linker.func_wrap(MODULE, "environ_get", environ_get)?;
     linker.func_wrap(MODULE, "environ_sizes_get", environ_sizes_get)?;
     linker.func_wrap(MODULE, "clock_res_get", clock_res_get)?;
     linker.func_wrap(MODULE, "clock_time_get", clock_time_get)?;
@@ -119,23 +119,52 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-fn args_sizes_get(caller: Caller<'_, State>, count: u32, bytes: u32) -> wasmtime::Result<i32> {
-    none_of_them(caller, "args_sizes_get", count, bytes)
+fn args_sizes_get(mut caller: Caller<'_, State>, count: u32, bytes: u32) -> wasmtime::Result<i32> {
+    let (memory, _state) = split(&mut caller)?;
+    write(memory, "args_sizes_get", count, &[0; 4])?;
+    write(memory, "args_sizes_get", bytes, &[0; 4])?;
+    Ok(SUCCESS)
 }
 
-fn environ_sizes_get(caller: Caller<'_, State>, count: u32, bytes: u32) -> wasmtime::Result<i32> {
-    none_of_them(caller, "environ_sizes_get", count, bytes)
+/// A variable as C has it: `NAME=VALUE`, ended by a zero.
+fn c_strings(state: &State) -> impl Iterator<Item = Vec<u8>> {
+    let variables = state.settings.variables.iter();
+    variables.map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes(), b"\0"].concat())
 }
 
-fn none_of_them(
+fn environ_sizes_get(
     mut caller: Caller<'_, State>,
-    import: &'static str,
     count: u32,
     bytes: u32,
 ) -> wasmtime::Result<i32> {
-    let (memory, _state) = split(&mut caller)?;
-    write(memory, import, count, &[0; 4])?;
-    write(memory, import, bytes, &[0; 4])?;
+    const NAME: &str = "environ_sizes_get";
+    let (memory, state) = split(&mut caller)?;
+    let sizes: Vec<usize> = c_strings(state).map(|string| string.len()).collect();
+    let total: usize = sizes.iter().sum();
+    write(memory, NAME, count, &(sizes.len() as u32).to_le_bytes())?;
+    write(memory, NAME, bytes, &(total as u32).to_le_bytes())?;
+    Ok(SUCCESS)
+}
+
+fn environ_get(mut caller: Caller<'_, State>, pointers: u32, bytes: u32) -> wasmtime::Result<i32> {
+    const NAME: &str = "environ_get";
+    let (memory, state) = split(&mut caller)?;
+    // In wider numbers than the guest's: an address beyond its own does not come round.
+    let (mut pointers, mut bytes) = (u64::from(pointers), u64::from(bytes));
+    for string in c_strings(state) {
+        let address = |at: u64| {
+            u32::try_from(at).map_err(|_| trap("`environ_get` got a pointer outside memory"))
+        };
+        write(
+            memory,
+            NAME,
+            address(pointers)?,
+            &address(bytes)?.to_le_bytes(),
+        )?;
+        write(memory, NAME, address(bytes)?, &string)?;
+        pointers += 4;
+        bytes += string.len() as u64;
+    }
     Ok(SUCCESS)
 }
 
@@ -170,19 +199,26 @@ fn clock_time_get(
     _precision: u64,
     out: u32,
 ) -> wasmtime::Result<i32> {
-    let (memory, _state) = split(&mut caller)?;
-    let Some(now) = clock(id) else {
+    let (memory, state) = split(&mut caller)?;
+    let Some(mut now) = clock(id) else {
         return Ok(EINVAL);
     };
+    if let Some(exact) = &state.exact {
+        now = exact.now_nanoseconds();
+    }
     write(memory, "clock_time_get", out, &now.to_le_bytes())?;
     Ok(SUCCESS)
 }
 
 fn random_get(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> wasmtime::Result<i32> {
-    let (memory, _state) = split(&mut caller)?;
+    let (memory, state) = split(&mut caller)?;
     let buffer = slice_mut(memory, "random_get", ptr, len)?;
     if len > RANDOM_BYTES_MAX {
         return Ok(EINVAL);
+    }
+    if let Some(exact) = &mut state.exact {
+        exact.fill(buffer);
+        return Ok(SUCCESS);
     }
     getrandom::fill(buffer)
         .map_err(|error| trap(format_args!("no random bytes to be had: {error}")))?;

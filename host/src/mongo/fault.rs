@@ -9,6 +9,7 @@ pub mod code {
     pub const UNAUTHORIZED: i32 = 13;
     pub const AUTHENTICATION_FAILED: i32 = 18;
     pub const CURSOR_NOT_FOUND: i32 = 43;
+    pub const MAX_TIME_MS_EXPIRED: i32 = 50;
     pub const CAPPED_POSITION_LOST: i32 = 136;
     pub const CHANGE_STREAM_FATAL_ERROR: i32 = 280;
     pub const CHANGE_STREAM_HISTORY_LOST: i32 = 286;
@@ -50,7 +51,7 @@ const RESUMABLE: [i32; 25] = [
     13435,             // NotPrimaryNoSecondaryOk
     13436,             // NotPrimaryOrSecondary
     175,               // QueryPlanKilled: the collection was dropped or renamed under the cursor
-    50,                // MaxTimeMSExpired
+    code::MAX_TIME_MS_EXPIRED,
 ];
 
 /// Codes of writes that may go through later, beside those of [`RESUMABLE`]: what a busy, full or

@@ -11,5 +11,5 @@ mod sessions;
 
 pub use connect::{Error, Options, Server, Topology, connect_client, parse_uri};
 pub use fault::{Fault, code, describe, has_code};
-pub use reader::{Reader, ReaderOptions, Reply, answer_in_time};
+pub use reader::{Reader, ReaderOptions, Reply, answer_in_time, only_reply};
 pub use sessions::end_sessions;

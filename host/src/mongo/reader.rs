@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use mongodb::{
     Database,
     error::{Error, ErrorKind, Result},
-    options::{CursorType, RunCursorCommandOptions},
+    options::{CursorType, ReadPreference, RunCursorCommandOptions, SelectionCriteria},
     raw_batch_cursor::RawBatch,
 };
 use oplet_sdk::raw::{EMPTY_DOCUMENT, Malformed, Walk};
@@ -113,6 +113,34 @@ pub async fn answer_in_time<T>(command: impl IntoFuture<Output = Result<T>>) -> 
     match timeout(REPLY_MARGIN, command.into_future()).await {
         Ok(answer) => answer,
         Err(_) => Err(too_late(REPLY_MARGIN)),
+    }
+}
+
+/// Runs a command whose answer is one reply, as with `singleBatch`, on the primary.
+///
+/// # Errors
+/// What the command answers, or an input-output error, which is a passing fault, when it does not
+/// answer in time.
+pub async fn only_reply(
+    database: &Database,
+    command: RawDocumentBuf,
+    time: Duration,
+) -> Result<Reply> {
+    let mut options = RunCursorCommandOptions::default();
+    let primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
+    options.selection_criteria = Some(primary);
+    let command = database.run_raw_cursor_command(command);
+    let first = async {
+        let mut cursor = command.with_options(options).batch().await?;
+        cursor.next().await.transpose()
+    };
+    match timeout(time, first).await {
+        Ok(Ok(Some(batch))) => Ok(Reply {
+            bytes: Bytes::from_owner(ReplyOwner(batch)),
+        }),
+        Ok(Ok(None)) => Err(Error::custom("the command was answered without a reply")),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(too_late(time)),
     }
 }
 

@@ -53,6 +53,8 @@ pub struct Output {
     pub place: u32,
     /// Number of the module.
     pub module: u32,
+    /// Number of its version, in [`Chunk::versions`].
+    pub version: u32,
     /// Which of the documents that the module emitted for this cause, from 0.
     pub number: u32,
     /// What made the module emit.
@@ -68,7 +70,7 @@ pub struct Chunk {
     pub batch: Arc<Batch>,
     /// Names of the modules, by their number.
     pub modules: Arc<[String]>,
-    /// SHA-256 of the versions that emitted, by the modules' number, in hex.
+    /// SHA-256 of the versions that emitted, in hex.
     pub versions: Arc<[String]>,
     /// The documents' places.
     pub outputs: Vec<Output>,
@@ -101,6 +103,16 @@ impl Chunk {
         self.batch.op(self.outputs[index].place as usize)
     }
 
+    /// SHA-256 of the version that emitted the document of that number, in hex.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn version(&self, index: usize) -> &str {
+        let version = self.outputs[index].version as usize;
+        self.versions.get(version).map_or("", String::as_str)
+    }
+
     /// The module that emitted the document of that number, and its version: `NAME@DIGEST`, of which
     /// the first twelve digits are told.
     ///
@@ -109,8 +121,8 @@ impl Chunk {
     #[must_use]
     pub fn emitter(&self, index: usize) -> String {
         let module = self.outputs[index].module as usize;
-        let digest = self.versions.get(module).map_or("", String::as_str);
-        let digest = &digest[..digest.len().min(12)];
+        let digest = self.version(index);
+        let digest = digest.get(..12).unwrap_or(digest);
         format!("{}@{digest}", self.modules[module])
     }
 

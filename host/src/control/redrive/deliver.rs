@@ -187,6 +187,7 @@ impl RedriveSinks {
             chunk.outputs.push(Output {
                 place: 0,
                 module: 0,
+                version: 0,
                 number: output.number,
                 cause: output.cause,
                 end: u32::try_from(chunk.bytes.len())

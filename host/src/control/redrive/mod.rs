@@ -12,14 +12,14 @@ mod pending;
 mod state;
 mod under_way;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use mongodb::Client;
 use oplet_sdk::{abi::field, raw::Walk};
 use tokio_util::sync::CancellationToken;
 
 use self::caller::{Answer, Caller, Failed};
-use super::ModuleSpec;
+use super::{ModuleSpec, lookups::ServerLookups};
 use crate::{
     dead_letters::{self, DeadLetter, Filter, Store, kind},
     guest::GuestError,
@@ -176,7 +176,7 @@ impl Redrive<'_> {
     ) -> Result<(), RedriveError> {
         let digest = self.module.module.digest();
         let names = sinks.names();
-        let mut caller = Caller::start(self.module.clone(), names.clone()).await?;
+        let mut caller = Caller::start(self.module_at_work(), names.clone()).await?;
         let mut letters = self.store.list(self.filter.clone());
         let mut next = letters.next().await?;
         while let Some(first) = next.take() {
@@ -230,6 +230,17 @@ impl Redrive<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The module, which looks up where the documents of updates are looked up.
+    fn module_at_work(&self) -> ModuleSpec {
+        let mut spec = self.module.clone();
+        if let Some(client) = self.client {
+            // A letter may be of another deployment, whose cluster times say nothing here.
+            let lookups = ServerLookups::new(client.clone(), false);
+            spec.module = spec.module.with_lookups(Arc::new(lookups));
+        }
+        spec
     }
 
     /// Waits for the letters that are under way, and notes what became of them.

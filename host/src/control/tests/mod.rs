@@ -16,8 +16,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     FailurePolicy, ModuleSpec, OnError, Stats, WhenOpen,
+    instances::States,
+    orders::Orders,
     outlet::{Letter, Letters, Outlet},
     shared::{Shared, Standing},
+    versions::Versions,
     worker::LaneWorker,
 };
 use crate::{
@@ -221,6 +224,7 @@ struct Scene {
 
 impl Scene {
     async fn new(ordering: OrderingGuarantee, modules: Vec<ModuleSpec>) -> Self {
+        let modules: Vec<_> = modules.into_iter().map(Arc::new).collect();
         let set = oplet_testkit::ReplicaSet::shared().await.unwrap();
         let ends = Arc::new(Ends::default());
         let shared = Arc::new(Shared {
@@ -228,7 +232,15 @@ impl Scene {
                 .iter()
                 .map(|spec| spec.module.name().to_owned())
                 .collect(),
-            standings: modules.iter().map(Standing::new).collect(),
+            standings: modules
+                .iter()
+                .map(|spec| {
+                    let versions = Versions::begin(spec.clone(), 1);
+                    Arc::new(Standing::new(&spec.policy, versions))
+                })
+                .collect(),
+            orders: Orders::new(1),
+            handover: Mutex::new(None),
             streams: vec![(0..modules.len()).collect()],
             modules,
             ordering,
@@ -248,7 +260,7 @@ impl Scene {
             ordering,
             stack_bytes: 4 << 20,
         };
-        let worker = LaneWorker::new(shared.clone()).unwrap();
+        let worker = LaneWorker::new(shared.clone(), 0, &States::new()).unwrap();
         let lanes = Lanes::start(&options, vec![worker], &shared.gate).unwrap();
         Self {
             shared,

@@ -28,6 +28,9 @@ fn batch(first: u32, ops: u32) -> Arc<Batch> {
     Arc::new(builder.finish(SourceKind::Oplog, position, false))
 }
 
+/// What is noted when a worker is to look around.
+const LOOKED: u32 = 5_000;
+
 /// Notes the ops it sees; waits for a word before each piece of work; stops at one op, and puts
 /// another one off, whose number it notes again with 1,000 added.
 struct Recorder {
@@ -216,6 +219,20 @@ impl Worker for Clumsy {
     }
 
     fn finish(&mut self) {}
+}
+
+#[tokio::test]
+async fn an_idle_lane_looks_around_when_it_is_woken() {
+    let mut lane = one_lane(Asked::default());
+    lane.lanes.wake();
+    let looked = async || *lane.seen.lock().unwrap() == [LOOKED];
+    while !looked().await {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    drop(lane.go);
+    dispatch(&lane.lanes, [batch(1, 1)]).await;
+    lane.lanes.drain().await.unwrap();
+    assert_eq!(*lane.seen.lock().unwrap(), [LOOKED, 1, u32::MAX]);
 }
 
 #[tokio::test]

@@ -192,7 +192,7 @@ fn all_findings_come_at_once() {
 fn hints_name_the_nearest_import_or_toolchain() {
     for (module, name, expected) in [
         ("oplet", "emitt", "did you mean `oplet.emit`?"),
-        ("oplet", "lookup", "newer host"),
+        ("oplet", "schedule", "newer host"),
         ("wbg", "__wbindgen_throw", "wasm-bindgen"),
         ("wasi_unstable", "fd_write", "another WASI"),
         ("env", "sqlite3_open", "never linked in"),

@@ -13,6 +13,8 @@ mod handlers;
 mod imports;
 mod loading;
 mod logging;
+mod lookups;
+mod settings;
 
 /// Limits that are reached soon.
 fn limits() -> Limits {

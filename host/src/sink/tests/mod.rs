@@ -67,6 +67,7 @@ fn chunk(heard: &Arc<Heard>, number: u64, documents: &[String]) -> Chunk {
         outputs.push(Output {
             place: 0,
             module: 0,
+            version: 0,
             number,
             cause: Cause::Op,
             end: bytes.len() as u32,

@@ -1,5 +1,7 @@
 //! The routes, over real HTTP, answered by a run that is a task of the test.
 
+mod modules;
+
 use std::{
     net::SocketAddr,
     sync::{
@@ -115,10 +117,14 @@ fn run() -> (Handle, Arc<Run>) {
     (handle, run)
 }
 
+/// More than other bodies may have.
+const MODULE_BYTES_MAX: usize = 256 * 1024;
+
 fn options(address: &str, token: Option<&str>) -> Options {
     Options {
         address: address.parse().unwrap(),
         token: token.map(str::to_owned),
+        module_bytes_max: MODULE_BYTES_MAX,
     }
 }
 
@@ -281,6 +287,9 @@ async fn a_token_is_required_for_all_that_tells_or_does_something() {
         "GET /status",
         "GET /metrics",
         "GET /modules",
+        "PUT /modules/audit",
+        "DELETE /modules/audit",
+        "POST /modules/audit/rollback",
         "POST /pause",
         "POST /resume",
         "POST /seek",

@@ -1,0 +1,68 @@
+//! What is called between ops: `oplet_flush` and `oplet_tick`.
+
+use oplet_sdk::abi::export;
+
+use super::error::{Class, GuestError};
+use super::instance::Instance;
+use super::settings::Isolation;
+use super::state::Phase;
+
+impl Instance {
+    /// Lets the guest emit what it has gathered, at a batch border and before the instance is
+    /// dropped. Outputs are as with [`handle`](Self::handle). Does nothing for a module without
+    /// `oplet_flush`, and for one whose instances live for one op: it is flushed behind each.
+    ///
+    /// # Errors
+    /// [`Class::GuestReported`] when the guest answers other than 0; else as the guest fails, and
+    /// the instance is dead then.
+    pub fn flush(&mut self) -> Result<(), GuestError> {
+        let Some(flush) = &self.exports.flush else {
+            self.clear_outputs();
+            return Ok(());
+        };
+        if self.caller.module.settings().isolation == Isolation::Op {
+            self.clear_outputs();
+            return Ok(());
+        }
+        let answer = self.caller.call(Phase::Flush, flush, ())?;
+        self.is_zero(answer, export::FLUSH)
+    }
+
+    /// Lets the guest add to what `handle` has emitted, before it goes.
+    pub(super) fn flush_behind(&mut self) -> Result<(), GuestError> {
+        let Some(flush) = &self.exports.flush else {
+            return Ok(());
+        };
+        let answer = self.caller.call(Phase::FlushBehind, flush, ())?;
+        self.is_zero(answer, export::FLUSH)
+    }
+
+    /// Tells the guest what time it is, in milliseconds since 1970, for what it does by the clock.
+    /// Outputs are as with [`handle`](Self::handle). Does nothing for a module without
+    /// `oplet_tick`.
+    ///
+    /// # Errors
+    /// As [`flush`](Self::flush).
+    pub fn tick(&mut self, now_ms: i64) -> Result<(), GuestError> {
+        let Some(tick) = &self.exports.tick else {
+            self.clear_outputs();
+            return Ok(());
+        };
+        if let Some(exact) = &mut self.caller.store.data_mut().exact {
+            exact.set_time(now_ms);
+        }
+        let answer = self.caller.call(Phase::Tick, tick, now_ms)?;
+        self.is_zero(answer, export::TICK)
+    }
+
+    fn is_zero(&mut self, answer: i32, export: &str) -> Result<(), GuestError> {
+        if answer == 0 {
+            return Ok(());
+        }
+        let message = match self.reason() {
+            reason if reason.is_empty() => format!("`{export}` answered {answer}"),
+            reason => reason,
+        };
+        Err(self.caller.failed(Class::GuestReported, message))
+    }
+}

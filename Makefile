@@ -5,7 +5,7 @@ CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak bench lint setup guests
+.PHONY: help demo test soak fuzz bench lint setup guests
 
 help: ## show this list
 	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ test: setup guests ## run every test
 
 soak: setup guests ## kill everything again and again, for hours; ROUNDS=50 for less
 	OPLET_SOAK_ROUNDS=$(or $(ROUNDS),500) $(CARGO) test -p oplet --test behaviour -- --nocapture --test-threads 1 soak::
+
+fuzz: setup ## feed rubbish to what reads a guest's memory; FUZZ_SECONDS=600 for each target
+	@scripts/fuzz
 
 bench: setup guests ## measure against the driver's bare cursor loop; DOCS=50000 for a quick look
 	$(CARGO) bench -p oplet $(if $(DOCS),-- --docs $(DOCS))

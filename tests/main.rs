@@ -1,6 +1,7 @@
 //! Behaviour tests: what Oplet promises, seen from outside, against a real replica set and modules
 //! compiled from source. One file per group of promises.
 
+mod assemblyscript;
 mod checkpoint;
 mod cli;
 mod containment;
@@ -8,6 +9,7 @@ mod dead_letters;
 mod delivery;
 mod modules;
 mod parity;
+mod replay;
 mod resilience;
 mod sinks;
 mod soak;

@@ -12,6 +12,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("backoff", &[]),
     ("op", &[]),
     ("guest", &["op"]),
+    // Source code to modules; knows nothing of what runs them.
+    ("project", &[]),
+    ("replay", &["guest", "op"]),
     ("telemetry", &["op"]),
     ("mongo", &["backoff", "op"]),
     ("source", &["backoff", "mongo", "op"]),
@@ -31,6 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "guest",
             "mongo",
             "op",
+            "replay",
             "sink",
             "source",
             "telemetry",

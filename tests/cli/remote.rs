@@ -130,6 +130,7 @@ async fn served(token: Option<&str>) -> (Server, String) {
     let options = admin::Options {
         address: "127.0.0.1:0".parse().unwrap(),
         token: token.map(str::to_owned),
+        module_bytes_max: 10 << 20,
     };
     let shutdown = CancellationToken::new();
     let server = admin::serve(&options, run(), Metrics::new(), shutdown).await;

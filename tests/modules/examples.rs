@@ -111,3 +111,44 @@ async fn a_pipeline_and_the_oplog_exclude_each_other_unless_it_is_ignored() {
     let ended = scene.run_over(&[field_watch], flags).await.with_code(0);
     assert_eq!((ended.counted("read"), ended.documents().len()), (23, 23));
 }
+
+#[tokio::test]
+async fn inserts_are_counted_in_c() {
+    let scene = Scene::new("c_counter").await;
+    let other = scene.collection("größen");
+    scene.insert([doc! {"_id": 1}]).await;
+    // Larger than the region that the module begins with, and than the next.
+    for size in [100_000, 1_000_000] {
+        let large = doc! {"_id": size, "text": "x".repeat(size as usize)};
+        other.insert_one(large).await.unwrap();
+    }
+    scene.update([1], |_| doc! {"$set": {"n": 1}}).await;
+    scene.insert([doc! {"_id": 2}]).await;
+    other.insert_one(doc! {"_id": 3}).await.unwrap();
+
+    for source in SOURCES {
+        let flags = ["--source", source, "--workers", "1"];
+        let ended = scene
+            .run_over(&[guest("c_counter").unwrap()], flags)
+            .await
+            .with_code(0);
+        let counted: Vec<_> = ended
+            .documents()
+            .iter()
+            .map(|output| (output["namespace"].clone(), output["count"].clone()))
+            .collect();
+        let things = format!("{}.things", scene.database);
+        let other = format!("{}.größen", scene.database);
+        let expected = [
+            (&things, 1),
+            (&other, 1),
+            (&other, 2),
+            (&things, 2),
+            (&other, 3),
+        ];
+        let expected = expected.map(|(namespace, count)| (json!(namespace), json!(count)));
+        assert_eq!(counted, expected, "{source}");
+        let counts = ["read", "kept", "emitted"].map(|word| ended.counted(word));
+        assert_eq!(counts, [6, 5, 5], "{source}");
+    }
+}

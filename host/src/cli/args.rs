@@ -16,7 +16,10 @@ use super::{
     checkpoint::CheckpointArgs,
     dead_letters::DeadLettersArgs,
     examples,
+    project_args::{BuildArgs, CompletionsArgs, ManArgs, NewArgs},
+    record::{self, RecordArgs},
     remote_args::{NamedArgs, RemoteArgs, SeekArgs, SwapArgs},
+    replay::{self, ReplayArgs},
 };
 use crate::config::{self, Begin, Secret, Setting, Uri};
 
@@ -42,6 +45,12 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Make a new handler, in Rust or AssemblyScript
+    #[command(after_help = examples::NEW)]
+    New(NewArgs),
+    /// Build a handler into a module
+    #[command(after_help = examples::BUILD)]
+    Build(BuildArgs),
     /// Tail MongoDB and run modules on every change
     #[command(after_help = examples::RUN)]
     Run(Box<RunArgs>),
@@ -57,6 +66,12 @@ pub(crate) enum Command {
     /// Look at ops that modules failed on, run them again, or drop them
     #[command(after_help = examples::DEAD_LETTERS)]
     DeadLetters(Box<DeadLettersArgs>),
+    /// Write changes to a file, for `replay`
+    #[command(after_help = record::EXAMPLES)]
+    Record(Box<RecordArgs>),
+    /// Let a module handle recorded changes, without a server, and see what it makes of them
+    #[command(after_help = replay::EXAMPLES)]
+    Replay(Box<ReplayArgs>),
     /// Show what a module exports and imports, and what would be refused
     #[command(after_help = examples::INSPECT)]
     Inspect(InspectArgs),
@@ -87,6 +102,12 @@ pub(crate) enum Command {
     /// Let a run finish what it has read, save, and end
     #[command(after_help = examples::DRAIN)]
     Drain(Box<RemoteArgs>),
+    /// Print completions for a shell
+    #[command(after_help = examples::COMPLETIONS)]
+    Completions(CompletionsArgs),
+    /// Print manual pages, or write them all into a folder
+    #[command(after_help = examples::MAN)]
+    Man(ManArgs),
 }
 
 // Headings of the help texts. A flag names its own, since a heading that is set for those that follow
@@ -226,6 +247,10 @@ pub(crate) struct RunArgs {
     /// How emitted documents are printed: relaxed or canonical Extended JSON
     #[arg(long, value_name = "FORMAT", default_value = "json", help_heading = OUTPUT)]
     pub(crate) format: JsonFormat,
+    /// Save changes that a module fails on to this folder, each as a file for `oplet replay`, up to a
+    /// hundred
+    #[arg(long, value_name = "DIR", help_heading = FAILURES)]
+    pub(crate) save_failed: Option<PathBuf>,
 }
 
 /// `oplet check`

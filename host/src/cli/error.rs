@@ -117,6 +117,12 @@ impl UserError {
         self
     }
 
+    /// Adds what is wrong, thing by thing.
+    pub(crate) fn points(mut self, points: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.points.extend(points.into_iter().map(Into::into));
+        self
+    }
+
     /// Adds the way out of each finding, once.
     pub(crate) fn hints_of(mut self, findings: &[guest::Finding]) -> Self {
         for hint in findings.iter().filter_map(guest::Finding::hint) {

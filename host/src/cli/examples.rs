@@ -1,5 +1,28 @@
 //! Examples below the help texts of verbs.
 
+pub(super) const NEW: &str = "Examples:
+  oplet new invoices                      a handler in Rust, with sample changes and a test
+  oplet new audit --lang assemblyscript
+  oplet new hello --sdk ../oplet/guest-sdk
+      with the SDK of a copy of Oplet's sources
+
+Nothing is overwritten.";
+
+pub(super) const BUILD: &str = "Examples:
+  oplet build                             the handler in this folder
+  oplet build invoices --optimize size --out deploy/invoices.wasm
+
+Exit codes: 0 built; 1 the compiler refused it, or is missing; 2 no handler, or module refused.";
+
+pub(super) const COMPLETIONS: &str = "Examples:
+  oplet completions bash > ~/.local/share/bash-completion/completions/oplet
+  oplet completions zsh > ~/.zfunc/_oplet
+  oplet completions fish > ~/.config/fish/completions/oplet.fish";
+
+pub(super) const MAN: &str = "Examples:
+  oplet man run | man -l -
+  oplet man --out ~/.local/share/man/man1";
+
 pub(super) const RUN: &str = "Examples:
   oplet run welcome.wasm --watch users.users
       run one handler on one collection; what it emits is printed as JSON lines
@@ -38,7 +61,8 @@ pub(super) const DEAD_LETTERS: &str = "Examples:
 
 pub(super) const INSPECT: &str = "Examples:
   oplet inspect welcome.wasm
-  oplet inspect welcome.wasm --json | jq .findings";
+  oplet inspect welcome.wasm --json | jq .findings
+  oplet inspect welcome.wasm --json | jq '.warnings[].kind'";
 
 pub(super) const STATUS: &str = "Examples:
   oplet status

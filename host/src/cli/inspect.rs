@@ -1,5 +1,7 @@
 //! `oplet inspect`
 
+use std::path::Path;
+
 use oplet::{
     guest::{Inspection, Limits},
     sink::Stdout,
@@ -11,17 +13,22 @@ use crate::config::module_name;
 pub(super) fn inspect(args: &InspectArgs) -> Result<(), UserError> {
     let wasm = modules::read(&args.module)?;
     let inspection = Inspection::new(&wasm, &Limits::default());
-    let mut text = match args.json {
-        true => serde_json::to_string(&inspection)
+    tell(&args.module, &inspection, args.json)
+}
+
+/// Prints what a module is; an error if it would be refused.
+pub(super) fn tell(module: &Path, inspection: &Inspection, as_json: bool) -> Result<(), UserError> {
+    let mut text = match as_json {
+        true => serde_json::to_string(inspection)
             .map_err(|error| UserError::failed("cannot write the inspection").because(&error))?,
-        false => describe(&module_name(&args.module), &inspection),
+        false => describe(&module_name(module), inspection),
     };
     text.push('\n');
     Stdout.write(&text)?;
     let refused = UserError::refused("the module would be refused");
     match inspection.findings.as_slice() {
         [] => Ok(()),
-        _ if args.json => Err(refused),
+        _ if as_json => Err(refused),
         findings => Err(refused.hints_of(findings)),
     }
 }
@@ -59,7 +66,7 @@ fn describe(name: &str, inspection: &Inspection) -> String {
         inspection
             .warnings
             .iter()
-            .map(|warning| format!("warning  {warning}")),
+            .map(|warning| format!("warning  {warning}: {}", warning.hint())),
     );
     if inspection.findings.is_empty() {
         lines.push("ok       the module can be run".into());

@@ -1,19 +1,27 @@
 //! The command line: one verb a file. Standard output carries data only; talk goes to standard error.
 
 mod args;
+mod build;
 mod check;
 mod checkpoint;
+mod completions;
 mod dead_letters;
 mod deployment;
 mod error;
 mod examples;
 mod inspect;
 mod logging;
+mod man;
 mod modules;
+mod new;
 mod plan;
 mod pretty;
+mod project_args;
+mod record;
+mod recording;
 mod remote;
 mod remote_args;
+mod replay;
 mod run;
 mod settings;
 mod signals;
@@ -43,6 +51,8 @@ pub(crate) fn main() -> ExitCode {
     cli.talk.color.write_global();
     logging::init(&cli.talk, &cli.command);
     let done = match cli.command {
+        Command::New(args) => new::new(&args, &cli.talk),
+        Command::Build(args) => build::build(&args, &cli.talk),
         Command::Run(args) => {
             let loaded = settings::load(&args.settings, &matches);
             loaded
@@ -51,8 +61,10 @@ pub(crate) fn main() -> ExitCode {
         }
         Command::Check(args) => check::check(&args, &matches, &cli.talk),
         Command::Tail(args) => block_on(tail::tail(*args)),
+        Command::Record(args) => block_on(record::record(*args, &cli.talk)),
         Command::Checkpoint(args) => block_on(checkpoint::checkpoint(*args, &cli.talk)),
         Command::DeadLetters(args) => block_on(dead_letters::dead_letters(*args, &cli.talk)),
+        Command::Replay(args) => replay::replay(&args, &cli.talk),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Status(args) => block_on(remote::status(&args)),
         Command::Pause(args) => block_on(remote::command(&args, &Verb::Pause)),
@@ -63,6 +75,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Rollback(args) => block_on(swap::rollback(&args)),
         Command::Remove(args) => block_on(swap::remove(&args)),
         Command::Drain(args) => block_on(remote::command(&args, &Verb::Drain)),
+        Command::Completions(args) => completions::completions(&args),
+        Command::Man(args) => man::man(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

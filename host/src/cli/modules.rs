@@ -52,19 +52,23 @@ fn load_one(engine: &Engine, settings: &ModuleSettings) -> Result<ModuleSpec, Us
     };
     let module = Module::load(engine, name, &wasm, granted)?;
     for warning in module.warnings() {
-        tracing::debug!(module = name, warning, "the module could be better");
+        tracing::debug!(module = name, %warning, "the module could be better");
     }
-    let config = bson::RawDocumentBuf::try_from(&settings.config).map_err(|error| {
-        UserError::refused(format!(
-            "the configuration of the module `{name}` cannot be used"
-        ))
-        .because(&error)
-    })?;
     Ok(ModuleSpec {
         module,
-        config: (!settings.config.is_empty()).then(|| config.into_bytes()),
+        config: config_of(settings)?,
         policy: settings.policy.policy(),
     })
+}
+
+/// What a module is configured with, if it is.
+pub(super) fn config_of(settings: &ModuleSettings) -> Result<Option<Vec<u8>>, UserError> {
+    let config = bson::RawDocumentBuf::try_from(&settings.config).map_err(|error| {
+        let name = &settings.name.value;
+        let message = format!("the configuration of the module `{name}` cannot be used");
+        UserError::refused(message).because(&error)
+    })?;
+    Ok((!settings.config.is_empty()).then(|| config.into_bytes()))
 }
 
 /// Reads a module's file.

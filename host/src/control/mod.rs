@@ -46,6 +46,7 @@ mod reopening;
 mod restored;
 mod retries;
 mod rollout;
+mod saved_ops;
 mod saver;
 mod seek;
 mod segment;

@@ -89,6 +89,9 @@ impl LaneWorker {
         };
         let (name, digest) = (spec.module.name(), spec.module.digest());
         failure.log(name, digest, op, attempt, next);
+        if let Some(saved) = &shared.saved_ops {
+            saved.save(failure, next, name, op.id().text().as_str(), &self.op_bytes);
+        }
         if next != Next::Hold {
             tries.attempts = attempt;
         }

@@ -13,6 +13,8 @@ use super::log::shown;
 
 /// How Rust's linker marks an export that it wrapped with constructors and destructors.
 const COMMAND_WRAPPER: &str = ".command_export";
+/// How the sections of DWARF are called.
+const DEBUG_SECTION: &str = ".debug_";
 
 /// Characters of a name that are kept. Names are shown to people, and none that matters is so long.
 const NAME_CHARACTERS_MAX: usize = 200;
@@ -79,6 +81,8 @@ pub(super) struct Contents {
     pub(super) command_wrapper: Option<String>,
     /// What there is too much of; that was not read.
     pub(super) too_many: Vec<Finding>,
+    /// Bytes of debugging information.
+    pub(super) debug_bytes: usize,
 }
 
 impl Contents {
@@ -142,6 +146,9 @@ impl Contents {
                     }
                 }
                 Payload::CustomSection(section) => {
+                    if section.name().starts_with(DEBUG_SECTION) {
+                        self.debug_bytes += section.data().len();
+                    }
                     if let KnownCustom::Name(names) = section.as_known() {
                         // A damaged name section is no reason to refuse a module.
                         for name in names {

@@ -5,13 +5,14 @@ use std::fmt::Write as _;
 use oplet_sdk::abi::export;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use wasmparser::{MemoryType, Validator};
+use wasmparser::Validator;
 
 use super::contents::{Contents, not_a_module};
 use super::findings::Finding;
 use super::limits::{Limits, MEMORIES};
 use super::runtime::FEATURES;
 use super::signature;
+use super::warnings::Warning;
 
 /// Bytes of a page of linear memory.
 const PAGE_BYTES: u64 = 64 << 10;
@@ -35,7 +36,7 @@ pub struct Inspection {
     /// What would be refused; empty when the module can be loaded.
     pub findings: Vec<Finding>,
     /// What can be loaded, but is slower or harder to debug than need be.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 /// An export or an import.
@@ -136,7 +137,7 @@ impl Inspection {
         self.judge_exports(contents);
         self.judge_imports(contents);
         self.judge_limits(contents, limits);
-        self.warn(contents);
+        self.warnings = Warning::all(contents, self.size);
     }
 
     fn judge_exports(&mut self, contents: &Contents) {
@@ -260,29 +261,6 @@ impl Inspection {
                     limit: limits.table_elements,
                 });
             }
-        }
-    }
-
-    fn warn(&mut self, contents: &Contents) {
-        if let Some(name) = &contents.command_wrapper {
-            self.warnings.push(format!(
-                "constructors and destructors run around every call (`{name}`): export an \
-                 `_initialize` that calls `__wasm_call_ctors`, as `oplet_sdk::export!` does"
-            ));
-        }
-        let unbounded = |memory: &MemoryType| memory.maximum.is_none();
-        if contents.memories.first().is_some_and(unbounded) {
-            self.warnings.push(
-                "its memory has no maximum of its own: only the host's limit stops its growth"
-                    .into(),
-            );
-        }
-        if !contents.has_names {
-            self.warnings.push(
-                "no names of functions: backtraces will show numbers; with Rust set \
-                 `strip = \"debuginfo\"`, with AssemblyScript build with `--debug`"
-                    .into(),
-            );
         }
     }
 }

@@ -288,6 +288,14 @@ impl Instance {
         self.caller.fuel_used()
     }
 
+    /// Size of its linear memory, in bytes. It never shrinks. Also of a dead instance.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let store = &self.caller.store;
+        let memory = store.data().memory.expect("an instance has a memory");
+        memory.data_size(store)
+    }
+
     /// Whether a failure has ended the instance; it can only be dropped then.
     #[must_use]
     pub fn is_dead(&self) -> bool {

@@ -47,6 +47,7 @@ mod settings;
 mod signature;
 mod state;
 mod stdio;
+mod warnings;
 mod wasi;
 
 #[cfg(test)]
@@ -63,3 +64,4 @@ pub use module::Module;
 pub use pipeline::{PipelineError, PipelineRefused};
 pub use profile::{Profile, SAMPLE_INTERVAL};
 pub use settings::{Isolation, Settings};
+pub use warnings::Warning;

@@ -17,6 +17,7 @@ use super::lookup::{Lookups, NoLookups};
 use super::runtime::Code;
 use super::settings::Settings;
 use super::state::State;
+use super::warnings::Warning;
 
 /// A loaded module. Cheap to clone; all clones share one compiled code, one budget of log lines and
 /// one set of counters.
@@ -39,7 +40,7 @@ struct Inner {
     has_tick: bool,
     has_save: bool,
     has_restore: bool,
-    warnings: Vec<String>,
+    warnings: Vec<Warning>,
 }
 
 impl Module {
@@ -214,7 +215,7 @@ impl Module {
 
     /// What could be better about it, as in [`Inspection::warnings`].
     #[must_use]
-    pub fn warnings(&self) -> &[String] {
+    pub fn warnings(&self) -> &[Warning] {
         &self.inner.warnings
     }
 

@@ -186,6 +186,7 @@ fn status(digest: &str) -> Status {
         generation: 1,
         versions: Vec::new(),
         trial: None,
+        grants: None,
         on_error: "skip",
         failures_in_a_row: 0,
         breaker_open_since: None,

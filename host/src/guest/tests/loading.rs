@@ -212,16 +212,76 @@ fn hints_name_the_nearest_import_or_toolchain() {
     }
 }
 
+/// The kinds of what a module with these items is warned about.
+fn warned(body: &str) -> Vec<&'static str> {
+    let inspection = Inspection::new(&wat("", body), engine().limits());
+    inspection.warnings.iter().map(Warning::kind).collect()
+}
+
 #[test]
 fn wrappers_and_missing_names_are_warned_about() {
-    let inspect = |body: &str| Inspection::new(&wat("", body), engine().limits()).warnings;
-    let has = |warnings: &[String], text: &str| warnings.iter().any(|w| w.contains(text));
-    let wrapped = inspect(&format!("{HANDLE} (func $filter.command_export)"));
-    assert!(has(&wrapped, "filter.command_export"), "{wrapped:?}");
-    assert!(has(&wrapped, "no maximum"), "{wrapped:?}");
-    assert!(!has(&wrapped, "no names"), "{wrapped:?}");
+    let wrapped = warned(&format!("{HANDLE} (func $filter.command_export)"));
+    assert_eq!(wrapped, ["constructor-wrapper", "unbounded-memory"]);
     // The allocator's parameter has a name, but no function has.
-    assert!(has(&inspect(HANDLE), "no names"));
+    assert_eq!(warned(HANDLE), ["unbounded-memory", "no-names"]);
+}
+
+#[test]
+fn exports_that_nobody_calls_are_warned_about() {
+    let named = |exports: &str| warned(&format!("{HANDLE} (func $named) {exports}"));
+    let misspelt =
+        r#"(func (export "fliter")) (func (export "oplet_flsh")) (func (export "oplet_v2"))"#;
+    assert_eq!(
+        named(misspelt),
+        [
+            "unbounded-memory",
+            "unknown-export",
+            "unknown-export",
+            "unknown-export"
+        ]
+    );
+    assert_eq!(
+        named(r#"(func (export "malloc")) (func (export "__new"))"#),
+        ["unbounded-memory"]
+    );
+    let hint = |name: &str| Warning::UnknownExport { name: name.into() }.hint();
+    assert_eq!(hint("fliter"), "did you mean `filter`?");
+    assert_eq!(hint("oplet_flsh"), "did you mean `oplet_flush`?");
+    assert!(hint("oplet_v2").contains("newer host"));
+}
+
+#[test]
+fn size_is_warned_about_without_debugging_information() {
+    let mut wasm = wat("", &format!("{HANDLE} (func $named)"));
+    let with = |wasm: &[u8]| Inspection::new(wasm, engine().limits()).warnings;
+    let section = |name: &str, bytes: usize| {
+        let leb = |mut n: usize| {
+            let mut out = Vec::new();
+            while n > 0x7f {
+                out.push(n as u8 | 0x80);
+                n >>= 7;
+            }
+            out.push(n as u8);
+            out
+        };
+        let mut content = leb(name.len());
+        content.extend_from_slice(name.as_bytes());
+        content.resize(content.len() + bytes, 0);
+        [vec![0], leb(content.len()), content].concat()
+    };
+    wasm.extend(section(".debug_info", 1_500_000));
+    wasm.extend(section(".debug_str", 500_000));
+    let kinds = |warnings: &[Warning]| warnings.iter().map(Warning::kind).collect::<Vec<_>>();
+    assert_eq!(
+        kinds(&with(&wasm)),
+        ["unbounded-memory", "debug-information"]
+    );
+    assert!(with(&wasm).contains(&Warning::DebugInformation { bytes: 2_000_000 }));
+    wasm.extend(section("other", 1_500_000));
+    assert_eq!(
+        kinds(&with(&wasm)),
+        ["unbounded-memory", "debug-information", "large"]
+    );
 }
 
 #[test]

@@ -71,6 +71,12 @@ struct Collection {
     ids: Vec<Bson>,
 }
 
+/// A random document without `_id`, with nested ones, arrays and values of many types in it.
+#[must_use]
+pub fn random_document(rng: &mut fastrand::Rng) -> bson::Document {
+    documents::document(rng)
+}
+
 /// The seed of this run: `OPLET_SEED` when set, else a new one. It is printed
 /// with the test's output, so that a failure can be repeated.
 ///

@@ -1,0 +1,2 @@
+// What `import { ... } from "oplet-sdk"` finds.
+export * from "./assembly/index";

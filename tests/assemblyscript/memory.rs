@@ -112,6 +112,11 @@ fn state_is_handed_over() {
     let failed = new.instance.restore(&bytes(&doc! {"v": 3, "state": {}}));
     let failed = failed.unwrap_err();
     assert_eq!(failed.class, Class::Refused);
-    assert!(failed.message.contains("state of version 3 is unknown here"), "{failed}");
+    assert!(
+        failed
+            .message
+            .contains("state of version 3 is unknown here"),
+        "{failed}"
+    );
     assert!(!new.instance.is_dead());
 }

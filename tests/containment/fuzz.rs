@@ -205,7 +205,10 @@ fn any_bytes_can_be_looked_at_as_a_module() {
             .findings
             .iter()
             .flat_map(|finding| [Some(finding.to_string()), finding.hint()]);
-        for text in told.flatten().chain(inspection.warnings.iter().cloned()) {
+        for text in told
+            .flatten()
+            .chain(inspection.warnings.iter().map(ToString::to_string))
+        {
             assert!(!is_wild(&text), "{text:?}");
         }
         let items = inspection.exports.iter().chain(&inspection.imports);

@@ -12,7 +12,7 @@ use super::{error::UserError, settings::placed};
 use crate::config::{ModuleSettings, Settings};
 
 /// Versions of a module that have instances at the same time.
-const VERSIONS_MAX: usize = 3;
+const VERSIONS_MAX: usize = 4;
 
 /// How many modules may be added to a run. Room for an instance costs address space, and no memory.
 const ADDED_MAX: usize = 4;
@@ -29,8 +29,9 @@ pub(super) fn load(
     lanes: usize,
 ) -> Result<Vec<Result<ModuleSpec, UserError>>, UserError> {
     let modules = &settings.modules;
-    // For each lane, and while a module is asked for its pipeline: the version that works, one on trial,
-    // and one that takes over; the same for modules that are added.
+    // For each lane, and while a module is asked for its pipeline: the version that works, the one before
+    // it, one on trial, and an instance that is made while the one that failed is still there; the same for
+    // modules that are added. What is reserved is addresses, not memory.
     let instances_max = (lanes + 1) * VERSIONS_MAX * (modules.len() + ADDED_MAX);
     let instances_max = u32::try_from(instances_max).unwrap_or(u32::MAX);
     let memory_bytes = modules.iter().map(|module| module.guest.memory.value.0);

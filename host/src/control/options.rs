@@ -157,15 +157,6 @@ pub enum Error {
         #[source]
         source: GuestError,
     },
-    /// A module failed, and no fresh instance of it could be made.
-    #[error("the module `{module}` cannot be started again")]
-    Revive {
-        /// The module's name.
-        module: String,
-        /// How it failed.
-        #[source]
-        source: GuestError,
-    },
     /// A module could not be started in every lane.
     #[error("a module cannot be started")]
     Start(#[source] GuestError),

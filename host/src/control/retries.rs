@@ -69,7 +69,7 @@ impl LaneWorker {
         tries: &mut Tries,
     ) -> Result<Next, Stop> {
         self.tally.failed(module, failure.class());
-        self.instances.revive(module)?;
+        self.instances.revive(module);
         if failure.is_passing() {
             let (op_id, reason) = (op.id(), failure.message());
             tracing::debug!(module, %op_id, reason, "the op waits for the server");

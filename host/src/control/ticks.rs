@@ -165,6 +165,7 @@ impl Instances {
             return Err(self.stop(Error::Tick { module, source }));
         }
         // What it had gathered is gone, and a restart would not bring it back.
-        self.revive(module)
+        self.revive(module);
+        Ok(())
     }
 }

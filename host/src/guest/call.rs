@@ -7,10 +7,14 @@ use wasmtime::{Store, Trap, TypedFunc, WasmBacktrace, WasmParams, WasmResults};
 
 use super::backtrace;
 use super::error::{Class, Failure, GuestError};
+use super::log::shown;
 use super::module::Module;
 use super::profile::{Sampling, at_deadline};
 use super::runtime::{Code, ticks};
 use super::state::{HostTrap, Phase, State};
+
+/// Characters of what the host says to a call of the guest's that it ends.
+const MESSAGE_CHARACTERS_MAX: usize = 4_000;
 
 /// A store and all that a call needs besides the function.
 pub(super) struct Caller {
@@ -111,7 +115,8 @@ impl Caller {
                 HostTrap::Exit(code) => Class::Exit(*code),
                 HostTrap::Message(_) => Class::Trap,
             };
-            (class, host.to_string())
+            // It may quote the guest, who can be long-winded.
+            (class, shown(&host.to_string(), MESSAGE_CHARACTERS_MAX))
         } else if let Some(trap) = error.downcast_ref::<Trap>() {
             match (trap, refused) {
                 (Trap::Interrupt, _) => (

@@ -60,11 +60,7 @@ fn score(body: &FunctionBody<'_>) -> wasmparser::Result<u64> {
                 deepest = deepest.max(depth);
             }
             Operator::Block { .. } | Operator::If { .. } => open.push(false),
-            Operator::End => {
-                if open.pop() == Some(true) {
-                    depth -= 1;
-                }
-            }
+            Operator::End => depth -= u64::from(open.pop() == Some(true)),
             _ => {}
         }
     }

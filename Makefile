@@ -5,7 +5,7 @@ CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak bench bench-replay lint setup guests
+.PHONY: help demo test soak flat bench bench-replay lint setup guests
 
 help: ## show this list
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ test: setup guests ## run every test
 
 soak: setup guests ## kill everything again and again, for hours; ROUNDS=50 for less
 	OPLET_SOAK_ROUNDS=$(or $(ROUNDS),500) $(CARGO) test -p oplet --test behaviour -- --nocapture --test-threads 1 soak::
+
+flat: setup guests ## ten million ops through an AssemblyScript handler, whose memory must not grow; OPS=100000 for less
+	OPLET_ASSEMBLYSCRIPT_OPS=$(or $(OPS),10000000) $(CARGO) test -p oplet --test behaviour -- --nocapture assemblyscript::memory::memory_stays_flat
 
 bench: setup guests ## measure against the driver's bare cursor loop; DOCS=50000 for a quick look
 	$(CARGO) bench -p oplet $(if $(DOCS),-- --docs $(DOCS))

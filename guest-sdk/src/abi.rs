@@ -89,11 +89,11 @@ pub mod state {
     pub const BYTES_MAX: usize = 16 << 20;
 }
 
-/// What `lookup` answers when there is no answer. The host has noted why, as if the guest had called
-/// `fail`.
+/// What `lookup` answers when there is no answer. The call may go on without. When it fails, in
+/// whichever way, the host tells the lookup as the cause.
 pub mod looked_up {
-    /// The server cannot be asked at present. The call may go on without; when it fails, in whichever
-    /// way, it is made again later, and that costs no attempt.
+    /// The server cannot be asked at present. A call that fails then is made again later, and that
+    /// costs no attempt.
     pub const UNAVAILABLE: i32 = -1;
     /// The server refused, or took too long, or found too much.
     pub const FAILED: i32 = -2;

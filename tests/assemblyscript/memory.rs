@@ -8,7 +8,7 @@ use oplet_sdk::testing;
 
 use super::{Stage, bytes};
 
-/// Ops of the run, or as many as `OPLET_ASSEMBLYSCRIPT_OPS` says: `make assemblyscript-memory` asks for ten million.
+/// Ops of the run, or as many as `OPLET_ASSEMBLYSCRIPT_OPS` says: `make flat` asks for ten million.
 const OPS: u64 = 100_000;
 
 /// Four pages: one that the compiler gives, one for the ops, and what the collector needs to breathe.
@@ -112,6 +112,11 @@ fn state_is_handed_over() {
     let failed = new.instance.restore(&bytes(&doc! {"v": 3, "state": {}}));
     let failed = failed.unwrap_err();
     assert_eq!(failed.class, Class::Refused);
-    assert!(failed.message.contains("state of version 3 is unknown here"), "{failed}");
+    assert!(
+        failed
+            .message
+            .contains("state of version 3 is unknown here"),
+        "{failed}"
+    );
     assert!(!new.instance.is_dead());
 }

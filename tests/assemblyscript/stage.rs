@@ -54,7 +54,7 @@ impl Stage {
         // Names are there, nothing unknown is imported, no wrapper stands around the exports.
         let mut warnings = module.warnings().iter();
         assert!(
-            warnings.all(|warning| warning.contains("no maximum")),
+            warnings.all(|warning| warning.to_string().contains("no maximum")),
             "{name}: {:?}",
             module.warnings()
         );

@@ -21,6 +21,7 @@ async fn help_teaches() {
         ("help_inspect", vec!["inspect", "--help"]),
         ("help_status", vec!["status", "--help"]),
         ("help_seek", vec!["seek", "--help"]),
+        ("help_swap", vec!["swap", "--help"]),
         ("help_checkpoint", vec!["checkpoint", "--help"]),
         ("help_checkpoint_show", vec!["checkpoint", "show", "--help"]),
         ("help_checkpoint_set", vec!["checkpoint", "set", "--help"]),

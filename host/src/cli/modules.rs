@@ -11,6 +11,12 @@ use oplet::{
 use super::{error::UserError, settings::placed};
 use crate::config::{ModuleSettings, Settings};
 
+/// Versions of a module that have instances at the same time.
+const VERSIONS_MAX: usize = 3;
+
+/// How many modules may be added to a run. Room for an instance costs address space, and no memory.
+const ADDED_MAX: usize = 4;
+
 /// Reads, checks and compiles modules, or loads what was compiled before; each for itself. `lanes` is
 /// how many instances of each will be there.
 ///
@@ -22,12 +28,19 @@ pub(super) fn load(
     limits: &Limits,
     lanes: usize,
 ) -> Result<Vec<Result<ModuleSpec, UserError>>, UserError> {
-    // One instance per lane and module, one more while a module is asked for its pipeline.
     let modules = &settings.modules;
-    let instances_max = u32::try_from((lanes + 1) * modules.len()).unwrap_or(u32::MAX);
+    // For each lane, and while a module is asked for its pipeline: the version that works, one on trial,
+    // and one that takes over; the same for modules that are added.
+    let instances_max = (lanes + 1) * VERSIONS_MAX * (modules.len() + ADDED_MAX);
+    let instances_max = u32::try_from(instances_max).unwrap_or(u32::MAX);
+    let memory_bytes = modules.iter().map(|module| module.guest.memory.value.0);
+    let limits = Limits {
+        memory_bytes: memory_bytes.max().unwrap_or(limits.memory_bytes),
+        ..limits.clone()
+    };
     let engine = Engine::new(&guest::Options {
         cache_directory,
-        limits: limits.clone(),
+        limits,
         instances_max,
     })?;
     let specs = modules
@@ -44,14 +57,11 @@ pub(super) fn load(
 fn load_one(engine: &Engine, settings: &ModuleSettings) -> Result<ModuleSpec, UserError> {
     let name = &settings.name.value;
     let wasm = read(&settings.path.value)?;
-    let granted = guest::Settings {
-        lookup: settings.lookup.clone(),
-        ..guest::Settings::default()
-    };
-    let module = Module::load(engine, name, &wasm, granted)?;
+    let module = Module::load(engine, name, &wasm, settings.guest.settings())?;
     for warning in module.warnings() {
         tracing::debug!(module = name, %warning, "the module could be better");
     }
+    say_tick(&module);
     Ok(ModuleSpec {
         module,
         config: config_of(settings)?,
@@ -67,6 +77,22 @@ pub(super) fn config_of(settings: &ModuleSettings) -> Result<Option<Vec<u8>>, Us
         UserError::refused(message).because(&error)
     })?;
     Ok((!settings.config.is_empty()).then(|| config.into_bytes()))
+}
+
+/// Half of what a tick takes is there: somebody would wait for it in vain.
+fn say_tick(module: &Module) {
+    let name = module.name();
+    match (module.has_tick(), module.settings().tick) {
+        (true, None) => tracing::warn!(
+            module = name,
+            "the module exports `oplet_tick`, and its `[[module]]` has no `tick`: it is never called"
+        ),
+        (false, Some(_)) => tracing::warn!(
+            module = name,
+            "`tick` is set, and the module exports no `oplet_tick`"
+        ),
+        _ => {}
+    }
 }
 
 /// Reads a module's file.

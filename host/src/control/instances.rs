@@ -11,6 +11,7 @@ use super::{
     segment::Segment,
     shared::{Shared, Standing},
     tally::Tally,
+    ticks::Ticks,
     trial::Trial,
 };
 use crate::{
@@ -32,6 +33,8 @@ pub(super) struct Instances {
     pub(super) trials: Vec<Option<OnTrial>>,
     /// Whether there are any.
     pub(super) tries: bool,
+    /// When modules are told the time.
+    pub(super) ticks: Ticks,
 }
 
 /// A version that is tried in a lane.
@@ -59,6 +62,7 @@ impl Instances {
             before: served.iter().map(|_| None).collect(),
             trials: served.iter().map(|_| None).collect(),
             tries: false,
+            ticks: Ticks::new(served.iter().map(|served| &*served.spec)),
             served,
         })
     }
@@ -146,7 +150,7 @@ impl Instances {
     }
 
     /// Tells what an instance has counted.
-    fn count(&mut self, module: usize) {
+    pub(super) fn count(&mut self, module: usize) {
         let served = &mut self.served[module];
         let name = served.spec.module.name();
         for (counter, delta) in served.instance.take_counts() {
@@ -215,7 +219,10 @@ impl Instances {
             let op = batch.op(place as usize);
             let order = || keys.of(&op);
             let from = (place, module, Cause::Flush);
-            match segment.take_outputs(instance, from, module, order) {
+            let taken = segment.take_outputs(instance, from, module, order);
+            self.ticks
+                .flushed(module, segment, place, *taken.as_ref().unwrap_or(&0));
+            match taken {
                 Ok(0) => {}
                 Ok(emitted) => tally.flushed(module, &op, emitted),
                 Err(error) => {
@@ -259,6 +266,11 @@ impl Instances {
                 source,
             })),
         }
+    }
+
+    /// Ends the run.
+    pub(super) fn stop(&self, error: Error) -> Stop {
+        self.shared.stop(error)
     }
 
     /// The names of the sinks, by number.

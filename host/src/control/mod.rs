@@ -61,6 +61,7 @@ mod swap_words;
 mod swapping;
 mod tail;
 mod tally;
+mod ticks;
 mod transaction;
 mod trial;
 mod trials;

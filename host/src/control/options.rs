@@ -148,6 +148,15 @@ pub enum Error {
         #[source]
         source: GuestError,
     },
+    /// A module failed when it was told the time, and the policy is to stop.
+    #[error("the module `{module}` failed at a tick")]
+    Tick {
+        /// The module's name.
+        module: String,
+        /// How it failed.
+        #[source]
+        source: GuestError,
+    },
     /// A module failed, and no fresh instance of it could be made.
     #[error("the module `{module}` cannot be started again")]
     Revive {

@@ -145,12 +145,11 @@ impl Caller {
             .downcast_ref::<WasmBacktrace>()
             .map(backtrace::frames)
             .unwrap_or_default();
-        let mut failure = self.failure(class, message);
-        failure.backtrace = backtrace;
         // What the guest says about its own end is nearer to the cause than how it ended.
-        if let Some(reason) = self.store.data_mut().reason.take() {
-            failure.message = reason;
-        }
+        let reason = self.store.data_mut().reason.take();
+        let mut failure = self.failure(class, reason.unwrap_or(message));
+        failure.backtrace = backtrace.texts;
+        failure.location = backtrace.location;
         self.end();
         GuestError::new(failure)
     }
@@ -170,6 +169,11 @@ impl Caller {
         GuestError::new(self.failure(class, message))
     }
 
+    /// How this call fails, because of a lookup.
+    pub(super) fn lookup_failed(&self) -> Option<Class> {
+        self.store.data().lookup.class()
+    }
+
     #[cold]
     fn ended(&mut self, phase: Phase) -> GuestError {
         self.store.data_mut().phase = phase;
@@ -184,10 +188,13 @@ impl Caller {
 
     fn failure(&mut self, class: Class, message: String) -> Failure {
         let state = self.store.data_mut();
-        let class = match class {
-            Class::Ended => class,
+        let (class, message) = match class {
+            Class::Ended => (class, message),
             // What it looked up in vain is nearer to the cause than how the call ended.
-            _ => state.lookup.class().unwrap_or(class),
+            _ => (
+                state.lookup.class().unwrap_or(class),
+                state.lookup.told(message),
+            ),
         };
         Failure {
             module: self.module.shared_name().clone(),
@@ -197,6 +204,7 @@ impl Caller {
             message,
             stderr: state.stdio.take_tail(&state.log),
             backtrace: Vec::new(),
+            location: None,
         }
     }
 }

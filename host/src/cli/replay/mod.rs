@@ -137,6 +137,7 @@ fn setup(args: &ReplayArgs, settings: &Settings) -> Result<Setup, UserError> {
     })?;
     let guest_settings = guest::Settings {
         deterministic: args.op_time,
+        lookup: module.lookup.clone(),
         ..guest::Settings::with_limits(limits)
     };
     let name = &module.name.value;

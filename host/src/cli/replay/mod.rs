@@ -135,11 +135,9 @@ fn setup(args: &ReplayArgs, settings: &Settings) -> Result<Setup, UserError> {
         limits: limits.clone(),
         instances_max: 2,
     })?;
-    let guest_settings = guest::Settings {
-        deterministic: args.op_time,
-        lookup: module.lookup.clone(),
-        ..guest::Settings::with_limits(limits)
-    };
+    let mut guest_settings = module.guest.settings();
+    guest_settings.limits.log_lines_per_second = u32::MAX;
+    guest_settings.deterministic |= args.op_time;
     let name = &module.name.value;
     let loaded = Module::load(&engine, name, &wasm, guest_settings)?;
     let sinks: Arc<[String]> = match args.sink.is_empty() {

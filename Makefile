@@ -5,10 +5,10 @@ CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak flat bench lint setup guests
+.PHONY: help demo test soak flat fuzz bench bench-replay lint setup guests
 
 help: ## show this list
-	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: setup guests ## run a handler on a throwaway MongoDB and watch it for five seconds
 	@$(CARGO) build -p oplet -p oplet-testkit --bin oplet --bin demo
@@ -23,8 +23,14 @@ soak: setup guests ## kill everything again and again, for hours; ROUNDS=50 for 
 flat: setup guests ## ten million ops through an AssemblyScript handler, whose memory must not grow; OPS=100000 for less
 	OPLET_ASSEMBLYSCRIPT_OPS=$(or $(OPS),10000000) $(CARGO) test -p oplet --test behaviour -- --nocapture assemblyscript::memory::memory_stays_flat
 
+fuzz: setup ## feed rubbish to what reads a guest's memory; FUZZ_SECONDS=600 for each target
+	@scripts/fuzz
+
 bench: setup guests ## measure against the driver's bare cursor loop; DOCS=50000 for a quick look
 	$(CARGO) bench -p oplet $(if $(DOCS),-- --docs $(DOCS))
+
+bench-replay: setup guests ## measure `oplet replay` of a million ops; OPS=100000 for a quick look
+	$(CARGO) bench -p oplet -- --replay-only $(if $(OPS),--replay-ops $(OPS))
 
 lint: ## check the format and run clippy
 	$(CARGO) fmt --all --check

@@ -9,6 +9,7 @@ mod dead_letters;
 mod delivery;
 mod modules;
 mod parity;
+mod replay;
 mod resilience;
 mod sinks;
 mod soak;

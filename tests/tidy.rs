@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("guest", &["op"]),
     // Source code to modules; knows nothing of what runs them.
     ("project", &[]),
+    ("replay", &["guest", "op"]),
     ("telemetry", &["op"]),
     ("mongo", &["backoff", "op"]),
     ("source", &["backoff", "mongo", "op"]),
@@ -33,6 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "guest",
             "mongo",
             "op",
+            "replay",
             "sink",
             "source",
             "telemetry",

@@ -33,11 +33,12 @@ pub mod export {
     pub const CONFIGURE: &str = "oplet_configure";
     /// `() -> i32`: called at a batch border and before an instance is dropped.
     pub const FLUSH: &str = "oplet_flush";
-    /// `() -> i64`: hands state over to the next version. Reserved, not called yet.
+    /// `() -> i64`: the state that the next version goes on with, see [`super::state`]; `0` for none.
     pub const SAVE: &str = "oplet_save";
-    /// `(ptr, len) -> i32`: takes state from the previous version. Reserved, not called yet.
+    /// `(ptr, len) -> i32`: takes the state of the version before; non-zero refuses it.
     pub const RESTORE: &str = "oplet_restore";
-    /// `(now_ms: i64) -> i32`: time windows. Reserved, not called yet.
+    /// `(now_ms: i64) -> i32`: the time, in milliseconds since 1970, about every `tick` of the
+    /// configuration; answers as `oplet_flush` does.
     pub const TICK: &str = "oplet_tick";
 }
 
@@ -78,11 +79,21 @@ pub mod query {
     pub const DOCUMENTS: &str = "documents";
 }
 
-/// What `lookup` answers when there is no answer. The host has noted why, as if the guest had called
-/// `fail`.
+/// The document in which a module's state goes from one version to the next.
+pub mod state {
+    /// Int32: the form of the state, a number of the module's own.
+    pub const VERSION: &str = "v";
+    /// Any: the state.
+    pub const STATE: &str = "state";
+    /// Bytes that the whole may have.
+    pub const BYTES_MAX: usize = 16 << 20;
+}
+
+/// What `lookup` answers when there is no answer. The call may go on without. When it fails, in
+/// whichever way, the host tells the lookup as the cause.
 pub mod looked_up {
-    /// The server cannot be asked at present. The call may go on without; when it fails, in whichever
-    /// way, it is made again later, and that costs no attempt.
+    /// The server cannot be asked at present. A call that fails then is made again later, and that
+    /// costs no attempt.
     pub const UNAVAILABLE: i32 = -1;
     /// The server refused, or took too long, or found too much.
     pub const FAILED: i32 = -2;

@@ -103,26 +103,51 @@ macro_rules! export {
                 HANDLER.with(|slot| $crate::__private::flush(slot))
             }
 
+            #[unsafe(no_mangle)]
+            extern "C" fn oplet_tick(now_ms: i64) -> i32 {
+                HANDLER.with(|slot| $crate::__private::tick(slot, now_ms))
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn oplet_save() -> i64 {
+                HANDLER.with(|slot| $crate::__private::save(slot))
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn oplet_restore(ptr: usize, len: usize) -> i32 {
+                HANDLER.with(|slot| $crate::__private::restore(slot, ptr, len))
+            }
+
             $($configure)*
         };
     };
 }
 
 #[cfg(target_family = "wasm")]
-pub use module::{Slot, alloc, configure, filter, flush, handle, initialize, pipeline};
+pub use module::{Slot, alloc, filter, flush, handle, initialize, pipeline, restore, save, tick};
+
+#[cfg(all(target_family = "wasm", feature = "serde"))]
+pub use module::configure;
 
 #[cfg(target_family = "wasm")]
 mod module {
-    use std::{cell::RefCell, fmt};
+    use std::cell::RefCell;
 
-    use serde::de::DeserializeOwned;
-
-    use crate::{Handler, abi, calls, host, region};
+    use crate::{
+        Handler,
+        abi::{self, verdict},
+        calls,
+        fields::Offsets,
+        host,
+        region::{self, Marked},
+    };
 
     /// Holds a module's one handler, made when it is first needed.
     pub struct Slot<H> {
         handler: RefCell<Option<H>>,
         make: fn() -> H,
+        /// Of the op that was filtered last.
+        offsets: Offsets,
     }
 
     impl<H> Slot<H> {
@@ -131,6 +156,7 @@ mod module {
             Self {
                 handler: RefCell::new(None),
                 make,
+                offsets: Offsets::new(),
             }
         }
 
@@ -170,15 +196,24 @@ mod module {
 
     /// Answers `filter`.
     pub fn filter<H: Handler>(slot: &Slot<H>, ptr: usize, len: usize) -> i32 {
-        region::read(ptr, len, |input| {
-            slot.with(|handler| calls::filter(handler, input))
+        region::read_op(ptr, len, |input, _| {
+            let verdict = slot.with(|handler| calls::filter(handler, input, &slot.offsets));
+            match verdict {
+                verdict::KEEP => (verdict, Marked::Yes),
+                _ => (verdict, Marked::No),
+            }
         })
     }
 
     /// Answers `handle`.
     pub fn handle<H: Handler>(slot: &Slot<H>, ptr: usize, len: usize) -> i32 {
-        region::read(ptr, len, |input| {
-            slot.with(|handler| calls::handle(handler, input))
+        region::read_op(ptr, len, |input, was_filtered| {
+            // What `filter` found holds as long as the host has not written since.
+            if !was_filtered {
+                slot.offsets.forget();
+            }
+            let outcome = slot.with(|handler| calls::handle(handler, input, &slot.offsets));
+            (outcome, Marked::No)
         })
     }
 
@@ -187,29 +222,50 @@ mod module {
         slot.with(calls::flush)
     }
 
+    /// Answers `oplet_tick`.
+    pub fn tick<H: Handler>(slot: &Slot<H>, now_ms: i64) -> i32 {
+        slot.with(|handler| calls::tick(handler, now_ms))
+    }
+
+    /// Answers `oplet_save`.
+    pub fn save<H: Handler>(slot: &Slot<H>) -> i64 {
+        returned(slot.with(|handler| calls::save(handler)))
+    }
+
+    /// Answers `oplet_restore`.
+    pub fn restore<H: Handler>(slot: &Slot<H>, ptr: usize, len: usize) -> i32 {
+        region::read(ptr, len, |input| {
+            slot.with(|handler| calls::restore(handler, input))
+        })
+    }
+
     /// Answers `pipeline`.
     pub fn pipeline<H: Handler>(slot: &Slot<H>, ptr: usize, len: usize) -> i64 {
+        returned(region::read(ptr, len, |input| {
+            slot.with(|handler| calls::pipeline(handler, input))
+        }))
+    }
+
+    /// Keeps a document that is answered where it is until the next one.
+    fn returned(document: Option<Vec<u8>>) -> i64 {
         thread_local! {
-            // The answer must stay where it is until the next call.
             static ANSWER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
         }
-        let answer = region::read(ptr, len, |input| {
-            slot.with(|handler| calls::pipeline(handler, input))
-        });
-        let Some(answer) = answer else { return 0 };
+        let Some(document) = document else { return 0 };
         ANSWER.with_borrow_mut(|kept| {
-            *kept = answer;
+            *kept = document;
             abi::pack(kept.as_ptr() as u32, kept.len() as u32)
         })
     }
 
     /// Answers `oplet_configure`.
+    #[cfg(feature = "serde")]
     pub fn configure<H, C>(slot: &Slot<H>, ptr: usize, len: usize) -> i32
     where
-        H: TryFrom<C, Error: fmt::Display>,
-        C: DeserializeOwned,
+        H: TryFrom<C, Error: std::fmt::Display>,
+        C: serde::de::DeserializeOwned,
     {
-        match region::read(ptr, len, calls::from_config) {
+        match region::read(ptr, len, crate::config::from_config) {
             Ok(handler) => {
                 slot.handler.replace(Some(handler));
                 0

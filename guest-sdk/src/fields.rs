@@ -1,6 +1,6 @@
 //! Where the fields of an op lie: found on the way to the first one that is asked for, and kept.
 
-use std::{cell::Cell, mem::MaybeUninit};
+use std::cell::Cell;
 
 use crate::{
     abi::field,
@@ -65,9 +65,51 @@ impl Field {
         })
     }
 
-    fn key(self) -> &'static str {
+    pub(crate) fn key(self) -> &'static str {
         field::ORDER[self as usize]
     }
+}
+
+/// How far the top level of an op document was walked, and what was met on the way.
+///
+/// Apart from the document, because it outlives a call: a module keeps one, and what `filter` found of an op holds for
+/// its `handle`. It is never filled anew either: filling sixty bytes costs a guest as much as reading a field.
+pub(crate) struct Offsets {
+    /// Where the element of each field that [`found`](Self::found) names begins; stale for all others.
+    starts: [Cell<u32>; FIELDS],
+    /// One bit for each field that was met.
+    found: Cell<u16>,
+    /// Fields below this one were either met or are absent.
+    passed: Cell<u8>,
+    /// Where the walk goes on.
+    next: Cell<u32>,
+}
+
+impl Offsets {
+    /// Those of a document that nobody has looked at.
+    pub(crate) const fn new() -> Self {
+        Self {
+            starts: [const { Cell::new(0) }; FIELDS],
+            found: Cell::new(0),
+            passed: Cell::new(0),
+            next: Cell::new(4),
+        }
+    }
+
+    /// Forgets the document: another one follows.
+    #[inline]
+    pub(crate) fn forget(&self) {
+        self.found.set(0);
+        self.passed.set(0);
+        self.next.set(4);
+    }
+}
+
+/// Whose the offsets are. In a module, always its own: then this is a reference and nothing else.
+enum Held<'a> {
+    Kept(&'a Offsets),
+    #[cfg(not(target_family = "wasm"))]
+    Own(Offsets),
 }
 
 /// The top level of an op document, walked as far as it was asked for.
@@ -77,27 +119,35 @@ impl Field {
 pub(crate) struct Fields<'a> {
     /// The document without what may follow it.
     bytes: &'a [u8],
-    /// Where the element of each field that [`found`](Self::found) names begins. Uninitialised at first, because filling
-    /// sixty bytes costs a guest as much as reading a field.
-    starts: [Cell<MaybeUninit<u32>>; FIELDS],
-    /// One bit for each field that was met.
-    found: Cell<u16>,
-    /// Fields below this one were either met or are absent.
-    passed: Cell<u8>,
-    /// Where the walk goes on.
-    next: Cell<u32>,
+    offsets: Held<'a>,
 }
 
 impl<'a> Fields<'a> {
-    /// The fields of a document that is framed as one, see [`raw::document_len`].
+    /// The fields of a document that is framed as one, see [`raw::document_len`]; `offsets` are of this document, or of
+    /// none.
     #[inline]
-    pub(crate) fn new(document: &'a [u8]) -> Self {
+    pub(crate) fn new(document: &'a [u8], offsets: &'a Offsets) -> Self {
         Self {
             bytes: document,
-            starts: [const { Cell::new(MaybeUninit::uninit()) }; FIELDS],
-            found: Cell::new(0),
-            passed: Cell::new(0),
-            next: Cell::new(4),
+            offsets: Held::Kept(offsets),
+        }
+    }
+
+    /// The same, with offsets that go when it goes.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn with_own_offsets(document: &'a [u8]) -> Self {
+        Self {
+            bytes: document,
+            offsets: Held::Own(Offsets::new()),
+        }
+    }
+
+    #[inline(always)]
+    fn offsets(&self) -> &Offsets {
+        match &self.offsets {
+            Held::Kept(offsets) => offsets,
+            #[cfg(not(target_family = "wasm"))]
+            Held::Own(offsets) => offsets,
         }
     }
 
@@ -107,23 +157,24 @@ impl<'a> Fields<'a> {
 
     /// The field's element, or `None` when it is absent (or the document ends wrongly before it).
     pub(crate) fn get(&self, field: Field) -> Option<Element<'a>> {
-        if (field as u8) < self.passed.get() {
+        let offsets = self.offsets();
+        if (field as u8) < offsets.passed.get() {
             return self.known(field);
         }
         loop {
-            let start = self.next.get() as usize;
-            let Some((met, key_len, end)) = self.step(start) else {
-                self.passed.set(FIELDS as u8);
+            let start = offsets.next.get() as usize;
+            let Some((met, key_len, end)) = self.step(start, offsets.passed.get()) else {
+                offsets.passed.set(FIELDS as u8);
                 return None;
             };
-            self.next.set(end as u32);
+            offsets.next.set(end as u32);
             // Fields of a later version of the ABI are skipped, and so are repeated ones.
             if met == FIELDS {
                 continue;
             }
-            self.starts[met].set(MaybeUninit::new(start as u32));
-            self.found.set(self.found.get() | 1 << met);
-            self.passed.set(met as u8 + 1);
+            offsets.starts[met].set(start as u32);
+            offsets.found.set(offsets.found.get() | 1 << met);
+            offsets.passed.set(met as u8 + 1);
             if met == field as usize {
                 return raw::element_with_key(self.bytes, start, key_len);
             }
@@ -133,12 +184,12 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Of the element at `start`: the number of its field, or [`FIELDS`] if it is none that was not passed yet; the
+    /// Of the element at `start`: the number of its field, or [`FIELDS`] if it is none that was not `passed` yet; the
     /// length of its key; where it ends. See [`raw::value_end`] for why no element is made.
     #[inline(always)]
-    fn step(&self, start: usize) -> Option<(usize, usize, usize)> {
+    fn step(&self, start: usize, passed: u8) -> Option<(usize, usize, usize)> {
         let rest = self.bytes.get(start + 1..)?;
-        let mut met = self.passed.get() as usize;
+        let mut met = passed as usize;
         // Most of the fields that an op has follow each other: few are tried in vain.
         while met < FIELDS && !NEEDLES[met].begins(rest) {
             met += 1;
@@ -151,16 +202,11 @@ impl<'a> Fields<'a> {
     }
 
     fn known(&self, field: Field) -> Option<Element<'a>> {
-        if self.found.get() & 1 << field as u8 == 0 {
+        let offsets = self.offsets();
+        if offsets.found.get() & 1 << field as u8 == 0 {
             return None;
         }
-        let start = self.starts[field as usize].get();
-        // SAFETY: a bit of `found` is set only right after its start was written.
-        #[expect(
-            unsafe_code,
-            reason = "initialising the offsets costs as much as a read"
-        )]
-        let start = unsafe { start.assume_init() } as usize;
+        let start = offsets.starts[field as usize].get() as usize;
         raw::element_with_key(self.bytes, start, field.key().len())
     }
 }
@@ -212,10 +258,13 @@ mod tests {
     fn every_order_of_asking_finds_the_same() {
         let left_out = ["pending", "documentKey", "before"];
         let bytes = all_but(&left_out);
+        let offsets = Offsets::new();
         for first in ALL {
             for second in ALL {
-                let fields = Fields::new(&bytes);
+                offsets.forget();
                 for field in [first, second, first] {
+                    // As `filter` and `handle` do, one after the other.
+                    let fields = Fields::new(&bytes, &offsets);
                     let expected = (!left_out.contains(&field.key())).then_some(field as i32);
                     assert_eq!(
                         fields.get(field).and_then(|e| e.int32()),
@@ -235,7 +284,7 @@ mod tests {
         let body = bytes.len() - 60;
         let end = bytes.len() - 1;
         bytes[body..end].fill(0xEE);
-        let fields = Fields::new(&bytes);
+        let fields = Fields::with_own_offsets(&bytes);
         assert!(fields.get(Field::Cluster).is_some());
         assert!(fields.get(Field::Before).is_none());
         assert!(

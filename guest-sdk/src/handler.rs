@@ -2,14 +2,38 @@
 
 use std::{fmt, time::Duration};
 
-use bson::Document;
+use bson::{DateTime, Document};
 
-use crate::{Namespace, Op, Source, emit_raw};
+use crate::{Namespace, Op, Source, State, emit_raw};
 
 /// A module's code. Every method may be left out.
 ///
 /// [`export!`](crate::export) makes a module of it. One handler lives in each lane, is never shared between threads, and
 /// is replaced by a fresh one after a panic.
+///
+/// A method with another signature does not compile, and the compiler points at it:
+///
+/// ```compile_fail,E0053
+/// # use oplet_sdk::{Handler, Op, Outcome};
+/// # struct Orders;
+/// impl Handler for Orders {
+///     fn filter(&self, op: &Op) -> i32 { // expected `bool`, found `i32`
+///         1
+///     }
+/// }
+/// ```
+///
+/// So does one that is misspelt:
+///
+/// ```compile_fail,E0407
+/// # use oplet_sdk::{Handler, Op, Outcome};
+/// # struct Orders;
+/// impl Handler for Orders {
+///     fn handel(&mut self, op: &Op) -> Outcome { // not a member of trait `Handler`
+///         Ok(())
+///     }
+/// }
+/// ```
 pub trait Handler {
     /// Whether the op is wanted. Asked for every op, so it should decide by the envelope where it can.
     ///
@@ -43,6 +67,36 @@ pub trait Handler {
     /// # Errors
     /// As for [`handle`](Handler::handle).
     fn flush(&mut self) -> Outcome {
+        Ok(())
+    }
+
+    /// Closes time windows and the like. Called about as often as the module's `tick` says, between two ops, with the
+    /// host's time; never when there is no such setting.
+    ///
+    /// # Errors
+    /// As for [`flush`](Handler::flush).
+    fn tick(&mut self, now: DateTime) -> Outcome {
+        let _ = now;
+        Ok(())
+    }
+
+    /// The state that the next version of the module is to go on with; `None` for none. Called when a version takes
+    /// over while the host runs, after [`flush`](Handler::flush), once for each lane.
+    ///
+    /// The handler must stay as it is: when the new version is refused, it goes on.
+    ///
+    /// # Errors
+    /// The swap fails with the error's text, and this version goes on.
+    fn save(&self) -> Result<Option<State<'_>>, Error> {
+        Ok(None)
+    }
+
+    /// Takes the state of the version before, in the same lane, before the first op.
+    ///
+    /// # Errors
+    /// The swap fails with the error's text, and the version before goes on. See [`State::unknown`].
+    fn restore(&mut self, state: &State<'_>) -> Outcome {
+        let _ = state;
         Ok(())
     }
 }

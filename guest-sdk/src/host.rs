@@ -1,9 +1,9 @@
 //! The host's functions: imports in a module, a recorder in a native test.
 
 #[cfg(not(target_family = "wasm"))]
-pub(crate) use crate::testing::recorder::{count, emit, fail, log, retry_after, sink};
+pub(crate) use crate::testing::recorder::{count, emit, fail, log, lookup, retry_after, sink};
 #[cfg(target_family = "wasm")]
-pub(crate) use imports::{count, emit, fail, log, retry_after, sink};
+pub(crate) use imports::{count, emit, fail, log, lookup, retry_after, sink};
 
 #[cfg(target_family = "wasm")]
 #[expect(unsafe_code, reason = "imports are foreign functions")]
@@ -18,6 +18,8 @@ mod imports {
             pub(super) fn fail(reason: *const u8, reason_len: usize);
             pub(super) safe fn retry_after(ms: i64);
             pub(super) fn count(name: *const u8, name_len: usize, delta: i64);
+            pub(super) fn lookup(query: *const u8, query_len: usize) -> i32;
+            pub(super) fn reply(buffer: *mut u8, capacity: usize) -> i32;
         }
     }
 
@@ -48,5 +50,15 @@ mod imports {
     pub(crate) fn count(name: &str, delta: i64) {
         // SAFETY: as in `sink`.
         unsafe { oplet::count(name.as_ptr(), name.len(), delta) }
+    }
+    /// The answer, or why there is none: one of [`looked_up`](crate::abi::looked_up).
+    pub(crate) fn lookup(query: &[u8]) -> Result<Vec<u8>, i32> {
+        // SAFETY: as in `sink`.
+        let len = unsafe { oplet::lookup(query.as_ptr(), query.len()) };
+        let mut answer = vec![0; usize::try_from(len).map_err(|_| len)?];
+        // SAFETY: the host writes at most `answer.len()` bytes there, during the call.
+        let copied = unsafe { oplet::reply(answer.as_mut_ptr(), answer.len()) };
+        assert_eq!(copied, len, "the host's answer is not as long as it said");
+        Ok(answer)
     }
 }

@@ -3,14 +3,20 @@
 use std::{cell::Cell, fmt};
 
 use bson::{DateTime, RawBsonRef, RawDocument, Timestamp, oid::ObjectId};
+#[cfg(feature = "serde")]
 use serde::Deserialize;
 
+#[cfg(feature = "serde")]
+use crate::decode::{DecodeError, decode_quickly};
 use crate::{
     Namespace, Operation, Source, UpdateDescription,
-    fields::{Field, Fields},
+    fields::{Field, Fields, Offsets},
+    value::{Value, raw_document},
+};
+#[cfg(not(target_family = "wasm"))]
+use crate::{
     kinds::operation_of,
     raw::{self, Malformed},
-    value::{Value, raw_document},
 };
 
 /// One change in MongoDB.
@@ -28,21 +34,26 @@ pub struct Op<'a> {
 }
 
 impl<'a> Op<'a> {
-    /// The op whose document `bytes` begin with, for tools and tests: the exported functions do this.
+    /// The op whose document `bytes` begin with, for tools and tests; not in a module, where the exported functions
+    /// make it.
     ///
     /// # Errors
     /// [`Malformed`] when these bytes are no document, or do not begin with a known `operation`.
+    #[cfg(not(target_family = "wasm"))]
     pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let bytes = &bytes[..raw::document_len(bytes)?];
-        let operation = operation_of(bytes).ok_or(Malformed { at: 4 })?;
-        Ok(Self::new(bytes, operation))
+        Ok(Self {
+            operation: operation_of(bytes).ok_or(Malformed { at: 4 })?,
+            fields: Fields::with_own_offsets(bytes),
+            wants_document: Cell::new(false),
+        })
     }
 
     /// Apart from the checks, so that it is built where it lies: moving an op costs a guest as much as reading a field.
     #[inline]
-    pub(crate) fn new(document: &'a [u8], operation: Operation) -> Self {
+    pub(crate) fn new(document: &'a [u8], operation: Operation, offsets: &'a Offsets) -> Self {
         Self {
-            fields: Fields::new(document),
+            fields: Fields::new(document, offsets),
             operation,
             wants_document: Cell::new(false),
         }
@@ -184,8 +195,10 @@ impl<'a> Op<'a> {
     /// The document as serde sees it; `None` where [`data`](Self::data) is.
     ///
     /// # Errors
-    /// What `bson` says when the document does not fit `T`. In [`handle`](crate::Handler::handle), `?` rejects the op.
-    pub fn data_as<T: Deserialize<'a>>(&self) -> Result<Option<T>, bson::error::Error> {
+    /// [`DecodeError`], which names the field, when the document does not fit `T`. In
+    /// [`handle`](crate::Handler::handle), `?` rejects the op.
+    #[cfg(feature = "serde")]
+    pub fn data_as<T: Deserialize<'a>>(&self) -> Result<Option<T>, DecodeError> {
         self.decode(Field::Data)
     }
 
@@ -198,8 +211,9 @@ impl<'a> Op<'a> {
     /// The pre-image as serde sees it; `None` where [`before`](Self::before) is.
     ///
     /// # Errors
-    /// What `bson` says when the document does not fit `T`.
-    pub fn before_as<T: Deserialize<'a>>(&self) -> Result<Option<T>, bson::error::Error> {
+    /// As for [`data_as`](Self::data_as).
+    #[cfg(feature = "serde")]
+    pub fn before_as<T: Deserialize<'a>>(&self) -> Result<Option<T>, DecodeError> {
         self.decode(Field::Before)
     }
 
@@ -297,9 +311,10 @@ impl<'a> Op<'a> {
         })
     }
 
-    fn decode<T: Deserialize<'a>>(&self, field: Field) -> Result<Option<T>, bson::error::Error> {
+    #[cfg(feature = "serde")]
+    fn decode<T: Deserialize<'a>>(&self, field: Field) -> Result<Option<T>, DecodeError> {
         match self.value(field).and_then(|value| value.element.document()) {
-            Some(bytes) => bson::deserialize_from_slice(bytes).map(Some),
+            Some(bytes) => decode_quickly(bytes, field.key()).map(Some),
             None => Ok(None),
         }
     }

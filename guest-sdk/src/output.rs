@@ -1,8 +1,9 @@
 //! Documents that a handler emits, and the sinks they go to.
 
-use std::{cell::RefCell, fmt};
+use std::fmt;
 
 use bson::RawDocument;
+#[cfg(feature = "serde")]
 use serde::Serialize;
 
 use crate::{abi::emitted, host};
@@ -30,6 +31,7 @@ pub fn sink(name: &str) -> Option<Sink> {
 ///
 /// # Errors
 /// [`EmitError`]; in `handle`, `?` rejects the op.
+#[cfg(feature = "serde")]
 pub fn emit<T: Serialize + ?Sized>(document: &T) -> Result<(), EmitError> {
     emit_to(Sink::DEFAULT, document)
 }
@@ -38,10 +40,11 @@ pub fn emit<T: Serialize + ?Sized>(document: &T) -> Result<(), EmitError> {
 ///
 /// # Errors
 /// As for [`emit`].
+#[cfg(feature = "serde")]
 pub fn emit_to<T: Serialize + ?Sized>(sink: Sink, document: &T) -> Result<(), EmitError> {
     thread_local! {
         // Kept, so that an op costs no allocation for its outputs.
-        static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        static BUFFER: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
     }
     BUFFER.with(|buffer| {
         // A `Serialize` that emits on its own finds the buffer taken: then one of its own will do.
@@ -90,6 +93,7 @@ pub enum EmitError {
     /// The bytes are not a BSON document.
     NotBson,
     /// The value does not serialise to a document.
+    #[cfg(feature = "serde")]
     Serialize(bson::error::Error),
 }
 
@@ -99,6 +103,7 @@ impl fmt::Display for EmitError {
             Self::NoSuchSink => "cannot emit: there is no such sink",
             Self::OverLimit => "cannot emit: the op's outputs are over the limit",
             Self::NotBson => "cannot emit: not a BSON document",
+            #[cfg(feature = "serde")]
             Self::Serialize(_) => "cannot emit: the value does not serialise to a document",
         })
     }
@@ -107,8 +112,9 @@ impl fmt::Display for EmitError {
 impl std::error::Error for EmitError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
+            #[cfg(feature = "serde")]
             Self::Serialize(error) => Some(error),
-            _ => None,
+            Self::NoSuchSink | Self::OverLimit | Self::NotBson => None,
         }
     }
 }

@@ -8,6 +8,7 @@ use oplet_sdk::{
     count, emit, emit_to, sink,
     testing::{self, TestOp},
 };
+use serde::Deserialize;
 
 /// A handler made of closures.
 struct By<F, H>(F, H);
@@ -178,4 +179,95 @@ fn every_field_has_its_accessor() {
                 && op.get("nothing.here").is_none()
         );
     });
+}
+
+#[test]
+fn handle_goes_on_where_filter_stopped_reading() {
+    let update = Op::update("a.b", doc! {"_id": 1, "n": 5}).updated(doc! {"n": 5});
+    type Look = fn(&Op) -> Option<i64>;
+    let looks: [Look; 4] = [
+        |op| Some(op.op_id().len() as i64),
+        |op| op.get_i64("data.n"),
+        |op| op.get_i64("before.n"),
+        |op| {
+            op.update_description()?
+                .updated("n")?
+                .as_i32()
+                .map(i64::from)
+        },
+    ];
+    for op in [
+        update.clone(),
+        update.clone().pending(),
+        update.pending().before(doc! {"n": 4}),
+    ] {
+        for first in looks {
+            for second in looks {
+                let expected = op.with_op(second);
+                let mut seen = None;
+                let filter = move |op: &Op| first(op) != Some(i64::MAX);
+                testing::run(
+                    &mut By(filter, |op: &Op| {
+                        seen = Some(second(op));
+                        Ok(())
+                    }),
+                    &op,
+                );
+                assert_eq!(seen, Some(expected));
+            }
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    #[allow(dead_code, reason = "read by serde")]
+    limits: Limits,
+}
+
+#[derive(Debug, Deserialize)]
+struct Limits {
+    total_min: f64,
+}
+
+#[derive(Debug)]
+struct Configured;
+
+impl Handler for Configured {}
+
+impl TryFrom<Config> for Configured {
+    type Error = String;
+
+    fn try_from(config: Config) -> Result<Self, String> {
+        match config.limits.total_min {
+            min if min < 0.0 => Err(format!("`limits.total_min` is {min}")),
+            _ => Ok(Self),
+        }
+    }
+}
+
+#[test]
+fn a_configuration_that_does_not_fit_is_refused_by_the_name_of_its_key() {
+    let refused = |config| testing::configure::<Configured, Config>(&config).unwrap_err();
+    for (config, expected) in [
+        (doc! {}, "missing field `limits`"),
+        (doc! {"limits": {}}, "`limits`: missing field `total_min`"),
+        (
+            doc! {"limits": {"total_min": "much"}},
+            r#"`limits.total_min`: invalid type: string "much", expected f64"#,
+        ),
+        (
+            doc! {"limits": {"total_min": 1}, "limit": 1},
+            "`limit`: unknown field `limit`, expected `limits`",
+        ),
+        (
+            doc! {"limits": {"total_min": -1.0}},
+            "`limits.total_min` is -1",
+        ),
+    ] {
+        assert_eq!(refused(config), expected);
+    }
+    let fits = doc! {"limits": {"total_min": 1}};
+    assert!(testing::configure::<Configured, Config>(&fits).is_ok());
 }

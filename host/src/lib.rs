@@ -9,6 +9,7 @@
 //! - [`sink`]: stage 4, where emitted documents go
 //! - [`checkpoint`]: stage 5, which ops are done, and positions made durable
 //! - [`dead_letters`]: ops that could not be handled, kept until somebody mends what was wrong
+//! - [`replay`]: recordings of ops, written, read, and played to a module without a server
 //! - [`control`]: wires the stages into a run
 //! - [`admin`]: the HTTP face of a run
 //! - [`reload`]: modules whose files change while a run works
@@ -29,6 +30,7 @@ pub mod mongo;
 pub mod op;
 pub mod project;
 pub mod reload;
+pub mod replay;
 pub mod sink;
 pub mod source;
 pub mod telemetry;

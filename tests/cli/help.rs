@@ -10,6 +10,10 @@ use super::Transcript;
 async fn help_teaches() {
     for (name, arguments) in [
         ("help", vec!["--help"]),
+        ("help_new", vec!["new", "--help"]),
+        ("help_build", vec!["build", "--help"]),
+        ("help_completions", vec!["completions", "--help"]),
+        ("help_man", vec!["man", "--help"]),
         ("help_run", vec!["run", "--help"]),
         ("help_run_short", vec!["run", "-h"]),
         ("help_check", vec!["check", "--help"]),
@@ -17,6 +21,7 @@ async fn help_teaches() {
         ("help_inspect", vec!["inspect", "--help"]),
         ("help_status", vec!["status", "--help"]),
         ("help_seek", vec!["seek", "--help"]),
+        ("help_swap", vec!["swap", "--help"]),
         ("help_checkpoint", vec!["checkpoint", "--help"]),
         ("help_checkpoint_show", vec!["checkpoint", "show", "--help"]),
         ("help_checkpoint_set", vec!["checkpoint", "set", "--help"]),
@@ -52,6 +57,13 @@ async fn inspect_tells_programs_the_same_in_json() {
     };
     assert_eq!(inspection["abi_version"], 1);
     assert_eq!(inspection["findings"], serde_json::json!([]));
+    // Programs branch by the kind, people read the rest.
+    let warnings = inspection["warnings"].as_array().unwrap();
+    let [warning] = &warnings[..] else {
+        panic!("one warning: {warnings:?}");
+    };
+    assert_eq!(warning["kind"], "unbounded-memory");
+    assert!(warning["message"].is_string() && warning["hint"].is_string());
     let exports = inspection["exports"].as_array().unwrap();
     assert!(exports.iter().any(|export| export["name"] == "handle"));
 }

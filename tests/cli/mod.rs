@@ -5,6 +5,7 @@ mod checkpoint;
 mod documented;
 mod help;
 mod output;
+mod project;
 mod refusals;
 mod remote;
 mod servers;

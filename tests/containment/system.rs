@@ -1,6 +1,9 @@
 //! What belongs to the machine: files, sockets, the environment, clocks, the process.
 
+use bson::doc;
+
 use super::{Fate, Hostile, check, hostile, traps_unless, traps_unless_zero, when_bad};
+use crate::modules::{bytes, data};
 
 const EBADF: i32 = 8;
 const EINVAL: i32 = 28;
@@ -147,4 +150,62 @@ async fn the_process_is_not_theirs() {
         })
         .collect();
     check("process", &rows).await;
+}
+
+/// What the run can read, a module cannot, unless it was granted.
+#[tokio::test]
+async fn there_is_no_database_behind_the_host() {
+    let asks_for = |name, query: bson::Document, reason| {
+        let query = bytes(&query);
+        let place = format!(r#"(data (i32.const 4096) "{}")"#, data(&query));
+        let call = format!(
+            "(drop (call $lookup (i32.const 4096) (i32.const {})))",
+            query.len()
+        );
+        hostile(
+            name,
+            |module| {
+                module
+                    .import("lookup", "(param i32 i32) (result i32)")
+                    .with(&place)
+                    .handle(&when_bad(&call))
+            },
+            Fate::FailsOnce("trap", reason),
+        )
+    };
+    let rows = [
+        asks_for(
+            "looks_up",
+            doc! {"namespace": "shop.customers"},
+            "may not look up in shop.customers",
+        ),
+        asks_for(
+            "looks_at_users",
+            doc! {"namespace": "admin.system.users"},
+            "may not look up in admin.system.users",
+        ),
+        asks_for(
+            "forges",
+            doc! {"namespace": "shop.\u{1b}[2J\nforged"},
+            "may not look up",
+        ),
+        asks_for(
+            "runs_code",
+            doc! {"namespace": "shop.a", "filter": {"$where": "while(1);"}},
+            "$where",
+        ),
+        asks_for(
+            "commands",
+            doc! {"namespace": "shop.$cmd", "filter": {"dropDatabase": 1}},
+            "no `db.collection`",
+        ),
+        asks_for(
+            "drowns",
+            doc! {"namespace": "shop.a", "x".repeat(50_000): 1},
+            "with the field",
+        ),
+    ];
+    let contained = check("lookups", &rows).await;
+    let longest = contained.ended.stderr.lines().map(str::len).max();
+    assert!(longest < Some(32 << 10), "a line of {longest:?} bytes");
 }

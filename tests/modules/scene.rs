@@ -19,7 +19,7 @@ pub(crate) struct Scene {
     pub(crate) database: String,
     uri: String,
     /// The cluster time at which the scene began.
-    start: String,
+    pub(crate) start: String,
     folder: TempDir,
 }
 
@@ -117,12 +117,16 @@ impl Scene {
         Ended::of(run).await
     }
 
+    /// A verb that looks at changes, on this database from the scene's beginning on.
+    pub(crate) fn verb(&self, verb: &str) -> Oplet {
+        oplet()
+            .args([verb, &self.database, "--uri", &self.uri])
+            .args(["--since", &self.start])
+    }
+
     /// `oplet tail` over all that happened since the scene began.
     pub(crate) fn tail(&self, flags: &[&str]) -> Oplet {
-        oplet()
-            .args(["tail", &self.database, "--uri", &self.uri])
-            .args(["--since", &self.start, "--exit-when-idle"])
-            .args(flags)
+        self.verb("tail").arg("--exit-when-idle").args(flags)
     }
 
     /// What `oplet tail` prints of all that happened since the scene began.

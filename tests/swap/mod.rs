@@ -1,5 +1,6 @@
 //! Modules are swapped while a run works.
 
+mod faces;
 mod load;
 mod refused;
 mod reopen;

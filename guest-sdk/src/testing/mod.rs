@@ -20,29 +20,42 @@
 //!     }
 //! }
 //!
-//! let small = testing::insert("shop.orders", doc! {"_id": 1, "n": 10});
+//! let small = Op::insert("shop.orders", doc! {"_id": 1, "n": 10});
 //! assert!(!testing::run(&mut Large, &small).kept);
 //!
-//! let updated = testing::update("shop.orders", doc! {"_id": 1, "n": 11}).updated(doc! {"n": 11}).pending();
+//! let updated = Op::update("shop.orders", doc! {"_id": 1, "n": 11}).updated(doc! {"n": 11}).pending();
 //! let run = testing::run(&mut Large, &updated);
 //! assert!(run.kept && run.asked_again);
 //! assert_eq!(run.counts["large"], 1);
 //! ```
+//!
+//! | the host calls | here |
+//! |---|---|
+//! | `filter`, then `handle` | [`run`] |
+//! | `oplet_flush`, `oplet_tick` | [`flush`], [`tick`] |
+//! | `oplet_save` on the old version, `oplet_restore` on the new | [`hand_over`], or one at a time [`save`] and [`restore`] |
+//! | `pipeline` | [`pipeline`] |
+//! | `oplet_configure` | [`configure`] |
+//!
+//! Sinks are named by [`set_sinks`]. [`lookup`](crate::lookup()) finds what [`set_collection`] or [`set_lookup`] said, and fails by
+//! [`set_unavailable`]; any other namespace has no grant, and panics where the host would trap.
 
+mod lookups;
 mod op;
 pub(crate) mod recorder;
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use bson::{Document, doc};
-use serde::de::DeserializeOwned;
+use bson::{DateTime, Document, RawDocument, RawDocumentBuf, doc};
 
+pub use lookups::{set_collection, set_lookup, set_unavailable};
 pub use op::{TestOp, command, delete, insert, replace, update};
 
 use crate::{
-    Error, Handler, Level, Outcome, Source,
+    Error, Handler, Level, Outcome, Source, State,
     abi::{outcome, verdict},
     calls,
+    fields::Offsets,
 };
 
 /// What a handler did with an op.
@@ -60,6 +73,8 @@ pub struct Run {
     pub logs: Vec<(Level, String)>,
     /// What was added to each counter.
     pub counts: BTreeMap<String, i64>,
+    /// What was looked up, in order: `{namespace, filter, projection, limit}`.
+    pub lookups: Vec<Document>,
 }
 
 /// A document that was emitted.
@@ -114,6 +129,7 @@ impl Run {
             outcome,
             logs: recording.logs,
             counts: recording.counts,
+            lookups: recording.lookups,
         }
     }
 }
@@ -124,16 +140,21 @@ impl Run {
 /// When the handler panics, or does what the host does not allow: emit in `filter`, name a counter wrongly.
 pub fn run<H: Handler>(handler: &mut H, op: &TestOp) -> Run {
     let (first, whole) = (op.to_pending_bytes(), op.to_bytes());
+    let offsets = Offsets::new();
     recorder::start(Some("filter"));
-    let mut answer = calls::filter(handler, &first);
+    let mut answer = calls::filter(handler, &first, &offsets);
     let asked_again = answer == verdict::ASK_AGAIN;
     if asked_again {
-        answer = calls::filter(handler, &whole);
+        answer = calls::filter(handler, &whole, &offsets);
     }
     let kept = answer == verdict::KEEP;
     recorder::let_emit();
     let answer = if kept {
-        calls::handle(handler, &whole)
+        // As in a module: what the filter found holds, unless the document came after it.
+        if op.is_pending() && !asked_again {
+            offsets.forget();
+        }
+        calls::handle(handler, &whole, &offsets)
     } else {
         outcome::DONE
     };
@@ -150,6 +171,62 @@ pub fn flush<H: Handler>(handler: &mut H) -> Run {
     Run::of(calls::flush(handler))
 }
 
+/// Tells the handler the time, as the host does every now and then: what it emits comes as the outputs.
+pub fn tick<H: Handler>(handler: &mut H, now: DateTime) -> Run {
+    recorder::start(None);
+    Run::of(calls::tick(handler, now.timestamp_millis()))
+}
+
+/// The state that the handler would hand to the next version: `{v, state}`, `None` for none.
+///
+/// # Errors
+/// Why it cannot be saved.
+///
+/// # Panics
+/// When the handler panics, emits or looks up.
+pub fn save<H: Handler>(handler: &H) -> Result<Option<Document>, String> {
+    recorder::start(Some("oplet_save"));
+    let answer = calls::save(handler);
+    match recorder::take().reason {
+        Some(reason) => Err(reason),
+        None => Ok(answer.map(|state| document(&state))),
+    }
+}
+
+/// Hands a state `{v, state}` to the handler.
+///
+/// # Errors
+/// Why the handler refuses it.
+///
+/// # Panics
+/// When the state is no such document, or the handler panics, emits or looks up.
+pub fn restore<H: Handler>(handler: &mut H, state: &Document) -> Result<(), String> {
+    let state = RawDocumentBuf::try_from(state).expect("the state is BSON");
+    assert!(
+        State::from_document(state.as_bytes()).is_some(),
+        "a state is a document {{v: int32, state: any}}"
+    );
+    recorder::start(Some("oplet_restore"));
+    match calls::restore(handler, state.as_bytes()) {
+        0 => Ok(()),
+        _ => Err(recorder::take().reason.unwrap_or_default()),
+    }
+}
+
+/// Swaps a handler for its next version: what the old one saves, the new one takes.
+///
+/// # Errors
+/// Why the old one cannot save, or the new one refuses.
+///
+/// # Panics
+/// As [`save`] and [`restore`].
+pub fn hand_over<A: Handler, B: Handler>(old: &A, new: &mut B) -> Result<(), String> {
+    match save(old)? {
+        Some(state) => restore(new, &state),
+        None => Ok(()),
+    }
+}
+
 /// The stages that the handler answers for a namespace.
 ///
 /// # Panics
@@ -157,9 +234,8 @@ pub fn flush<H: Handler>(handler: &mut H) -> Run {
 pub fn pipeline<H: Handler>(handler: &H, namespace: &str, source: Source) -> Option<Vec<Document>> {
     recorder::start(Some("pipeline"));
     let question = doc! { "namespace": namespace, "source": source.as_str() };
-    let question = bson::serialize_to_vec(&question).expect("the question is BSON");
-    let answer = calls::pipeline(handler, &question)?;
-    let answer: Document = bson::deserialize_from_slice(&answer).expect("the answer is BSON");
+    let question = RawDocumentBuf::try_from(question).expect("the question is BSON");
+    let answer = document(&calls::pipeline(handler, question.as_bytes())?);
     let stages = answer
         .get_array("pipeline")
         .expect("the answer has stages")
@@ -178,16 +254,23 @@ pub fn pipeline<H: Handler>(handler: &H, namespace: &str, source: Source) -> Opt
 ///
 /// # Panics
 /// When the configuration is no BSON.
+#[cfg(feature = "serde")]
 pub fn configure<H, C>(config: &Document) -> Result<H, String>
 where
-    H: TryFrom<C, Error: fmt::Display>,
-    C: DeserializeOwned,
+    H: TryFrom<C, Error: std::fmt::Display>,
+    C: serde::de::DeserializeOwned,
 {
-    recorder::start(None);
-    calls::from_config(&bson::serialize_to_vec(config).expect("the configuration is BSON"))
+    recorder::start(Some("oplet_configure"));
+    let config = RawDocumentBuf::try_from(config).expect("the configuration is BSON");
+    crate::config::from_config(config.as_bytes())
 }
 
 /// Says which sinks there are besides the default one, for this thread; if not said, every name is one.
 pub fn set_sinks(names: &[&str]) {
     recorder::set_sinks(names);
+}
+
+fn document(bytes: &[u8]) -> Document {
+    let raw = RawDocument::from_bytes(bytes).expect("the handler's answer is a document");
+    Document::try_from(raw).expect("of valid BSON")
 }

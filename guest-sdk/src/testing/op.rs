@@ -49,6 +49,39 @@ pub fn command(namespace: &str, command: Document) -> TestOp {
     TestOp::new(operation::COMMAND, namespace).with(field::DATA, command)
 }
 
+/// Ops for native tests, as by the functions of the same names in [`testing`](crate::testing).
+impl Op<'_> {
+    /// An insert of that document into `db.collection`.
+    #[must_use]
+    pub fn insert(namespace: &str, document: Document) -> TestOp {
+        insert(namespace, document)
+    }
+
+    /// An update after which the document is this one, refined by [`TestOp::updated`] and its sisters.
+    #[must_use]
+    pub fn update(namespace: &str, document: Document) -> TestOp {
+        update(namespace, document)
+    }
+
+    /// A replacement by that document.
+    #[must_use]
+    pub fn replace(namespace: &str, document: Document) -> TestOp {
+        replace(namespace, document)
+    }
+
+    /// A delete of the document with that `_id`.
+    #[must_use]
+    pub fn delete(namespace: &str, id: impl Into<Bson>) -> TestOp {
+        delete(namespace, id)
+    }
+
+    /// A command, as in the oplog: `Op::command("shop.orders", doc! {"drop": "orders"})`.
+    #[must_use]
+    pub fn command(namespace: &str, command: Document) -> TestOp {
+        self::command(namespace, command)
+    }
+}
+
 impl TestOp {
     fn new(operation: &str, namespace: &str) -> Self {
         let fields = doc! {

@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::BTreeMap};
 
 use bson::{Document, RawDocument};
 
-use super::Output;
+use super::{Output, lookups};
 use crate::{
     Level,
     abi::{emitted, level},
@@ -17,6 +17,7 @@ pub(super) struct Recording {
     pub(super) outputs: Vec<Output>,
     pub(super) logs: Vec<(Level, String)>,
     pub(super) counts: BTreeMap<String, i64>,
+    pub(super) lookups: Vec<Document>,
     pub(super) reason: Option<String>,
     pub(super) retry_after_ms: Option<i64>,
 }
@@ -28,7 +29,7 @@ struct Recorder {
     sinks: Vec<String>,
     /// Whether `sinks` are all there are.
     closed: bool,
-    /// The export that is running, if it may not emit.
+    /// The export that is running, if it may neither emit nor look up.
     silent: Option<&'static str>,
 }
 
@@ -37,7 +38,7 @@ thread_local! {
     static RECORDER: RefCell<Recorder> = RefCell::default();
 }
 
-/// Begins a recording; `silent` names an export that may not emit.
+/// Begins a recording; `silent` names an export that may neither emit nor look up.
 pub(super) fn start(silent: Option<&'static str>) {
     RECORDER.with_borrow_mut(|recorder| {
         recorder.recording = Recording::default();
@@ -45,7 +46,7 @@ pub(super) fn start(silent: Option<&'static str>) {
     });
 }
 
-/// Lets the running op emit from now on.
+/// Lets the running op emit and look up from now on.
 pub(super) fn let_emit() {
     RECORDER.with_borrow_mut(|recorder| recorder.silent = None);
 }
@@ -129,4 +130,17 @@ pub(crate) fn count(name: &str, delta: i64) {
             .entry(name.to_owned())
             .or_default() += delta;
     });
+}
+
+pub(crate) fn lookup(query: &[u8]) -> Result<Vec<u8>, i32> {
+    let query = RawDocument::from_bytes(query)
+        .and_then(Document::try_from)
+        .expect("the SDK asks with a document");
+    RECORDER.with_borrow_mut(|recorder| {
+        if let Some(export) = recorder.silent {
+            panic!("`{export}` may not look up");
+        }
+        recorder.recording.lookups.push(query.clone());
+    });
+    lookups::answer(&query)
 }

@@ -22,7 +22,7 @@ const REPEATS: u32 = 5_000;
 const TIMES: usize = 200;
 
 /// A module that does nothing: what is left is the boundary.
-const EMPTY_MODULE: &str = r#"(module
+pub(crate) const EMPTY_MODULE: &str = r#"(module
   (memory (export "memory") 1)
   (func (export "oplet_abi_v1"))
   (func (export "oplet_alloc") (param i32) (result i32) (i32.const 1024))

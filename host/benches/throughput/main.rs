@@ -12,6 +12,7 @@ mod boundary;
 mod child;
 mod data;
 mod measure;
+mod replay;
 mod table;
 
 use std::path::PathBuf;
@@ -63,6 +64,20 @@ struct Args {
     /// Only what a guest costs per op; no server
     #[arg(long)]
     boundary_only: bool,
+    /// Only `oplet replay` of a million recorded ops; no server
+    #[arg(long)]
+    replay_only: bool,
+    /// How many ops are recorded
+    #[arg(
+        long,
+        value_name = "N",
+        env = "OPLET_BENCH_REPLAY_OPS",
+        default_value_t = 1_000_000
+    )]
+    replay_ops: u64,
+    /// Replay to these modules, too
+    #[arg(long, value_name = "MODULE.wasm")]
+    module: Vec<PathBuf>,
     /// Prepare, print how to reach the server, and wait: for a profiler
     #[arg(long)]
     hold: bool,
@@ -130,7 +145,14 @@ async fn bench(args: &Args) -> Result<()> {
     eprintln!("measuring what a guest costs per op ...");
     let mut report = table::boundary(&boundary::measure()?);
     print!("{report}");
-    if !args.boundary_only {
+    if args.replay_only || !args.boundary_only {
+        eprintln!("replaying {} ops ...", args.replay_ops);
+        let replayed = replay::measure(args.replay_ops, args.rounds.max(1), &args.module)?;
+        let table = table::replay(args.replay_ops, &replayed);
+        print!("{table}");
+        report.push_str(&table);
+    }
+    if !args.boundary_only && !args.replay_only {
         let rows = throughput(args).await?;
         report = format!("{}\n{report}", table::throughput(&rows));
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::{Source, Subject, boundary::Boundary, measure::Sample};
+use crate::{Source, Subject, boundary::Boundary, measure::Sample, replay::Replayed};
 
 /// All readings of one subject.
 #[derive(Debug, Clone)]
@@ -32,6 +32,38 @@ pub(crate) fn throughput(rows: &[Row]) -> String {
         for row in rows {
             line(&mut out, &row_text(row));
         }
+    }
+    out
+}
+
+/// What `oplet replay` makes of a recording.
+pub(crate) fn replay(ops: u64, replayed: &[Replayed]) -> String {
+    let mut out = String::new();
+    let ops = thousands(ops as f64);
+    line(
+        &mut out,
+        &format!("\n**`oplet replay` of {ops} inserts of 250 bytes**\n"),
+    );
+    line(
+        &mut out,
+        "| handler | ops/s | of the rounds | median an op | p99 |",
+    );
+    line(&mut out, "|---|--:|--:|--:|--:|");
+    for Replayed {
+        title,
+        rates,
+        median: time,
+        p99,
+    } in replayed
+    {
+        let least = rates.iter().copied().reduce(f64::min).unwrap_or_default();
+        let most = rates.iter().copied().reduce(f64::max).unwrap_or_default();
+        let rate = median(rates.clone()).unwrap_or_default();
+        let (rate, least, most) = (thousands(rate), thousands(least), thousands(most));
+        line(
+            &mut out,
+            &format!("| {title} | {rate} | {least} to {most} | {time} | {p99} |"),
+        );
     }
     out
 }

@@ -17,7 +17,9 @@ use super::{
     dead_letters::DeadLettersArgs,
     examples,
     project_args::{BuildArgs, CompletionsArgs, ManArgs, NewArgs},
+    record::{self, RecordArgs},
     remote_args::{NamedArgs, RemoteArgs, SeekArgs, SwapArgs},
+    replay::{self, ReplayArgs},
 };
 use crate::config::{self, Begin, Secret, Setting, Uri};
 
@@ -64,6 +66,12 @@ pub(crate) enum Command {
     /// Look at ops that modules failed on, run them again, or drop them
     #[command(after_help = examples::DEAD_LETTERS)]
     DeadLetters(Box<DeadLettersArgs>),
+    /// Write changes to a file, for `replay`
+    #[command(after_help = record::EXAMPLES)]
+    Record(Box<RecordArgs>),
+    /// Let a module handle recorded changes, without a server, and see what it makes of them
+    #[command(after_help = replay::EXAMPLES)]
+    Replay(Box<ReplayArgs>),
     /// Show what a module exports and imports, and what would be refused
     #[command(after_help = examples::INSPECT)]
     Inspect(InspectArgs),
@@ -239,6 +247,10 @@ pub(crate) struct RunArgs {
     /// How emitted documents are printed: relaxed or canonical Extended JSON
     #[arg(long, value_name = "FORMAT", default_value = "json", help_heading = OUTPUT)]
     pub(crate) format: JsonFormat,
+    /// Save changes that a module fails on to this folder, each as a file for `oplet replay`, up to a
+    /// hundred
+    #[arg(long, value_name = "DIR", help_heading = FAILURES)]
+    pub(crate) save_failed: Option<PathBuf>,
 }
 
 /// `oplet check`

@@ -66,7 +66,7 @@ fn describe(name: &str, inspection: &Inspection) -> String {
         inspection
             .warnings
             .iter()
-            .map(|warning| format!("warning  {warning}: {}", warning.hint())),
+            .map(|warning| format!("warning  {warning}; {}", warning.hint())),
     );
     if inspection.findings.is_empty() {
         lines.push("ok       the module can be run".into());

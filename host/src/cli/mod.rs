@@ -17,8 +17,11 @@ mod new;
 mod plan;
 mod pretty;
 mod project_args;
+mod record;
+mod recording;
 mod remote;
 mod remote_args;
+mod replay;
 mod run;
 mod settings;
 mod signals;
@@ -58,8 +61,10 @@ pub(crate) fn main() -> ExitCode {
         }
         Command::Check(args) => check::check(&args, &matches, &cli.talk),
         Command::Tail(args) => block_on(tail::tail(*args)),
+        Command::Record(args) => block_on(record::record(*args, &cli.talk)),
         Command::Checkpoint(args) => block_on(checkpoint::checkpoint(*args, &cli.talk)),
         Command::DeadLetters(args) => block_on(dead_letters::dead_letters(*args, &cli.talk)),
+        Command::Replay(args) => replay::replay(&args, &cli.talk),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Status(args) => block_on(remote::status(&args)),
         Command::Pause(args) => block_on(remote::command(&args, &Verb::Pause)),

@@ -11,6 +11,12 @@ use oplet::{
 use super::{error::UserError, settings::placed};
 use crate::config::{ModuleSettings, Settings};
 
+/// Versions of a module that have instances at the same time.
+const VERSIONS_MAX: usize = 4;
+
+/// How many modules may be added to a run. Room for an instance costs address space, and no memory.
+const ADDED_MAX: usize = 4;
+
 /// Reads, checks and compiles modules, or loads what was compiled before; each for itself. `lanes` is
 /// how many instances of each will be there.
 ///
@@ -22,12 +28,20 @@ pub(super) fn load(
     limits: &Limits,
     lanes: usize,
 ) -> Result<Vec<Result<ModuleSpec, UserError>>, UserError> {
-    // One instance per lane and module, one more while a module is asked for its pipeline.
     let modules = &settings.modules;
-    let instances_max = u32::try_from((lanes + 1) * modules.len()).unwrap_or(u32::MAX);
+    // For each lane, and while a module is asked for its pipeline: the version that works, the one before
+    // it, one on trial, and an instance that is made while the one that failed is still there; the same for
+    // modules that are added. What is reserved is addresses, not memory.
+    let instances_max = (lanes + 1) * VERSIONS_MAX * (modules.len() + ADDED_MAX);
+    let instances_max = u32::try_from(instances_max).unwrap_or(u32::MAX);
+    let memory_bytes = modules.iter().map(|module| module.guest.memory.value.0);
+    let limits = Limits {
+        memory_bytes: memory_bytes.max().unwrap_or(limits.memory_bytes),
+        ..limits.clone()
+    };
     let engine = Engine::new(&guest::Options {
         cache_directory,
-        limits: limits.clone(),
+        limits,
         instances_max,
     })?;
     let specs = modules
@@ -44,25 +58,38 @@ pub(super) fn load(
 fn load_one(engine: &Engine, settings: &ModuleSettings) -> Result<ModuleSpec, UserError> {
     let name = &settings.name.value;
     let wasm = read(&settings.path.value)?;
-    let granted = guest::Settings {
-        lookup: settings.lookup.clone(),
-        ..guest::Settings::default()
-    };
-    let module = Module::load(engine, name, &wasm, granted)?;
+    let module = Module::load(engine, name, &wasm, settings.guest.settings())?;
     for warning in module.warnings() {
         tracing::debug!(module = name, %warning, "the module could be better");
     }
-    let config = bson::RawDocumentBuf::try_from(&settings.config).map_err(|error| {
-        UserError::refused(format!(
-            "the configuration of the module `{name}` cannot be used"
-        ))
-        .because(&error)
-    })?;
+    say_tick(&module);
     Ok(ModuleSpec {
         module,
-        config: (!settings.config.is_empty()).then(|| config.into_bytes()),
+        config: config_of(settings)?,
         policy: settings.policy.policy(),
     })
+}
+
+/// What a module is configured with, if it is.
+pub(super) fn config_of(settings: &ModuleSettings) -> Result<Option<Vec<u8>>, UserError> {
+    let config = bson::RawDocumentBuf::try_from(&settings.config).map_err(|error| {
+        let name = &settings.name.value;
+        let message = format!("the configuration of the module `{name}` cannot be used");
+        UserError::refused(message).because(&error)
+    })?;
+    Ok((!settings.config.is_empty()).then(|| config.into_bytes()))
+}
+
+/// Half of what a tick takes is there: somebody would wait for it in vain. The other half alone says
+/// nothing: handlers of the SDKs export `oplet_tick` whether they want it or not.
+fn say_tick(module: &Module) {
+    if module.settings().tick.is_some() && !module.has_tick() {
+        let name = module.name();
+        tracing::warn!(
+            module = name,
+            "`tick` is set, and the module exports no `oplet_tick`"
+        );
+    }
 }
 
 /// Reads a module's file.

@@ -7,7 +7,7 @@ use oplet::{
 };
 use serde_json::{Value, json};
 
-use crate::config::{ModuleSettings, Origin, Settings, SinkSettings};
+use crate::config::{ModuleSettings, Origin, Row, Settings, SinkSettings};
 
 fn source_words(settings: &Settings) -> &'static str {
     match settings.values.kind.value {
@@ -46,20 +46,23 @@ pub(super) fn as_json(settings: &Settings, plan: &Plan) -> Value {
         .iter()
         .zip(&plan.modules)
         .map(|(settings, spec)| {
-            let rows = settings.policy.rows().into_iter();
-            let policy: serde_json::Map<_, _> = rows
-                .map(|row| {
+            let by_key = |rows: Vec<Row>| {
+                let shown = |row: Row| {
                     let key = row.key.replace("module.", "");
                     (key, json!({"value": row.value, "origin": row.origin}))
-                })
-                .collect();
+                };
+                rows.into_iter()
+                    .map(shown)
+                    .collect::<serde_json::Map<_, _>>()
+            };
             json!({
                 "name": settings.name.value,
                 "path": settings.path.value.display().to_string(),
                 "origin": settings.path.origin,
                 "digest": spec.module.digest(),
                 "configured": settings.config.keys().collect::<Vec<_>>(),
-                "policy": policy,
+                "policy": by_key(settings.policy.rows()),
+                "settings": by_key(settings.guest.rows()),
             })
         })
         .collect();
@@ -124,6 +127,9 @@ pub(super) fn as_text(settings: &Settings, plan: &Plan, with_origins: bool) -> S
             &spec.module.digest()[..12],
             policy_words(module)
         ));
+        if let Some(grants) = spec.module.settings().grants() {
+            lines.push(format!("granted       {}: {grants}", module.name.value));
+        }
     }
     lines.extend(settings.sinks.iter().map(sink_words));
     lines.push(format!("checkpoint    {}", values.checkpoint.value));
@@ -187,7 +193,7 @@ fn origin_words(settings: &Settings) -> Vec<String> {
         .collect();
     for module in &settings.modules {
         let name = &module.name.value;
-        for row in module.policy.rows() {
+        for row in [module.policy.rows(), module.guest.rows()].concat() {
             let key = row.key.replacen("module.", &format!("module {name}: "), 1);
             lines.push(line(&key, &row.value, &row.origin));
         }

@@ -85,7 +85,7 @@ pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Resul
         () = shutdown.cancelled() => return Ok(()),
     };
     let is_terminal = std::io::stderr().is_terminal() && !talk.quiet;
-    let banner = is_terminal.then(|| banner(&server, &plan, &options, &limits));
+    let banner = is_terminal.then(|| banner(&server, &plan, &options));
     let granted = granted(&plan);
     let on_start = |start: &Start| {
         let position = start.position();
@@ -164,6 +164,7 @@ fn options(args: &RunArgs, settings: &Settings) -> control::Options {
             text => Some(settings::store(text, checkpoint::COLLECTION)),
         },
         dead_letters: settings::store(&values.dead_letters.value.text, dead_letters::COLLECTION),
+        save_failed: args.save_failed.clone(),
         sinks: settings::sinks(settings, args.format),
         environment: config::environment,
     }
@@ -179,12 +180,7 @@ fn granted(plan: &Plan) -> Vec<(String, String)> {
 }
 
 /// What runs, before it does: a line each for the program, the server, what is read, each module.
-fn banner(
-    server: &Server,
-    plan: &Plan,
-    options: &control::Options,
-    limits: &Limits,
-) -> Vec<String> {
+fn banner(server: &Server, plan: &Plan, options: &control::Options) -> Vec<String> {
     let topology = match &server.topology {
         mongo::Topology::ReplicaSet(name) => format!("replica set {name}"),
         mongo::Topology::Sharded => "sharded cluster".into(),
@@ -217,6 +213,7 @@ fn banner(
         ));
     }
     for spec in &plan.modules {
+        let limits = &spec.module.settings().limits;
         lines.push(format!(
             "module   {} {} ({} MiB memory, {} a call)",
             spec.module.name(),

@@ -165,10 +165,15 @@ mod tests {
     use clap::CommandFactory as _;
 
     use super::super::args::Cli;
-    use crate::config::{Definition, PolicyValues, Values};
+    use crate::config::{Definition, GuestValues, PolicyValues, Values};
 
     fn definitions() -> Vec<Definition> {
-        [Values::definitions(), PolicyValues::definitions()].concat()
+        [
+            Values::definitions(),
+            PolicyValues::definitions(),
+            GuestValues::definitions(),
+        ]
+        .concat()
     }
 
     #[test]

@@ -117,7 +117,7 @@ fn swapped(answer: &Value) -> String {
         (Some(from), Some(to), None) => format!("`{module}`: {to} has taken over from {from}"),
         (None, Some(to), _) => format!("`{module}`: added, {to}"),
         (Some(from), None, _) => format!("`{module}`: removed, it was {from}"),
-        (None, None, _) => format!("`{module}`: nothing is told of its version"),
+        (None, None, _) => format!("`{module}`: removed"),
     };
     let reopened = match answer["reopened"].as_bool() {
         Some(true) => "; the sources were opened again at the same position",

@@ -3,13 +3,14 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use oplet::{
-    TailBatch, TailOptions,
+    Tail, TailBatch, TailOptions,
     control::{Bounds, End},
     mongo::{self, Server},
-    op::{Format, Scope, write_json},
+    op::{Format, Namespace, Scope, Since, write_json},
     sink::Stdout,
     source,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     args::{SourceArgs, TailArgs, TailFormat},
@@ -22,13 +23,8 @@ const OUTPUT_BYTES: usize = 64 << 10;
 
 pub(super) async fn tail(args: TailArgs) -> Result<(), UserError> {
     let shutdown = signals::shutdown_token();
-    let uri = settings::parse_uri(&args.source.uri)?;
-    let connect = mongo::Options {
-        connect_timeout: args.source.connect_timeout,
-    };
-    let server = tokio::select! {
-        server = Server::connect(&uri, &connect) => server?,
-        () = shutdown.cancelled() => return Ok(()),
+    let Some(server) = connect(&args.source, &shutdown).await? else {
+        return Ok(());
     };
     let printed = tokio::select! {
         printed = print(&server, &args) => printed,
@@ -38,22 +34,58 @@ pub(super) async fn tail(args: TailArgs) -> Result<(), UserError> {
     printed
 }
 
-async fn print(server: &Server, args: &TailArgs) -> Result<(), UserError> {
+/// Connects to the server that is read; `None` when the end is asked for first.
+pub(super) async fn connect(
+    source: &SourceArgs,
+    shutdown: &CancellationToken,
+) -> Result<Option<Server>, UserError> {
+    let uri = settings::parse_uri(&source.uri)?;
+    let connect = mongo::Options {
+        connect_timeout: source.connect_timeout,
+    };
+    tokio::select! {
+        server = Server::connect(&uri, &connect) => Ok(Some(server?)),
+        () = shutdown.cancelled() => Ok(None),
+    }
+}
+
+/// The changes that are asked for.
+pub(super) async fn changes(
+    server: &Server,
+    watch: &[Namespace],
+    source: &SourceArgs,
+    since: &Since,
+) -> Result<Tail, UserError> {
     let SourceArgs {
         kind,
         oplog_namespace,
         ..
-    } = &args.source;
-    let start = source::resolve(&args.since, *kind, server, oplog_namespace).await?;
+    } = source;
+    let start = source::resolve(since, *kind, server, oplog_namespace).await?;
     let end = End {
-        until: args.source.until.clone(),
-        max_ops: args.source.max_ops,
-        when_idle: args.source.exit_when_idle,
+        until: source.until.clone(),
+        max_ops: source.max_ops,
+        when_idle: source.exit_when_idle,
     };
-    let mut options = TailOptions::new(*kind, Scope::new(args.watch.clone()), start);
+    let mut options = TailOptions::new(*kind, Scope::new(watch.to_vec()), start);
     options.bounds = Bounds::resolve(&end, *kind, server, oplog_namespace).await?;
     options.oplog_namespace = oplog_namespace.clone();
-    let mut changes = oplet::tail(server, options);
+    Ok(oplet::tail(server, options))
+}
+
+/// Says at the end what was not given.
+pub(super) fn warn_of_undecodable(changes: &Tail) {
+    let undecodable = changes.stats().undecodable.load(Relaxed);
+    if undecodable > 0 {
+        tracing::warn!(
+            undecodable,
+            "some of what was read could not be decoded, and was passed over"
+        );
+    }
+}
+
+async fn print(server: &Server, args: &TailArgs) -> Result<(), UserError> {
+    let mut changes = changes(server, &args.watch, &args.source, &args.since).await?;
     let mut printer = Printer {
         format: args.format,
         op: Vec::new(),
@@ -62,13 +94,7 @@ async fn print(server: &Server, args: &TailArgs) -> Result<(), UserError> {
     while let Some(batch) = changes.next().await.map_err(UserError::of_tail)? {
         printer.print(&batch).await?;
     }
-    let undecodable = changes.stats().undecodable.load(Relaxed);
-    if undecodable > 0 {
-        tracing::warn!(
-            undecodable,
-            "some of what was read could not be decoded, and was passed over"
-        );
-    }
+    warn_of_undecodable(&changes);
     Ok(())
 }
 

@@ -6,17 +6,19 @@ use std::{net::SocketAddr, time::Duration};
 use oplet::{
     control::{FailurePolicy, OnError, OnPositionLost, Options, WhenOpen},
     flow::OrderingGuarantee,
+    guest::{Isolation, Limits, Settings},
     op::{Namespace, SourceKind},
 };
 
 use super::{
     deferred::{self, Deferred},
     document::Sections,
+    granted::{self, Variable},
     origin::{Origin, Sourced},
-    readers::{milliseconds, seconds, switch, text, whole, word},
+    readers::{milliseconds, seconds, size, switch, text, time, whole, word},
     secret::Secret,
     show::Show,
-    values::{self, Begin, Uri},
+    values::{self, Begin, Size, Uri},
 };
 
 /// The names of a setting.
@@ -80,6 +82,7 @@ macro_rules! settings {
             }
 
             /// What this layer says, and for the rest another.
+            #[allow(dead_code, reason = "no layer is put over one that only files have")]
             pub(super) fn or(self, other: Self) -> Self {
                 Self { $($field: self.$field.or(other.$field),)* }
             }
@@ -245,6 +248,71 @@ impl PolicyValues {
             backoff_max: self.backoff_max.value,
             breaker_failures: self.breaker_failures.value,
             breaker: self.breaker.value,
+        }
+    }
+}
+
+settings! { GuestLayer, GuestValues:
+    /// Linear memory of an instance.
+    memory: Size = ["module", "memory", "", ""], Size(Limits::default().memory_bytes),
+        |s| s.take("memory", |v, _| size(v, 64 << 10..=4 << 30));
+    /// How long a call may take.
+    call_time: Duration = ["module", "call-time", "", ""], Limits::default().call_time,
+        |s| s.take("call-time", |v, _| time(v, Duration::from_millis(1)..=HOUR));
+    /// Fuel of a call.
+    fuel: Option<u64> = ["module", "fuel", "", ""], None,
+        |s| s.take("fuel", |v, _| whole(v, 1..=i64::MAX as u64).map(Some));
+    /// How many documents may be emitted for an op.
+    outputs: usize = ["module", "outputs", "", ""], Limits::default().outputs_documents,
+        |s| s.take("outputs", |v, _| whole(v, 0..=1_000_000));
+    /// How large they may be together.
+    outputs_size: Size = ["module", "outputs-size", "", ""], Size(Limits::default().outputs_bytes),
+        |s| s.take("outputs-size", |v, _| size(v, 0..=1 << 30));
+    /// How many lines may be logged in a second.
+    log_lines: u32 = ["module", "log-lines", "", ""], Limits::default().log_lines_per_second,
+        |s| s.take("log-lines", |v, _| whole(v, 0..=1_000_000));
+    /// How long an instance lives.
+    isolation: Isolation = ["module", "isolation", "", ""], Isolation::default(),
+        |s| s.take("isolation", |v, _| word(v, &Isolation::WORDS));
+    /// Clock and random come from the op.
+    deterministic: bool = ["module", "deterministic", "", ""], false,
+        |s| s.take("deterministic", |v, _| switch(v));
+    /// How often the module is told the time.
+    tick: Option<Duration> = ["module", "tick", "", ""], None,
+        |s| s.take("tick", |v, _| time(v, Duration::from_millis(10)..=24 * HOUR).map(Some));
+    /// Environment variables that it can read.
+    variables: Vec<Variable> = ["module", "variables", "", ""], Vec::new(),
+        |s| {
+            let environment = s.source().environment;
+            s.take_list_hidden("variables", |name| granted::variable(name, environment))
+        };
+    /// Collections that it can look documents up in.
+    lookup: Vec<String> = ["module", "lookup", "", ""], Vec::new(),
+        |s| s.take_list("lookup", values::lookup_grant);
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+impl GuestValues {
+    /// As a module is loaded.
+    pub(crate) fn settings(&self) -> Settings {
+        let limits = Limits {
+            memory_bytes: self.memory.value.0,
+            call_time: self.call_time.value,
+            outputs_documents: self.outputs.value,
+            outputs_bytes: self.outputs_size.value.0,
+            log_lines_per_second: self.log_lines.value,
+            ..Limits::default()
+        };
+        let variables = self.variables.value.iter();
+        Settings {
+            limits,
+            isolation: self.isolation.value,
+            deterministic: self.deterministic.value,
+            fuel: self.fuel.value,
+            tick: self.tick.value,
+            variables: variables.map(Variable::granted).collect(),
+            lookup: self.lookup.value.clone(),
         }
     }
 }

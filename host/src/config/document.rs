@@ -164,6 +164,24 @@ impl<'a> Section<'a> {
         key: &'static str,
         read: impl Fn(&str) -> Result<T, String>,
     ) -> Option<Sourced<Vec<T>>> {
+        self.take_list_as(key, read, |place| place)
+    }
+
+    /// The same, for a list among which somebody may have written a secret: it is not shown.
+    pub(super) fn take_list_hidden<T>(
+        &mut self,
+        key: &'static str,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Sourced<Vec<T>>> {
+        self.take_list_as(key, read, Place::without_value)
+    }
+
+    fn take_list_as<T>(
+        &mut self,
+        key: &'static str,
+        read: impl Fn(&str) -> Result<T, String>,
+        shown: impl Fn(Place) -> Place,
+    ) -> Option<Sourced<Vec<T>>> {
         let found = self.find(key)?;
         let items = match found.get_ref() {
             DeValue::Array(items) if !items.is_empty() => items.iter().collect(),
@@ -175,7 +193,8 @@ impl<'a> Section<'a> {
                     other => described(other),
                 };
                 let reason = format!("`{key}`: a list of texts is expected, not {what}");
-                self.refuse(&found.span(), reason);
+                let place = shown(self.source.place(&found.span()));
+                self.problems.push(Problem::at(reason, place));
                 return None;
             }
         };
@@ -184,7 +203,11 @@ impl<'a> Section<'a> {
         for item in items {
             match text_of(item.get_ref()).and_then(&read) {
                 Ok(value) => values.push(value),
-                Err(reason) => self.refuse(&item.span(), format!("`{key}`: {reason}")),
+                Err(reason) => {
+                    let place = shown(self.source.place(&item.span()));
+                    let reason = format!("`{key}`: {reason}");
+                    self.problems.push(Problem::at(reason, place));
+                }
             }
         }
         let origin = self.source.origin(&found.span());

@@ -6,7 +6,7 @@ use bson::{Bson, Document};
 
 use super::{
     deferred::Deferred,
-    definitions::{Layer, PolicyLayer},
+    definitions::{GuestLayer, Layer, PolicyLayer},
     document::{Environment, Section, Sections, Source, secret_file},
     origin::{Origin, Sourced},
     parts::{FileModule, ModuleSettings, SinkSettings, module_name, read_module, read_sink},
@@ -206,7 +206,7 @@ fn modules(
         name: Sourced::new(module_name(path), Origin::Flag),
         config: Document::new(),
         policy: PolicyLayer::default(),
-        lookup: Vec::new(),
+        guest: GuestLayer::default(),
     });
     let modules: Vec<FileModule> = match (&command_line.module, command_line.modules.is_empty()) {
         (Some(name), _) => match one(name, of_flags.next(), &of_file) {
@@ -236,7 +236,7 @@ fn modules(
             name: module.name,
             config,
             policy: command_line.policy.clone().or(module.policy).or_default(),
-            lookup: module.lookup,
+            guest: module.guest.or_default(),
         }
     };
     modules.into_iter().map(complete).collect()

@@ -11,6 +11,7 @@
 mod deferred;
 mod definitions;
 mod document;
+mod granted;
 mod load;
 mod origin;
 mod parts;
@@ -23,8 +24,8 @@ mod values;
 
 pub(crate) use deferred::{checkpoint, dead_letters};
 #[cfg(test)]
-pub(crate) use definitions::{Definition, PolicyValues, Values};
-pub(crate) use definitions::{Layer, PolicyLayer};
+pub(crate) use definitions::{Definition, GuestValues, PolicyValues, Values};
+pub(crate) use definitions::{Layer, PolicyLayer, Row};
 pub(crate) use load::{CommandLine, environment, load};
 pub(crate) use origin::{Origin, Sourced};
 pub(crate) use parts::{ModuleSettings, SinkSettings, module_name};

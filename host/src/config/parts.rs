@@ -10,7 +10,7 @@ use oplet::{
 
 use super::{
     deferred::{Deferred, sink_fault},
-    definitions::{PolicyLayer, PolicyValues},
+    definitions::{GuestLayer, GuestValues, PolicyLayer, PolicyValues},
     document::{Section, Sections, text_of},
     origin::{Origin, Sourced},
     problem::Problem,
@@ -25,8 +25,8 @@ pub(crate) struct ModuleSettings {
     /// What it is configured with.
     pub(crate) config: Document,
     pub(crate) policy: PolicyValues,
-    /// Where it may look documents up.
-    pub(crate) lookup: Vec<String>,
+    /// What it is held to and granted.
+    pub(crate) guest: GuestValues,
 }
 
 /// A module as a file has it.
@@ -36,7 +36,7 @@ pub(super) struct FileModule {
     pub(super) name: Sourced<String>,
     pub(super) config: Document,
     pub(super) policy: PolicyLayer,
-    pub(super) lookup: Vec<String>,
+    pub(super) guest: GuestLayer,
 }
 
 /// A sink of a run. It has no `Debug`: its options may hold secrets.
@@ -143,12 +143,12 @@ pub(super) fn read_module(
 ) -> Option<FileModule> {
     let mut sections = Sections::from([("module", section)]);
     let policy = PolicyLayer::read(&mut sections);
+    let guest = GuestLayer::read(&mut sections);
     let mut section = sections.remove("module").expect("it was put there");
     section.require(span, "path");
     let path = section.take("path", |value, source| Ok(source.path(text_of(value)?)));
     let name = section.take("name", |value, _| text(value, values::name));
     let config = section.take("config", |value, _| document(value));
-    let lookup = section.take_list("lookup", values::lookup_grant);
     problems.extend(section.finish());
     let path = path?;
     let name = name.unwrap_or_else(|| Sourced::new(module_name(&path.value), path.origin.clone()));
@@ -157,7 +157,7 @@ pub(super) fn read_module(
         path,
         name,
         policy,
-        lookup: lookup.map(|lookup| lookup.value).unwrap_or_default(),
+        guest,
     })
 }
 

@@ -8,6 +8,7 @@ use toml::de::DeValue;
 use super::{
     document::{described, text_of},
     problem::unknown,
+    values::{self, Size},
 };
 
 /// A text in one of a setting's own forms.
@@ -63,6 +64,42 @@ pub(super) fn milliseconds(
     bounds: RangeInclusive<u64>,
 ) -> Result<Duration, String> {
     whole(value, bounds).map(Duration::from_millis)
+}
+
+/// A time as `1s` or `250ms`, between bounds.
+pub(super) fn time(
+    value: &DeValue<'_>,
+    bounds: RangeInclusive<Duration>,
+) -> Result<Duration, String> {
+    let text = match value.as_integer() {
+        Some(number) => number.as_str(),
+        None => text_of(value)?,
+    };
+    let time = values::span(text)?;
+    match bounds.contains(&time) {
+        true => Ok(time),
+        false => {
+            let (least, most) = (bounds.start(), bounds.end());
+            let [least, most] = [least, most].map(|bound| humantime::format_duration(*bound));
+            Err(format!("it lies between {least} and {most}"))
+        }
+    }
+}
+
+/// A size as `64MiB`, or in bytes, between bounds.
+pub(super) fn size(value: &DeValue<'_>, bounds: RangeInclusive<usize>) -> Result<Size, String> {
+    let text = match value.as_integer() {
+        Some(number) => number.as_str(),
+        None => text_of(value)?,
+    };
+    let Size(size) = values::size(text)?;
+    match bounds.contains(&size) {
+        true => Ok(Size(size)),
+        false => {
+            let (least, most) = (Size(*bounds.start()), Size(*bounds.end()));
+            Err(format!("it lies between {least} and {most}"))
+        }
+    }
 }
 
 fn integer(number: &toml::de::DeInteger<'_>) -> Option<i64> {
@@ -145,6 +182,50 @@ mod tests {
             "much = 9_999_999_999_999_999_999",
             Err("`much`: the number is too large"),
         );
+    }
+
+    #[test]
+    fn sizes_and_times_have_units() {
+        let read = |text: &str| {
+            let table = DeTable::parse(text).unwrap().into_inner();
+            size(table["n"].get_ref(), 1 << 10..=1 << 32).map(|Size(bytes)| bytes)
+        };
+        for (text, expected) in [
+            ("n = '64MiB'", Ok(64 << 20)),
+            ("n = '4 GiB'", Ok(4 << 30)),
+            (
+                "n = '1.5 KiB'",
+                Err("a size is a whole number with a unit, as in `64MiB`"),
+            ),
+            ("n = '2MB'", Ok(2_000_000)),
+            ("n = 65_536", Ok(64 << 10)),
+            ("n = '65536'", Ok(64 << 10)),
+            ("n = '64 mb'", Ok(64_000_000)),
+            ("n = '64M'", Err("did you mean `64MiB`?")),
+            ("n = '1 EiB'", Err("did you mean `1 MiB`?")),
+            ("n = -1", Err("a size is a whole number with a unit")),
+            ("n = '5GiB'", Err("it lies between 1KiB and 4GiB")),
+            ("n = 17179869184", Err("it lies between 1KiB and 4GiB")),
+            (
+                "n = '20000000000000 GiB'",
+                Err("a size is a whole number with a unit"),
+            ),
+            ("n = true", Err("a text is expected, not true or false")),
+        ] {
+            match (read(text), expected) {
+                (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{text}"),
+                (Err(found), Err(expected)) => assert!(found.contains(expected), "{text}: {found}"),
+                (found, _) => panic!("{text}: {found:?}"),
+            }
+        }
+        let second = Duration::from_secs(1);
+        let read = |text: &str| {
+            let table = DeTable::parse(text).unwrap().into_inner();
+            time(table["n"].get_ref(), second..=60 * second)
+        };
+        assert_eq!(read("n = '1s 500ms'"), Ok(Duration::from_millis(1500)));
+        assert_eq!(read("n = '0s'"), Err("it lies between 1s and 1m".into()));
+        assert!(read("n = 5").unwrap_err().contains("did you mean `5s`?"));
     }
 
     #[test]

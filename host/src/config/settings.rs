@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use oplet::control::OnError;
+use oplet::{control::OnError, guest::Isolation};
 
 use super::{
     definitions::Values,
@@ -141,6 +141,14 @@ impl Settings {
                 let message = "`backoff-min-ms` is more than `backoff-max-ms`".to_owned();
                 let origin = (&policy.backoff_min.origin).max(&policy.backoff_max.origin);
                 refuse(message, origin);
+            }
+            let guest = &module.guest;
+            if guest.tick.value.is_some() && guest.isolation.value == Isolation::Op {
+                let message =
+                    "`tick` beside `isolation = \"op\"`: an instance that lives for one op is \
+                               gone when the clock ticks"
+                        .to_owned();
+                refuse(message, (&guest.tick.origin).max(&guest.isolation.origin));
             }
         }
         if let Some(address) = self.values.admin.value

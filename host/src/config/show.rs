@@ -5,14 +5,16 @@ use std::{net::SocketAddr, time::Duration};
 use oplet::{
     control::{OnError, OnPositionLost, WhenOpen},
     flow::OrderingGuarantee,
+    guest::Isolation,
     op::{Namespace, SourceKind},
 };
 use serde_json::Value;
 
 use super::{
     deferred::Deferred,
+    granted::Variable,
     secret::Secret,
-    values::{Begin, Uri},
+    values::{Begin, Size, Uri},
 };
 
 /// A value that can be shown.
@@ -31,7 +33,9 @@ macro_rules! show_as_text {
     )*};
 }
 
-show_as_text!(String, Uri, Namespace, Begin, Deferred, SocketAddr);
+show_as_text!(
+    String, Uri, Namespace, Begin, Deferred, SocketAddr, Size, Variable
+);
 
 /// By the word that users write.
 macro_rules! show_as_word {
@@ -45,7 +49,13 @@ macro_rules! show_as_word {
     )*};
 }
 
-show_as_word!(OrderingGuarantee, OnPositionLost, OnError, WhenOpen);
+show_as_word!(
+    OrderingGuarantee,
+    OnPositionLost,
+    OnError,
+    WhenOpen,
+    Isolation
+);
 
 /// By itself.
 macro_rules! show_as_is {

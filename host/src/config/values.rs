@@ -64,6 +64,59 @@ pub(crate) fn count(text: &str) -> Result<u64, String> {
         .map_err(|_| "a whole number is expected".to_owned())
 }
 
+/// A number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Size(pub(crate) usize);
+
+/// Units of sizes, the largest first.
+const UNITS: [(&str, usize); 7] = [
+    ("GiB", 1 << 30),
+    ("GB", 1_000_000_000),
+    ("MiB", 1 << 20),
+    ("MB", 1_000_000),
+    ("KiB", 1 << 10),
+    ("KB", 1_000),
+    ("B", 1),
+];
+
+/// In the largest unit that leaves no rest, as it can be written.
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let binary = UNITS.iter().filter(|(name, _)| name.ends_with("iB"));
+        let mut fitting = binary.filter(|(_, unit)| self.0 != 0 && self.0.is_multiple_of(*unit));
+        match fitting.next() {
+            Some((name, unit)) => write!(f, "{}{name}", self.0 / unit),
+            None => write!(f, "{}B", self.0),
+        }
+    }
+}
+
+/// Reads a size: `64MiB`, `2 MB`, or bytes.
+pub(super) fn size(text: &str) -> Result<Size, String> {
+    const FORM: &str = "a size is a whole number with a unit, as in `64MiB`";
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '_');
+    let (number, unit) = text.split_at(end.unwrap_or(text.len()));
+    let number: usize = number.replace('_', "").parse().map_err(|_| FORM)?;
+    let unit = unit.trim();
+    let found = UNITS
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(unit));
+    let factor = match (unit, found) {
+        ("", _) => 1,
+        (_, Some((_, factor))) => *factor,
+        (_, None) => {
+            let first = unit.chars().next().map(|c| c.to_ascii_uppercase());
+            let nearest = UNITS.iter().find(|(name, _)| name.chars().next() == first);
+            let nearest = nearest.map_or("MiB", |(name, _)| name);
+            return Err(with_nearest(FORM, Some(&text.replace(unit, nearest))));
+        }
+    };
+    number
+        .checked_mul(factor)
+        .map(Size)
+        .ok_or_else(|| FORM.into())
+}
+
 /// A connection string as it was given. It is not read while settings are: what the parser of flags
 /// refuses it shows, and this may hold a password.
 #[derive(Clone, PartialEq, Eq)]

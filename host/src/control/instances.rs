@@ -11,6 +11,7 @@ use super::{
     segment::Segment,
     shared::{Shared, Standing},
     tally::Tally,
+    ticks::Ticks,
     trial::Trial,
 };
 use crate::{
@@ -32,6 +33,8 @@ pub(super) struct Instances {
     pub(super) trials: Vec<Option<OnTrial>>,
     /// Whether there are any.
     pub(super) tries: bool,
+    /// When modules are told the time.
+    pub(super) ticks: Ticks,
 }
 
 /// A version that is tried in a lane.
@@ -59,6 +62,7 @@ impl Instances {
             before: served.iter().map(|_| None).collect(),
             trials: served.iter().map(|_| None).collect(),
             tries: false,
+            ticks: Ticks::new(served.iter().map(|served| &*served.spec)),
             served,
         })
     }
@@ -146,7 +150,7 @@ impl Instances {
     }
 
     /// Tells what an instance has counted.
-    fn count(&mut self, module: usize) {
+    pub(super) fn count(&mut self, module: usize) {
         let served = &mut self.served[module];
         let name = served.spec.module.name();
         for (counter, delta) in served.instance.take_counts() {
@@ -161,9 +165,19 @@ impl Instances {
 
     /// Asks a filter about a pending update, whose document is not known yet.
     pub(super) fn filter(&mut self, module: usize, op: &[u8]) -> Result<Verdict, GuestError> {
-        let instance = self.get(module);
+        let instance = self.alive(module)?;
         instance.write_op(op)?;
         instance.filter(true)
+    }
+
+    /// The instance of a module, for another call. One that has ended could not be replaced when it
+    /// did; that it still cannot is how this call fails.
+    fn alive(&mut self, module: usize) -> Result<&mut Instance, GuestError> {
+        let served = &mut self.served[module];
+        if served.instance.is_dead() {
+            *served = Served::fresh(&served.spec, &self.shared.sinks)?;
+        }
+        Ok(&mut served.instance)
     }
 
     /// Lets a module filter, if it is to be asked, and handle an op. Its outputs wait in the
@@ -176,7 +190,8 @@ impl Instances {
         tally: &mut Tally,
     ) -> Called {
         let begun = tally.begin_call(module);
-        let called = filter_and_handle(self.get(module), op, ask);
+        let alive = self.alive(module);
+        let called = alive.and_then(|instance| filter_and_handle(instance, op, ask));
         tally.end_call(module, begun);
         called.unwrap_or_else(|error| Called::Failed(error.into()))
     }
@@ -205,6 +220,10 @@ impl Instances {
         keys: &mut OrderKeys,
         tally: &mut Tally,
     ) -> Result<(), Stop> {
+        if self.get(module).is_dead() {
+            // What it had gathered went with it, as with each failure.
+            return Ok(());
+        }
         let flushed = self.get(module).flush();
         self.count(module);
         let Served { spec, instance } = &mut self.served[module];
@@ -215,7 +234,10 @@ impl Instances {
             let op = batch.op(place as usize);
             let order = || keys.of(&op);
             let from = (place, module, Cause::Flush);
-            match segment.take_outputs(instance, from, module, order) {
+            let taken = segment.take_outputs(instance, from, module, order);
+            self.ticks
+                .flushed(module, segment, place, *taken.as_ref().unwrap_or(&0));
+            match taken {
                 Ok(0) => {}
                 Ok(emitted) => tally.flushed(module, &op, emitted),
                 Err(error) => {
@@ -231,7 +253,8 @@ impl Instances {
         tally.failed(module, source.class.as_str());
         tracing::error!(module = name, error = %source, "a module failed at a batch border");
         if spec.policy.on_error == OnError::Skip {
-            return self.revive(module);
+            self.revive(module);
+            return Ok(());
         }
         // What the module had gathered is gone with its instance; trying again cannot bring it back,
         // but a restart gives the ops again.
@@ -240,25 +263,27 @@ impl Instances {
     }
 
     /// Forgets what a failed call has emitted, and puts a fresh instance in the place of one that the
-    /// failure has ended.
-    pub(super) fn revive(&mut self, module: usize) -> Result<(), Stop> {
+    /// failure has ended. When there is none to be had, each further call asks for one again.
+    pub(super) fn revive(&mut self, module: usize) {
         let instance = self.get(module);
         instance.clear_outputs();
         if !instance.is_dead() {
-            return Ok(());
+            return;
         }
         self.count(module);
         let served = &mut self.served[module];
         match Served::fresh(&served.spec, &self.shared.sinks) {
-            Ok(fresh) => {
-                *served = fresh;
-                Ok(())
+            Ok(fresh) => *served = fresh,
+            Err(error) => {
+                let module = served.spec.module.name();
+                tracing::error!(module, %error, "a module cannot be started again; its next op tries to");
             }
-            Err(source) => Err(self.shared.stop(Error::Revive {
-                module: served.spec.module.name().to_owned(),
-                source,
-            })),
         }
+    }
+
+    /// Ends the run.
+    pub(super) fn stop(&self, error: Error) -> Stop {
+        self.shared.stop(error)
     }
 
     /// The names of the sinks, by number.
@@ -272,8 +297,12 @@ impl Instances {
     }
 }
 
-/// Hands state from one version to the next.
+/// Hands state from one version to the next. A version that could not be started again has none, and
+/// must not stand in the way of the one that is to replace it.
 fn hand_over(from: &mut Served, to: &mut Served) -> Result<(), HandoverFailed> {
+    if from.instance.is_dead() {
+        return Ok(());
+    }
     let failed = |what| move |source| HandoverFailed { what, source };
     let state = from.instance.save();
     let state = state.map_err(failed("the version before cannot hand over its state"))?;

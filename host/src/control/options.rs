@@ -1,6 +1,6 @@
 //! How a run reads, works and delivers; and why it ended before its time.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use super::{End, OnPositionLost, PlanError};
 use crate::{
@@ -56,6 +56,9 @@ pub struct Options {
     pub environment: fn(&str) -> Option<String>,
     /// Where ops go that a module or a sink will never take.
     pub dead_letters: StoreSpec,
+    /// The folder that ops are saved to that a module fails on, each as a file for `oplet replay`, up to
+    /// a hundred; `None` saves none.
+    pub save_failed: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -81,6 +84,7 @@ impl Default for Options {
             sinks: vec![sink::Spec::stdout(Format::default())],
             environment: |_| None,
             dead_letters: StoreSpec::own(dead_letters::COLLECTION),
+            save_failed: None,
         }
     }
 }
@@ -144,9 +148,9 @@ pub enum Error {
         #[source]
         source: GuestError,
     },
-    /// A module failed, and no fresh instance of it could be made.
-    #[error("the module `{module}` cannot be started again")]
-    Revive {
+    /// A module failed when it was told the time, and the policy is to stop.
+    #[error("the module `{module}` failed at a tick")]
+    Tick {
         /// The module's name.
         module: String,
         /// How it failed.

@@ -69,7 +69,7 @@ impl LaneWorker {
         tries: &mut Tries,
     ) -> Result<Next, Stop> {
         self.tally.failed(module, failure.class());
-        self.instances.revive(module)?;
+        self.instances.revive(module);
         if failure.is_passing() {
             let (op_id, reason) = (op.id(), failure.message());
             tracing::debug!(module, %op_id, reason, "the op waits for the server");
@@ -89,6 +89,9 @@ impl LaneWorker {
         };
         let (name, digest) = (spec.module.name(), spec.module.digest());
         failure.log(name, digest, op, attempt, next);
+        if let Some(saved) = &shared.saved_ops {
+            saved.save(failure, next, name, op.id().text().as_str(), &self.op_bytes);
+        }
         if next != Next::Hold {
             tries.attempts = attempt;
         }

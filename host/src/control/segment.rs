@@ -137,6 +137,11 @@ impl Segment {
         self.last[module].take()
     }
 
+    /// The batch and its ticket, while there is one.
+    pub(super) fn of(&self) -> Option<(&Arc<Batch>, BatchTicket)> {
+        self.of.as_ref().map(|(batch, ticket)| (batch, *ticket))
+    }
+
     /// The batch, while there is one.
     pub(super) fn batch(&self) -> Option<&Arc<Batch>> {
         self.of.as_ref().map(|(batch, _)| batch)
@@ -150,6 +155,18 @@ impl Segment {
     /// When a document cannot be encoded; then none of them is taken.
     pub(super) fn take_outputs(
         &mut self,
+        instance: &mut Instance,
+        from: (u32, usize, Cause),
+        version: usize,
+        order: impl FnOnce() -> u64,
+    ) -> Result<u64, String> {
+        self.take_outputs_behind(0, instance, from, version, order)
+    }
+
+    /// The same, behind so many documents that the module has emitted for that op and cause before.
+    pub(super) fn take_outputs_behind(
+        &mut self,
+        before: u32,
         instance: &mut Instance,
         (place, module, cause): (u32, usize, Cause),
         version: usize,
@@ -177,7 +194,7 @@ impl Segment {
                 }
             };
             let draft = &mut slot.drafts[worker];
-            let before = draft.bytes.len();
+            let bytes_before = draft.bytes.len();
             if let Err(reason) = slot
                 .encoding
                 .write(document, &mut self.line, &mut draft.bytes)
@@ -185,12 +202,12 @@ impl Segment {
                 self.roll_back(place, module, cause);
                 return Err(reason.to_string());
             }
-            self.output_bytes += draft.bytes.len() - before;
+            self.output_bytes += draft.bytes.len() - bytes_before;
             draft.outputs.push(Output {
                 place,
                 module: module as u32,
                 version: version as u32,
-                number: number as u32,
+                number: before.saturating_add(number as u32),
                 cause,
                 end: draft.bytes.len() as u32,
             });

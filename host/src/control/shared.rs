@@ -13,6 +13,7 @@ use super::{
     options::Error,
     orders::Orders,
     outlet::{Letters, Outlet},
+    saved_ops::SavedOps,
     swap_stats::SwapStats,
     tally::ModuleStats,
     trial::Trial,
@@ -44,6 +45,8 @@ pub(super) struct Shared {
     /// The sinks, by number.
     pub(super) outlets: Arc<[Arc<dyn Outlet>]>,
     pub(super) letters: Arc<dyn Letters>,
+    /// Where ops that modules fail on are saved, if they are.
+    pub(super) saved_ops: Option<SavedOps>,
     pub(super) acks: Arc<dyn Acknowledge>,
     pub(super) stats: Arc<Stats>,
     pub(super) gate: Gate,

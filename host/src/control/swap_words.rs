@@ -42,6 +42,8 @@ impl SwapError {
             Self::NoSuchModule { module, known } => {
                 let near = known
                     .iter()
+                    // They may be quoted already.
+                    .map(|name| name.trim_matches('`'))
                     .map(|name| (strsim::damerau_levenshtein(name, module), name))
                     .min()
                     .filter(|(distance, _)| *distance <= 2);
@@ -76,6 +78,20 @@ impl SwapError {
                 Vec::new()
             }
         }
+    }
+}
+
+#[cfg(test)]
+impl SwapError {
+    /// A module of which two things are wrong, for tests of those who tell it.
+    pub(crate) fn of_two_findings(module: &str) -> Self {
+        Self::Load(std::sync::Arc::new(guest::Error::Refused {
+            module: module.to_owned(),
+            findings: vec![
+                Finding::NoHandler,
+                Finding::MissingExport { name: "memory" },
+            ],
+        }))
     }
 }
 
@@ -124,7 +140,7 @@ mod tests {
     fn a_slip_of_the_pen_is_told_from_another_name() {
         let absent = |module: &str| SwapError::NoSuchModule {
             module: module.into(),
-            known: vec!["audit".into(), "welcome".into()],
+            known: vec!["`audit`".into(), "welcome".into()],
         };
         assert_eq!(absent("audti").hints(), ["did you mean `audit`?"]);
         assert_eq!(absent("orders").hints(), [""; 0]);

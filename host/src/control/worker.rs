@@ -385,12 +385,17 @@ impl Worker for LaneWorker {
     }
 
     fn due(&self) -> Option<Instant> {
-        self.parked.due()
+        let due = [self.parked.due(), self.instances.ticks.due()];
+        due.into_iter().flatten().min()
+    }
+
+    fn has_put_off(&self) -> bool {
+        !self.parked.is_empty()
     }
 
     fn wake(&mut self) -> Result<(), Stop> {
         self.begin()?;
-        let tried = self.try_due();
+        let tried = self.try_due().and_then(|()| self.tick_due());
         self.tell();
         self.turn.rest();
         tried

@@ -1,8 +1,9 @@
-//! The guest's functions on the stack of a trap, as names that a person can read.
+//! The guest's functions on the stack of a trap, as a person can read them: by name, and with file
+//! and line where the module carries debug information.
 
 use std::fmt::{self, Write as _};
 
-use wasmtime::WasmBacktrace;
+use wasmtime::{FrameInfo, FrameSymbol, WasmBacktrace};
 
 use super::log::escape;
 
@@ -25,19 +26,91 @@ const STD: [&str; 10] = [
     "panic_abort::",
 ];
 
-/// Names of the frames, the innermost first. A function without a name is told by its number. When
-/// nothing but the standard library is on the stack, all of it is kept.
-pub(super) fn frames(trace: &WasmBacktrace) -> Vec<String> {
-    let names: Vec<String> = trace
-        .frames()
-        .iter()
-        .map(|frame| match frame.func_name() {
-            Some(name) => readable(name),
-            None => format!("function {}", frame.func_index()),
-        })
-        .collect();
-    let own: Vec<String> = names.iter().filter(|name| !is_std(name)).cloned().collect();
-    if own.is_empty() { names } else { own }
+/// Where the standard library of Rust was built, and where its sources are when they are there.
+const STD_FILES: [&str; 3] = ["/rustc/", "/library/std/src/", "/library/core/src/"];
+
+/// A function that was under way. One that was inlined counts as one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Frame {
+    name: String,
+    /// `FILE:LINE:COLUMN`, as far as they are known.
+    location: Option<String>,
+    is_std: bool,
+}
+
+/// What was under way when a call failed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Frames {
+    /// The frames, the innermost first.
+    pub(super) texts: Vec<String>,
+    /// Where the innermost of them stood, where that is known.
+    pub(super) location: Option<String>,
+}
+
+/// The frames without those of the standard library. A function without a name is told by its number.
+/// When nothing but the standard library is on the stack, all of it is kept.
+pub(super) fn frames(trace: &WasmBacktrace) -> Frames {
+    let mut frames: Vec<Frame> = trace.frames().iter().flat_map(of_function).collect();
+    if frames.iter().any(|frame| !frame.is_std) {
+        frames.retain(|frame| !frame.is_std);
+    }
+    let text = |frame: &Frame| match &frame.location {
+        Some(location) => format!("{} ({location})", frame.name),
+        None => frame.name.clone(),
+    };
+    Frames {
+        texts: frames.iter().map(text).collect(),
+        location: frames.into_iter().next().and_then(|frame| frame.location),
+    }
+}
+
+/// A function of the module, and before it those that were inlined into it.
+fn of_function(frame: &FrameInfo) -> Vec<Frame> {
+    let name = match frame.func_name() {
+        Some(name) => readable(name),
+        None => format!("function {}", frame.func_index()),
+    };
+    let symbols = frame.symbols();
+    if symbols.is_empty() {
+        let is_std = is_std(&name);
+        return vec![Frame {
+            name,
+            location: None,
+            is_std,
+        }];
+    }
+    let of_symbol = |symbol: &FrameSymbol| {
+        let name = symbol.name().map_or_else(|| name.clone(), readable);
+        let file = symbol.file().unwrap_or_default();
+        Frame {
+            location: location(symbol),
+            is_std: is_std(&name) || STD_FILES.iter().any(|path| file.contains(path)),
+            name,
+        }
+    };
+    symbols.iter().map(of_symbol).collect()
+}
+
+fn location(symbol: &FrameSymbol) -> Option<String> {
+    let mut text = short(symbol.file()?).to_owned();
+    for number in [symbol.line(), symbol.column()] {
+        match number {
+            None | Some(0) => break,
+            Some(number) => text.push_str(&format!(":{number}")),
+        }
+    }
+    // What a guest calls its files is the guest's word.
+    Some(escape(&text).into_owned())
+}
+
+/// A path without what only the machine knows on which it was built: from the folder of the package
+/// on.
+fn short(path: &str) -> &str {
+    let Some(src) = path.rfind("/src/") else {
+        return path;
+    };
+    let package = path[..src].rfind('/').map_or(0, |slash| slash + 1);
+    &path[package..]
 }
 
 /// Undoes Rust's mangling, cuts the hash off, and what is too long.
@@ -85,6 +158,23 @@ fn is_std(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_begin_with_the_package() {
+        for (path, expected) in [
+            ("/home/ann/audit/src/lib.rs", "audit/src/lib.rs"),
+            (
+                "/home/ann/src/audit/src/rules/tax.rs",
+                "audit/src/rules/tax.rs",
+            ),
+            ("src/lib.rs", "src/lib.rs"),
+            ("/src/lib.rs", "/src/lib.rs"),
+            ("/tmp/lib.rs", "/tmp/lib.rs"),
+            ("assembly/index.ts", "assembly/index.ts"),
+        ] {
+            assert_eq!(short(path), expected);
+        }
+    }
 
     #[test]
     fn names_are_readable() {

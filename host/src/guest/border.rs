@@ -56,10 +56,12 @@ impl Instance {
     }
 
     fn is_zero(&mut self, answer: i32, export: &str) -> Result<(), GuestError> {
+        let lookup_failed = self.caller.lookup_failed();
         if answer == 0 {
             return Ok(());
         }
         let message = match self.reason() {
+            reason if reason.is_empty() && lookup_failed.is_some() => reason,
             reason if reason.is_empty() => format!("`{export}` answered {answer}"),
             reason => reason,
         };

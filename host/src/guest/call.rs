@@ -7,10 +7,14 @@ use wasmtime::{Store, Trap, TypedFunc, WasmBacktrace, WasmParams, WasmResults};
 
 use super::backtrace;
 use super::error::{Class, Failure, GuestError};
+use super::log::shown;
 use super::module::Module;
 use super::profile::{Sampling, at_deadline};
 use super::runtime::{Code, ticks};
 use super::state::{HostTrap, Phase, State};
+
+/// Characters of what the host says to a call of the guest's that it ends.
+const MESSAGE_CHARACTERS_MAX: usize = 4_000;
 
 /// A store and all that a call needs besides the function.
 pub(super) struct Caller {
@@ -111,7 +115,8 @@ impl Caller {
                 HostTrap::Exit(code) => Class::Exit(*code),
                 HostTrap::Message(_) => Class::Trap,
             };
-            (class, host.to_string())
+            // It may quote the guest, who can be long-winded.
+            (class, shown(&host.to_string(), MESSAGE_CHARACTERS_MAX))
         } else if let Some(trap) = error.downcast_ref::<Trap>() {
             match (trap, refused) {
                 (Trap::Interrupt, _) => (
@@ -145,12 +150,11 @@ impl Caller {
             .downcast_ref::<WasmBacktrace>()
             .map(backtrace::frames)
             .unwrap_or_default();
-        let mut failure = self.failure(class, message);
-        failure.backtrace = backtrace;
         // What the guest says about its own end is nearer to the cause than how it ended.
-        if let Some(reason) = self.store.data_mut().reason.take() {
-            failure.message = reason;
-        }
+        let reason = self.store.data_mut().reason.take();
+        let mut failure = self.failure(class, reason.unwrap_or(message));
+        failure.backtrace = backtrace.texts;
+        failure.location = backtrace.location;
         self.end();
         GuestError::new(failure)
     }
@@ -170,6 +174,11 @@ impl Caller {
         GuestError::new(self.failure(class, message))
     }
 
+    /// How this call fails, because of a lookup.
+    pub(super) fn lookup_failed(&self) -> Option<Class> {
+        self.store.data().lookup.class()
+    }
+
     #[cold]
     fn ended(&mut self, phase: Phase) -> GuestError {
         self.store.data_mut().phase = phase;
@@ -184,10 +193,13 @@ impl Caller {
 
     fn failure(&mut self, class: Class, message: String) -> Failure {
         let state = self.store.data_mut();
-        let class = match class {
-            Class::Ended => class,
+        let (class, message) = match class {
+            Class::Ended => (class, message),
             // What it looked up in vain is nearer to the cause than how the call ended.
-            _ => state.lookup.class().unwrap_or(class),
+            _ => (
+                state.lookup.class().unwrap_or(class),
+                state.lookup.told(message),
+            ),
         };
         Failure {
             module: self.module.shared_name().clone(),
@@ -197,6 +209,7 @@ impl Caller {
             message,
             stderr: state.stdio.take_tail(&state.log),
             backtrace: Vec::new(),
+            location: None,
         }
     }
 }

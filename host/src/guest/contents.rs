@@ -7,6 +7,7 @@ use wasmparser::{
     TableType, TypeRef,
 };
 
+use super::complexity::Complexity;
 use super::findings::Finding;
 use super::inspect::Item;
 use super::log::shown;
@@ -26,6 +27,8 @@ const SIGNATURE_TYPES_MAX: usize = 16;
 /// How many of each a module may have: what it takes to read them is bounded so, whatever the file
 /// says. A handler has a tenth of this. Tables and memories have limits of their own.
 const TYPES_MAX: u32 = 20_000;
+/// 100,000 functions, were they empty, take seconds and half a gigabyte to compile.
+const FUNCTIONS_MAX: u32 = 30_000;
 const IMPORTS_MAX: u32 = 300;
 const TABLES_MAX: u32 = 1_000;
 const MEMORIES_MAX: u32 = 1_000;
@@ -77,6 +80,7 @@ pub(super) struct Contents {
     pub(super) tables: Vec<TableType>,
     pub(super) exports: Vec<Item>,
     pub(super) imports: Vec<Item>,
+    pub(super) complexity: Complexity,
     pub(super) has_names: bool,
     pub(super) command_wrapper: Option<String>,
     /// What there is too much of; that was not read.
@@ -145,6 +149,7 @@ impl Contents {
                         });
                     }
                 }
+                Payload::CodeSectionEntry(body) => self.complexity.look_at(&body),
                 Payload::CustomSection(section) => {
                     if section.name().starts_with(DEBUG_SECTION) {
                         self.debug_bytes += section.data().len();
@@ -242,6 +247,7 @@ fn too_many(payload: &Payload<'_>) -> Option<Finding> {
     let (what, count, limit) = match payload {
         Payload::TypeSection(section) => ("types", section.count(), TYPES_MAX),
         Payload::ImportSection(section) => ("imports", section.count(), IMPORTS_MAX),
+        Payload::FunctionSection(section) => ("functions", section.count(), FUNCTIONS_MAX),
         Payload::TableSection(section) => ("tables", section.count(), TABLES_MAX),
         Payload::MemorySection(section) => ("memories", section.count(), MEMORIES_MAX),
         Payload::ExportSection(section) => ("exports", section.count(), EXPORTS_MAX),

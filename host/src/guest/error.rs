@@ -161,8 +161,11 @@ pub struct Failure {
     pub message: String,
     /// The last lines that the call wrote to stdout and stderr: with a panic, its text.
     pub stderr: Vec<String>,
-    /// Names of the guest's functions, the innermost first, without those of the standard library.
+    /// The guest's functions, the innermost first, without those of the standard library: by name,
+    /// and with file and line where the module has debug information.
     pub backtrace: Vec<String>,
+    /// File, line and column of the guest's source where it failed, where they are known.
+    pub location: Option<String>,
 }
 
 impl GuestError {
@@ -199,7 +202,11 @@ impl fmt::Display for GuestError {
             f,
             "module `{}` failed in `{}` ({}): {}",
             self.module, self.export, self.class, self.message
-        )
+        )?;
+        match &self.location {
+            Some(location) => write!(f, " (at {location})"),
+            None => Ok(()),
+        }
     }
 }
 

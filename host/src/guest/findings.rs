@@ -122,6 +122,13 @@ pub enum Finding {
         /// How many are allowed.
         limit: usize,
     },
+    /// A function that would take very long to compile.
+    SlowToCompile {
+        /// Loops around each other, times variables.
+        score: u64,
+        /// How much is allowed.
+        limit: u64,
+    },
 }
 
 impl Finding {
@@ -187,6 +194,10 @@ impl Finding {
             Self::InitialMemory { .. } | Self::InitialTable { .. } | Self::SeveralTables { .. } => {
                 "make it start smaller, or raise the module's limit"
             }
+            Self::SlowToCompile { .. } => {
+                "no compiler makes a handler like this; split the function, or put its loops into \
+                 functions of their own"
+            }
             Self::TooMany { .. } => "no compiler makes a handler like this: is it another module?",
         };
         Some(text.to_owned())
@@ -251,6 +262,11 @@ impl fmt::Display for Finding {
             Self::SeveralTables { count, limit } => {
                 write!(f, "it has {count} tables, more than the limit of {limit}")
             }
+            Self::SlowToCompile { score, limit } => write!(
+                f,
+                "it would take very long to compile: loops around each other times variables are \
+                 {score}, more than the limit of {limit}"
+            ),
             Self::TooMany { what, count, limit } => {
                 write!(f, "it has {count} {what}, more than the limit of {limit}")
             }

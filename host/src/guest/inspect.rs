@@ -115,6 +115,7 @@ impl Inspection {
                     | Finding::Component
                     | Finding::TooLarge { .. }
                     | Finding::TooMany { .. }
+                    | Finding::SlowToCompile { .. }
             )
         })
     }
@@ -137,6 +138,7 @@ impl Inspection {
         self.judge_exports(contents);
         self.judge_imports(contents);
         self.judge_limits(contents, limits);
+        self.findings.extend(contents.complexity.finding());
         self.warnings = Warning::all(contents, self.size);
     }
 

@@ -288,6 +288,14 @@ impl Instance {
         self.caller.fuel_used()
     }
 
+    /// Size of its linear memory, in bytes. It never shrinks. Also of a dead instance.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let store = &self.caller.store;
+        let memory = store.data().memory.expect("an instance has a memory");
+        memory.data_size(store)
+    }
+
     /// Whether a failure has ended the instance; it can only be dropped then.
     #[must_use]
     pub fn is_dead(&self) -> bool {
@@ -304,13 +312,11 @@ impl Instance {
     fn not_done(&mut self, answer: i32) -> Result<Outcome, GuestError> {
         self.clear_outputs();
         let reason = self.reason();
-        let lookup = &self.caller.store.data().lookup;
+        let is_known = (outcome::RETRY..=outcome::RETRY_AFTER).contains(&answer);
+        if let Some(class) = self.caller.lookup_failed().filter(|_| is_known) {
+            return Err(self.caller.failed(class, reason));
+        }
         match answer {
-            outcome::RETRY | outcome::REJECT | outcome::RETRY_AFTER
-                if lookup.class() == Some(Class::LookupUnavailable) =>
-            {
-                Err(self.caller.failed(Class::LookupUnavailable, reason))
-            }
             outcome::RETRY => Ok(Outcome::Retry { reason }),
             outcome::REJECT => Ok(Outcome::Reject { reason }),
             outcome::RETRY_AFTER => match self.caller.store.data().retry_after {

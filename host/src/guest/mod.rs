@@ -24,6 +24,7 @@ mod backtrace;
 mod border;
 mod cache_directory;
 mod call;
+mod complexity;
 mod contents;
 mod engine;
 mod error;

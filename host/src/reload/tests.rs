@@ -110,7 +110,11 @@ impl Scene {
     }
 
     async fn nothing(&mut self) {
-        let next = timeout(WHILE, self.outcomes.recv()).await;
+        self.nothing_for(WHILE).await;
+    }
+
+    async fn nothing_for(&mut self, span: Duration) {
+        let next = timeout(span, self.outcomes.recv()).await;
         assert!(next.is_err(), "{next:?}");
     }
 
@@ -280,7 +284,8 @@ async fn what_cannot_be_done_now_is_tried_again_and_told_once() {
     scene.put("\0asm two");
     let late = Seen::Refused(digest_of(b"\0asm two"), true);
     assert_eq!(scene.next().await, late);
-    scene.nothing().await;
+    // Files are looked at every second: it is tried again meanwhile.
+    scene.nothing_for(WHILE * 4).await;
     scene.is_late.store(false, SeqCst);
     assert_eq!(scene.next().await, swapped("\0asm two"));
     scene.nothing().await;

@@ -5,10 +5,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{
-    control::{Absent, Canary, Rollout, Shadow, Swap, Swapped, Version},
-    guest,
-};
+use crate::control::{Absent, Canary, Rollout, Shadow, Swap, Swapped, Version};
 
 /// What the run was asked.
 #[derive(Debug, Clone, Default)]
@@ -70,13 +67,7 @@ fn outcome(module: &str, wasm: &[u8]) -> Result<Swapped, SwapError> {
         }),
         "now" => Err(SwapError::Refused("not while the run starts".into())),
         "ended" => Err(SwapError::Ended),
-        _ if !wasm.starts_with(b"\0asm") => Err(SwapError::Load(Arc::new(guest::Error::Refused {
-            module: name(),
-            findings: vec![
-                guest::Finding::NoHandler,
-                guest::Finding::MissingExport { name: "memory" },
-            ],
-        }))),
+        _ if !wasm.starts_with(b"\0asm") => Err(SwapError::of_two_findings(module)),
         _ => Ok(swapped(module)),
     }
 }

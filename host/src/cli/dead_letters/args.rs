@@ -6,6 +6,7 @@ use bson::DateTime;
 use clap::{Args, Subcommand, ValueEnum};
 use oplet::{dead_letters::Filter, op::Since};
 
+use super::export::ExportArgs;
 use crate::{
     cli::{args::JsonFormat, deployment::DeploymentArgs},
     config::{self, Secret, Setting},
@@ -22,6 +23,11 @@ const LIST_EXAMPLES: &str = "Examples:
 
 const SHOW_EXAMPLES: &str = "Examples:
   oplet dead-letters show audit/audit/1700000001:7:0";
+
+const EXPORT_EXAMPLES: &str = "Examples:
+  oplet dead-letters export audit/audit/1700000001:7:0 --out failed.bson
+  oplet dead-letters export --module audit --kind trap --out traps.bson
+  oplet replay audit.wasm traps.bson";
 
 const REDRIVE_EXAMPLES: &str = "Examples:
   oplet dead-letters redrive audit.wasm
@@ -58,6 +64,9 @@ pub(crate) enum Verb {
     /// Print all that is known of one letter, its op and traces among it
     #[command(after_help = SHOW_EXAMPLES)]
     Show(ShowArgs),
+    /// Write the ops of dead letters to a file, for `oplet replay`
+    #[command(after_help = EXPORT_EXAMPLES)]
+    Export(Box<ExportArgs>),
     /// Run dead letters through a module again, and remove those that succeed
     ///
     /// They run in the order of their ops. One that fails, or whose output a sink refuses, stays, and

@@ -1,6 +1,7 @@
 //! `oplet dead-letters`
 
 mod args;
+mod export;
 mod list;
 mod redrive;
 
@@ -30,6 +31,9 @@ const NAMED_MAX: u64 = 5;
 pub(super) async fn dead_letters(args: DeadLettersArgs, talk: &Talk) -> Result<(), UserError> {
     let shutdown = signals::shutdown_token();
     // Everything that can be refused is, before anything is opened.
+    if let Verb::Export(export) = &args.verb {
+        export.recording.check()?;
+    }
     let job = match &args.verb {
         Verb::Redrive(redrive) => Some(Job::prepare(&args, redrive)?),
         _ => None,
@@ -80,6 +84,7 @@ async fn verb_of(verb: &Verb, store: &Store, talk: &Talk) -> Result<(), UserErro
     match verb {
         Verb::List(args) => list::list(args, store).await,
         Verb::Show(args) => show(&args.id, store).await,
+        Verb::Export(args) => export::export(args, store, talk).await,
         Verb::Drop(args) => drop_letters(args, store, talk).await,
         Verb::Redrive(_) => unreachable!("a redrive brings its module"),
     }

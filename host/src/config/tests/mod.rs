@@ -5,7 +5,11 @@ mod refusals;
 use std::{collections::BTreeMap, fs, time::Duration};
 
 use bson::doc;
-use oplet::{control::OnError, sink::Spec};
+use oplet::{
+    control::OnError,
+    guest::{self, Isolation, Limits},
+    sink::Spec,
+};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -84,6 +88,51 @@ fn flags_win_over_the_file_and_that_over_defaults() {
     assert_eq!(policy.attempts, Sourced::new(9, Origin::Flag));
     let of_file = Sourced::new(OnError::Skip, Origin::File { line: 6 });
     assert_eq!(policy.on_error, of_file);
+}
+
+#[test]
+fn a_module_has_limits_and_grants_of_its_own() {
+    let scene = Scene::new(
+        "[[module]]\npath = 'a.wasm'\nmemory = '128MiB'\ncall-time = '250ms'\nfuel = 1_000\noutputs = 5
+        outputs-size = '1KiB'\nlog-lines = 7\nisolation = 'op'\ndeterministic = true\nvariables = ['URI']
+        lookup = ['shop.customers', 'users.*']\n[[module]]\npath = 'b.wasm'\ntick = '2s'\nvariables = 'HOME'",
+    );
+    let settings = scene.load(CommandLine::default()).ok().unwrap();
+    let of_a = settings.modules[0].guest.settings();
+    let expected = guest::Settings {
+        limits: Limits {
+            memory_bytes: 128 << 20,
+            call_time: Duration::from_millis(250),
+            outputs_documents: 5,
+            outputs_bytes: 1 << 10,
+            log_lines_per_second: 7,
+            ..Limits::default()
+        },
+        isolation: Isolation::Op,
+        deterministic: true,
+        fuel: Some(1_000),
+        tick: None,
+        variables: vec![("URI".into(), "mongodb://ann:s3cret@h".into())],
+        lookup: vec!["shop.customers".into(), "users.*".into()],
+    };
+    assert_eq!(of_a, expected);
+    let of_b = settings.modules[1].guest.settings();
+    let expected = guest::Settings {
+        tick: Some(Duration::from_secs(2)),
+        variables: vec![("HOME".into(), "/home/ann".into())],
+        ..guest::Settings::default()
+    };
+    assert_eq!(of_b, expected);
+    let shown = format!("{:?}", settings.modules[0].guest.rows());
+    assert!(
+        shown.contains("URI") && !shown.contains("s3cret"),
+        "{shown}"
+    );
+
+    let nothing_said = Scene::new("[[module]]\npath = 'a.wasm'");
+    let settings = nothing_said.load(CommandLine::default()).ok().unwrap();
+    let settings = settings.modules[0].guest.settings();
+    assert_eq!(settings, guest::Settings::default());
 }
 
 #[test]

@@ -49,6 +49,15 @@ const FILES: &[(&str, &str)] = &[
         "more secrets in the wrong place",
         "[source]\nuri-file = 'mongodb://ann:s3cret@h'\n[[module]]\npath = 'a.wasm'",
     ),
+    (
+        "limits and grants of modules",
+        "[[module]]\npath = 'a.wasm'\nmemory = '64M'\ncall-time = 1\nfuel = 0\nisolation = 'ops'\ntick = '1ms'
+variables = ['NOTHING', 'A=s3cret']\nlookup = ['shop', '*', 'shop.customers']\noutputs-size = '2GiB'",
+    ),
+    (
+        "a tick for instances of one op",
+        "[[module]]\npath = 'a.wasm'\nisolation = 'op'\ntick = '1s'",
+    ),
     ("nothing to run", "name = 'x'"),
     ("missing keys", "[[module]]\nname = 'x'\n[[sink]]\nmode = 'insert'"),
     (

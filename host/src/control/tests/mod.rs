@@ -246,6 +246,7 @@ impl Scene {
             ordering,
             sinks: Arc::from(["default".to_owned()]),
             outlets: vec![ends.clone() as Arc<dyn Outlet>].into(),
+            saved_ops: None,
             letters: ends.clone(),
             acks: ends.clone(),
             stats: Arc::new(Stats::default()),

@@ -49,8 +49,13 @@ pub trait Worker: Send + 'static {
     /// [`Stop`]: the worker cannot go on; the lane ends.
     fn work(&mut self, work: &Work) -> Result<(), Stop>;
 
-    /// When ops that were put off want to be tried again, if there are any.
+    /// When ops that were put off want to be tried again, or something comes round, if anything does.
     fn due(&self) -> Option<Instant>;
+
+    /// Whether ops were put off: they are waited for at the end, what comes round is not.
+    fn has_put_off(&self) -> bool {
+        self.due().is_some()
+    }
 
     /// Tries what is due.
     ///
@@ -265,7 +270,9 @@ impl<W: Worker> Lane<W> {
                 Next::Leave => return Ok(()),
             }
         }
-        while let Some(due) = self.worker.due() {
+        while self.worker.has_put_off()
+            && let Some(due) = self.worker.due()
+        {
             if !self.sleep_until(due) {
                 break;
             }

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     guest::{
+        error::Class,
         log::escape,
         memory::{slice, slice_mut, split},
         module::Module,
@@ -80,13 +81,14 @@ pub(in crate::guest) fn lookup(
             Ok(answer.len() as i32)
         }
         Err(error) => {
-            let reason = format!("cannot look up in {namespace}: {error}");
-            state.reason = Some(escape(&state.log.readable(reason.as_bytes())).into_owned());
-            let code = match &error {
-                LookupError::Unavailable(_) => looked_up::UNAVAILABLE,
-                LookupError::Failed(_) => looked_up::FAILED,
+            let sentence = format!("cannot look up in {namespace}: {error}");
+            // The server's words may quote the guest's.
+            let sentence = escape(&state.log.readable(sentence.as_bytes())).into_owned();
+            let (class, code) = match error {
+                LookupError::Unavailable(_) => (Class::LookupUnavailable, looked_up::UNAVAILABLE),
+                LookupError::Failed(_) => (Class::Lookup, looked_up::FAILED),
             };
-            lookup.failed(error);
+            lookup.failed(class, sentence);
             Ok(code)
         }
     }

@@ -55,7 +55,8 @@ pub struct LookupQuery<'a> {
     pub patience: Duration,
 }
 
-/// Why there is no answer. The guest is told which of the two, and can go on without.
+/// Why there is no answer. The guest is told which of the two, and can go on without; when it fails,
+/// this is why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LookupError {
     /// The server cannot be asked at present: the same will succeed later.
@@ -150,8 +151,8 @@ pub(super) struct LookupState {
     answer: Option<Vec<u8>>,
     /// How long the lookups of this call have taken.
     spent: Duration,
-    /// How a lookup of this call failed; that the server was away counts most.
-    error: Option<LookupError>,
+    /// How a lookup of this call failed, and that as a sentence; that the server was away counts most.
+    error: Option<(Class, String)>,
     /// Whether this call has looked up anything.
     is_used: bool,
 }
@@ -176,17 +177,23 @@ impl LookupState {
         }
     }
 
-    /// What the failure of this call is to be called, because of a lookup.
+    /// How this call fails, because of a lookup, when it does.
     pub(super) fn class(&self) -> Option<Class> {
-        Some(match self.error.as_ref()? {
-            LookupError::Unavailable(_) => Class::LookupUnavailable,
-            LookupError::Failed(_) => Class::Lookup,
-        })
+        self.error.as_ref().map(|(class, _)| *class)
     }
 
-    fn failed(&mut self, error: LookupError) {
+    /// What happened in this call: first the lookup, then what the guest made of that.
+    pub(super) fn told(&self, message: String) -> String {
+        match &self.error {
+            None => message,
+            Some((_, failed)) if message.is_empty() => failed.clone(),
+            Some((_, failed)) => format!("{failed}; then: {message}"),
+        }
+    }
+
+    fn failed(&mut self, class: Class, sentence: String) {
         if self.class() != Some(Class::LookupUnavailable) {
-            self.error = Some(error);
+            self.error = Some((class, sentence));
         }
     }
 }

@@ -40,6 +40,37 @@ fn endless_loops_are_stopped_wherever_they_run() {
     }
 }
 
+#[test]
+fn endless_loops_are_stopped_between_ops_too() {
+    let with = |export: &str, signature: &str| {
+        let body = format!(
+            r#"{} (func (export "{export}") {signature} {LOOP} (unreachable))"#,
+            handler("handle", "(i32.const 0)")
+        );
+        instance("", &body)
+    };
+    let state = bytes(doc! {"v": 1, "state": 1});
+    let failed: [(&str, Instance, GuestError); 3] = {
+        let mut saves = with("oplet_save", "(result i64)");
+        let mut restores = with("oplet_restore", "(param i32 i32) (result i32)");
+        let mut ticks = with("oplet_tick", "(param i64) (result i32)");
+        let errors = (
+            saves.save().unwrap_err(),
+            restores.restore(&state).unwrap_err(),
+            ticks.tick(0).unwrap_err(),
+        );
+        [
+            ("oplet_save", saves, errors.0),
+            ("oplet_restore", restores, errors.1),
+            ("oplet_tick", ticks, errors.2),
+        ]
+    };
+    for (export, instance, error) in failed {
+        assert_eq!((error.class, error.export), (Class::Deadline, export));
+        assert!(instance.is_dead());
+    }
+}
+
 /// A module with that allocator.
 fn with_alloc(body: &str) -> Module {
     let text = format!(

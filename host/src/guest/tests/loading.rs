@@ -443,3 +443,36 @@ fn a_hundred_megabytes_are_refused_by_their_size_alone() {
     let finding = finding(&wasm);
     assert!(matches!(finding, Finding::TooLarge { .. }), "{finding}");
 }
+
+#[test]
+fn what_would_take_long_to_compile_is_refused_before() {
+    let nested = |loops: usize, variables: usize| {
+        let locals = "(local i32)".repeat(variables);
+        let body = format!("{} {}", "(loop".repeat(loops), ")".repeat(loops));
+        wat("", &format!("{HANDLE} (func {locals} {body})"))
+    };
+    assert_eq!(
+        finding(&nested(100, 301)),
+        Finding::SlowToCompile {
+            score: 30_100,
+            limit: 30_000
+        }
+    );
+    let bodies = "(func (local i32 i32 i32 i32) (loop))".repeat(2_000);
+    Module::load(
+        engine(),
+        "m",
+        &wat("", &format!("{HANDLE} {bodies}")),
+        settings(),
+    )
+    .unwrap();
+
+    let many = wat("", &format!("{HANDLE} {}", "(func)".repeat(100_000)));
+    let begun = Instant::now();
+    let found = findings(&many);
+    assert!(
+        found[0].to_string().contains("functions, more than"),
+        "{found:?}"
+    );
+    assert!(begun.elapsed() < Duration::from_secs(10), "it was compiled");
+}

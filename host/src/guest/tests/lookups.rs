@@ -206,53 +206,94 @@ fn what_is_found_has_limits() {
 
     #[track_caller]
     fn check(module: &Module, expected: Option<&str>) {
-        match (handle_one(module).1.unwrap(), expected) {
-            (Outcome::Done, None) => {}
-            (Outcome::Retry { reason }, Some(expected)) => {
-                assert!(reason.starts_with("cannot look up in "), "{reason}");
-                assert!(reason.contains(expected), "{reason}");
+        match (handle_one(module).1, expected) {
+            (Ok(Outcome::Done), None) => {}
+            (Err(error), Some(expected)) => {
+                assert_eq!(error.class, Class::Lookup);
+                assert!(error.message.starts_with("cannot look up in "), "{error}");
+                assert!(error.message.contains(expected), "{error}");
             }
             (other, _) => panic!("{other:?}"),
         }
     }
 }
 
-/// After this, whatever the guest makes of it, the op is tried again for nothing.
-fn unavailable() -> Arc<Told> {
+/// A server that cannot be asked, or refuses.
+fn without_answer(error: fn(String) -> LookupError) -> Arc<Told> {
     Arc::new(Told {
-        error: Some(LookupError::Unavailable("the server is away".into())),
+        error: Some(error("so it is".into())),
         ..Told::default()
     })
 }
 
 #[test]
-fn a_server_that_is_away_is_no_fault_of_the_guests() {
-    let is_told = "(if (i32.ne (call $ask) (i32.const -1)) (then (return (i32.const 0))))";
-    for (then, is_dead) in [
-        ("(i32.const 1)", false),
-        ("(i32.const 2)", false),
-        ("(unreachable)", true),
-        ("(i32.const 17)", true),
-        ("(loop (br 0)) (unreachable)", true),
+fn a_call_that_fails_without_an_answer_failed_for_that() {
+    const SENTENCE: &str = "cannot look up in shop.customers: so it is";
+    for (error, code, class) in [
+        (
+            LookupError::Unavailable as fn(_) -> _,
+            -1,
+            Class::LookupUnavailable,
+        ),
+        (LookupError::Failed, -2, Class::Lookup),
     ] {
-        let body = handler("handle", &format!("{is_told} {then}"));
-        let module = asking(&customers(), unavailable(), &body);
-        let (instance, handled) = handle_one(&module);
-        let error = handled.unwrap_err();
-        assert_eq!(error.class, Class::LookupUnavailable, "{then}: {error}");
-        assert_eq!(instance.is_dead(), is_dead, "{then}: {error}");
-        if then != "(i32.const 17)" {
-            let message = "cannot look up in shop.customers: the server is away";
-            assert_eq!(error.message, message, "{then}");
+        for (then, is_dead, also) in [
+            ("(i32.const 1)", false, ""),
+            ("(i32.const 2)", false, ""),
+            (
+                "(call $fail (i32.const 3000) (i32.const 3)) (i32.const 3)",
+                false,
+                "; then: bad",
+            ),
+            (
+                "(unreachable)",
+                true,
+                "; then: wasm trap: wasm `unreachable`",
+            ),
+            ("(i32.const 17)", true, "; then: `handle` answered 17"),
+            ("(loop (br 0)) (unreachable)", true, "; then: took longer"),
+        ] {
+            let asks = format!(
+                r#"(if (call $emit (i32.const 0) (i32.const 1024) (i32.const 12)) (then (unreachable)))
+                (if (i32.ne (call $ask) (i32.const {code})) (then (return (i32.const 0))))
+                (if (call $reply (i32.const 70000) (i32.const 100)) (then (unreachable)))
+                {then}"#
+            );
+            let body = format!(
+                r#"(data (i32.const 3000) "bad") {}"#,
+                handler("handle", &asks)
+            );
+            let module = asking(&customers(), without_answer(error), &body);
+            let (instance, handled) = handle_one(&module);
+            let error = handled.unwrap_err();
+            assert_eq!(error.class, class, "{then}: {error}");
+            assert_eq!(instance.is_dead(), is_dead, "{then}: {error}");
+            assert_eq!(outputs(&instance), []);
+            match also {
+                "" => assert_eq!(error.message, SENTENCE, "{then}"),
+                also => assert!(
+                    error.message.starts_with(&format!("{SENTENCE}{also}")),
+                    "{error}"
+                ),
+            }
         }
     }
-    let body = handler("handle", &format!("{is_told} (i32.const 0)"));
-    let module = asking(&customers(), unavailable(), &body);
-    assert_eq!(
-        handle_one(&module).1,
-        Ok(Outcome::Done),
-        "it can do without"
-    );
+}
+
+#[test]
+fn a_guest_can_do_without_an_answer() {
+    for error in [LookupError::Unavailable as fn(_) -> _, LookupError::Failed] {
+        let body = r#"(if (i32.ge_s (call $ask) (i32.const 0)) (then (unreachable)))
+            (call $emit (i32.const 0) (i32.const 1024) (i32.const 12))"#;
+        let module = asking(
+            &customers(),
+            without_answer(error),
+            &handler("handle", body),
+        );
+        let (instance, handled) = handle_one(&module);
+        assert_eq!(handled, Ok(Outcome::Done));
+        assert_eq!(outputs(&instance).len(), 1);
+    }
 }
 
 #[test]
@@ -260,12 +301,13 @@ fn a_flush_waits_for_the_server() {
     let flush =
         r#"(func (export "oplet_flush") (result i32) (i32.lt_s (call $ask) (i32.const 0)))"#;
     let body = format!("{} {flush}", handler("handle", "(i32.const 0)"));
-    let told = unavailable();
+    let told = without_answer(LookupError::Unavailable);
     let module = asking(&customers(), told.clone(), &body);
     let (mut instance, handled) = handle_one(&module);
     assert_eq!(handled, Ok(Outcome::Done));
     let error = instance.flush().unwrap_err();
     assert_eq!(error.class, Class::LookupUnavailable, "{error}");
+    assert_eq!(error.message, "cannot look up in shop.customers: so it is");
     assert!(!instance.is_dead());
     assert!(told.asked.lock().unwrap()[0].ends_with("true"), "patience");
 }

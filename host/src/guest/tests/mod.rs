@@ -14,7 +14,9 @@ mod imports;
 mod loading;
 mod logging;
 mod lookups;
+mod sdk;
 mod settings;
+mod sources;
 
 /// Limits that are reached soon.
 fn limits() -> Limits {

@@ -48,6 +48,9 @@ pub enum Fault {
     /// `prevOpTime` led to an entry that is not part of the transaction.
     #[error("the entry is not a part of the transaction that leads to it")]
     NotAPart,
+    /// A dump has the end of a transaction, and not what came before.
+    #[error("an earlier part of the transaction is not there")]
+    PartMissing,
 }
 
 /// An entry that cannot be decoded. Nothing of it is delivered.

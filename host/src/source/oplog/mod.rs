@@ -6,6 +6,7 @@
 mod apply_ops;
 mod ddl;
 mod decode;
+mod dump;
 mod entry;
 mod tail;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod update_diff;
 
 pub use apply_ops::Chain;
 pub use decode::{Decoded, Decoder, Skipped};
+pub use dump::Dump;
 pub use entry::{Change, ChangeKind, Entry, EntryError, Fault, Link};
 pub use tail::Tail;
 pub use update_diff::{UpdateDescription, UpdateFault};

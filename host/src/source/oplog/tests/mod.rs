@@ -9,7 +9,7 @@ use bson::{Bson, Document, RawDocumentBuf, doc};
 use super::{Decoder, EntryError};
 use crate::op::{Batch, BatchBuilder, DocumentState, Position, Scope, SourceKind, Timestamp};
 
-fn raw(document: &Document) -> Vec<u8> {
+pub(super) fn raw(document: &Document) -> Vec<u8> {
     RawDocumentBuf::try_from(document).unwrap().into_bytes()
 }
 
@@ -18,7 +18,7 @@ fn timestamp(increment: u32) -> Bson {
 }
 
 /// A whole entry: what every entry has, and these fields.
-fn entry(fields: Document) -> Document {
+pub(super) fn entry(fields: Document) -> Document {
     let mut entry = doc! {"op": "n", "ns": "shop.orders", "o": {}};
     entry.extend(fields);
     entry.extend(
@@ -28,7 +28,7 @@ fn entry(fields: Document) -> Document {
 }
 
 /// The fields of a transaction that has that previous part.
-fn session(prev: Option<u32>) -> Document {
+pub(super) fn session(prev: Option<u32>) -> Document {
     let prev = match prev {
         Some(increment) => doc! {"ts": timestamp(increment), "t": 1_i64},
         None => doc! {"ts": bson::Timestamp { time: 0, increment: 0 }, "t": -1_i64},
@@ -36,17 +36,17 @@ fn session(prev: Option<u32>) -> Document {
     doc! {"lsid": {"id": "s"}, "txnNumber": 4_i64, "prevOpTime": prev}
 }
 
-fn command(o: Document, more: Document) -> Document {
+pub(super) fn command(o: Document, more: Document) -> Document {
     let mut fields = doc! {"op": "c", "ns": "admin.$cmd", "o": o};
     fields.extend(more);
     entry(fields)
 }
 
-fn insert(ns: &str, id: i32) -> Document {
+pub(super) fn insert(ns: &str, id: i32) -> Document {
     doc! {"op": "i", "ns": ns, "o": {"_id": id}, "o2": {"_id": id}}
 }
 
-fn scope(list: &str) -> Scope {
+pub(super) fn scope(list: &str) -> Scope {
     Scope::new(list.split(' ').map(|text| text.parse().unwrap()))
 }
 
@@ -70,6 +70,16 @@ fn ops(builder: BatchBuilder) -> Vec<Document> {
         document
     });
     ops.collect()
+}
+
+/// The ids of ops, with those of their documents.
+pub(super) fn ids(batch: &Batch) -> Vec<String> {
+    let id = |op: crate::op::Op<'_>| {
+        let (_, id) = op.document_id().unwrap();
+        let id = i32::from_le_bytes(id.try_into().unwrap());
+        format!("{} {id}", op.id())
+    };
+    batch.ops().map(id).collect()
 }
 
 /// Decodes one entry that lies in the middle of a reply.

@@ -54,6 +54,7 @@ async fn each_document_is_a_request_on_one_connection() {
     let request = &server.requests()[1];
     assert_eq!(request.header("content-type"), "application/json");
     assert_eq!(request.header("idempotency-key"), "1:2:0#m#0");
+    assert_eq!(request.header("oplet-module"), "m@0123456789ab");
     assert_eq!(request.header("x-from"), "here");
     assert_eq!(request.header("x-to"), "there");
     assert_eq!(

@@ -49,6 +49,7 @@ async fn modules_come_and_go_while_others_work() {
         eventually(DEADLINE, calls).await.unwrap();
         let removed = handle.remove("more").await.unwrap();
         assert!(removed.reopened && removed.to.is_none());
+        assert_eq!(removed.from, added.to);
         mirrored.insert(100..150).await;
         mirrored.wait_for_copies(150).await;
         assert_eq!(handle.status().await.unwrap().modules.len(), 1);

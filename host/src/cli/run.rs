@@ -158,7 +158,7 @@ fn options(args: &RunArgs, settings: &Settings) -> control::Options {
         save_every: values.save_every.value,
         standby: values.standby.value,
         lease: values.lease.value,
-        probation: control::Options::default().probation,
+        probation: values.probation.value,
         checkpoint: match values.checkpoint.value.text.as_str() {
             "none" => None,
             text => Some(settings::store(text, checkpoint::COLLECTION)),

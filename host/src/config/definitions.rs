@@ -186,6 +186,10 @@ settings! { Layer, Values:
         Options::default().grace_period,
         |s| s.take("grace-period-s", |v, _| seconds(v, 0..=86_400));
 
+    /// How long a version that took over may have to give way.
+    probation: Duration = ["flow", "probation-s", "", ""], Options::default().probation,
+        |s| s.take("probation-s", |v, _| seconds(v, 0..=86_400));
+
     /// Where checkpoints are kept.
     checkpoint: Deferred = ["checkpoint", "store", "checkpoint", "OPLET_CHECKPOINT"],
         Deferred { text: "mongodb:oplet.checkpoints".into() },
@@ -289,6 +293,16 @@ settings! { GuestLayer, GuestValues:
     /// Collections that it can look documents up in.
     lookup: Vec<String> = ["module", "lookup", "", ""], Vec::new(),
         |s| s.take_list("lookup", values::lookup_grant);
+    /// How many documents a lookup may find.
+    lookup_documents: usize = ["module", "lookup-documents", "", ""],
+        Limits::default().lookup_documents,
+        |s| s.take("lookup-documents", |v, _| whole(v, 1..=100_000));
+    /// How large they may be together: less than one reply of the server.
+    lookup_size: Size = ["module", "lookup-size", "", ""], Size(Limits::default().lookup_bytes),
+        |s| s.take("lookup-size", |v, _| size(v, 1 << 10..=8 << 20));
+    /// How long the server may take for a lookup.
+    lookup_time: Duration = ["module", "lookup-time", "", ""], Limits::default().lookup_time,
+        |s| s.take("lookup-time", |v, _| time(v, Duration::from_millis(1)..=Duration::from_secs(60)));
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -302,6 +316,9 @@ impl GuestValues {
             outputs_documents: self.outputs.value,
             outputs_bytes: self.outputs_size.value.0,
             log_lines_per_second: self.log_lines.value,
+            lookup_documents: self.lookup_documents.value,
+            lookup_bytes: self.lookup_size.value.0,
+            lookup_time: self.lookup_time.value,
             ..Limits::default()
         };
         let variables = self.variables.value.iter();

@@ -74,6 +74,12 @@ impl Supervisor<'_> {
         let frontiers = at_work.session.window.frontiers();
         let before = self.assembly.plan.clone();
         let begins = begin::go_on(&frontiers, (&before, &plan), self.assembly.options)?;
+        self.swaps.removed = match step {
+            Step::Remove => self
+                .standing(&module)
+                .map(|standing| standing.versions().version()),
+            _ => None,
+        };
         let standings = plan.modules.iter().map(|spec| {
             let present = self.standing(spec.module.name()).cloned();
             present.unwrap_or_else(|| {

@@ -20,7 +20,7 @@ use tracing::{info, warn};
 
 use super::{
     Error, ModuleSpec, Origin, Plan, Rollout, RunState, Swap, SwapAnswer, SwapError, Swapped,
-    begin,
+    Version, begin,
     making::no_such,
     orders::{Order, Served},
     probation::Probation,
@@ -44,6 +44,8 @@ pub(super) struct Swaps {
     pub(super) probations: Vec<Probation>,
     /// The run goes on when a version that a breaker has paused it for is rolled back.
     pub(super) resumes: bool,
+    /// The version that worked of a module that is being removed.
+    pub(super) removed: Option<Version>,
 }
 
 #[derive(Debug)]
@@ -380,7 +382,7 @@ impl Supervisor<'_> {
     ) {
         let mut swapped = Swapped {
             module: name.to_owned(),
-            from: None,
+            from: self.swaps.removed.take(),
             to: None,
             trial: None,
             reopened,
@@ -426,11 +428,15 @@ impl Supervisor<'_> {
             // An op that comes again meets the version that it met.
             self.save(COMMAND_TIME).await;
         }
-        let digest = |version: &Option<super::Version>| {
+        let digest = |version: &Option<Version>| {
             version
                 .as_ref()
                 .map(|version| version.digest.chars().take(12).collect::<String>())
         };
+        let grants = self.standing(name).and_then(|standing| {
+            let versions = standing.versions();
+            versions.present().module.settings().grants()
+        });
         info!(
             module = name,
             from = digest(&swapped.from),
@@ -438,6 +444,7 @@ impl Supervisor<'_> {
             reopened,
             ?pause,
             generation = swapped.to.as_ref().map(|version| version.generation),
+            grants,
             "modules are swapped"
         );
         let _ = answer.send(Ok(swapped));

@@ -61,6 +61,16 @@ impl OutputBatch {
         chunk.key(*place as usize)
     }
 
+    /// The module that emitted a document, and its version, as [`Chunk::emitter`].
+    ///
+    /// # Panics
+    /// When there is none of that number.
+    #[must_use]
+    pub fn emitter(&self, index: usize) -> String {
+        let (chunk, place) = &self.entries[index];
+        chunk.emitter(*place as usize)
+    }
+
     /// The op that a document was emitted for.
     ///
     /// # Panics

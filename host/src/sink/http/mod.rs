@@ -5,7 +5,8 @@
 //! connections that are kept. Promised: a document counts as delivered when a request with it was
 //! answered with 2xx. Requests carry an `Idempotency-Key`: the output key, the same on every
 //! redelivery; for a batch its first key, how many documents follow, and a hash over all keys, the
-//! same on every attempt, but not after a restart, which may cut batches differently.
+//! same on every attempt, but not after a restart, which may cut batches differently. `Oplet-Module`
+//! names the versions that emitted the documents.
 //!
 //! The other side's word decides: 429, 408, 5xx, a network that fails and redirections to elsewhere
 //! hold the documents back, as long as `Retry-After` says; so do 401 and 403, since credentials can be
@@ -222,6 +223,7 @@ impl HttpSink {
             .authorization
             .apply(request, secret)
             .header(CONTENT_TYPE, content_type)
+            .header("oplet-module", emitters(batch, piece.clone()))
             .header("idempotency-key", idempotency_key(batch, piece))
             .body(body);
         match request.send().await {
@@ -293,6 +295,30 @@ async fn read_answer(mut response: Response) -> Answer {
         location,
         body,
     }
+}
+
+/// Which versions of which modules emitted the documents, each once: `NAME@DIGEST`.
+fn emitters(batch: &OutputBatch, piece: Range<usize>) -> HeaderValue {
+    let mut emitters: Vec<String> = Vec::new();
+    for index in piece {
+        let emitter = batch.emitter(index);
+        if !emitters.contains(&emitter) {
+            emitters.push(emitter);
+        }
+    }
+    // A module's name may hold what a header may not.
+    let text: String = emitters
+        .join(", ")
+        .chars()
+        .map(|letter| {
+            if letter.is_ascii_graphic() || letter == ' ' {
+                letter
+            } else {
+                '?'
+            }
+        })
+        .collect();
+    HeaderValue::from_str(&text).expect("printable ASCII can be in a header")
 }
 
 /// The same for the same documents, whenever they are posted together.

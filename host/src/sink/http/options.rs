@@ -66,6 +66,7 @@ const OWN_HEADERS: [&str; 5] = [
     "content-length",
     "content-type",
     "host",
+    "oplet-module",
     "idempotency-key",
 ];
 

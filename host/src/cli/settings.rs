@@ -53,6 +53,7 @@ fn command_line(args: &SettingsArgs, matches: &ArgMatches) -> CommandLine {
             queue_bytes: None,
             window_ops: None,
             grace_period: given.flag("grace_period", args.grace_period),
+            probation: None,
             checkpoint: None,
             save_every: None,
             lease: None,

@@ -61,7 +61,7 @@ const KEYS: [&str; 8] = [
 ];
 
 /// Headers that the sink writes itself.
-const OWN_HEADERS: [&str; 5] = [
+const OWN_HEADERS: [&str; 6] = [
     "authorization",
     "content-length",
     "content-type",

@@ -107,14 +107,13 @@ impl<'a> Op<'a> {
     /// Where it happened.
     #[must_use]
     pub fn namespace(&self) -> Namespace<'a> {
+        // A text is framed by its length and an end byte; another kind may be shorter.
         let text = self
             .fields
             .get(Field::Namespace)
-            .map(|element| element.value);
-        Namespace::from_bytes(
-            text.and_then(|value| value.get(4..value.len() - 1))
-                .unwrap_or_default(),
-        )
+            .filter(|element| element.kind == raw::kind::STRING)
+            .and_then(|element| element.value.get(4..element.value.len() - 1));
+        Namespace::from_bytes(text.unwrap_or_default())
     }
 
     /// The op's stable id: the same on every redelivery, so a good `_id` for what is emitted.

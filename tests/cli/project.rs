@@ -159,7 +159,11 @@ async fn a_new_handler_in_assemblyscript_passes_its_test_and_runs_at_once() {
     fs::write(project.join("assembly/index.ts"), wrong).unwrap();
     let (code, said) = oplet(&["build"], &project);
     assert_eq!(code, 1, "{said}");
-    for words in ["ERROR", "assembly/index.ts(", "asc could not build the handler"] {
+    for words in [
+        "ERROR",
+        "assembly/index.ts(",
+        "asc could not build the handler",
+    ] {
         assert!(said.contains(words), "{said}");
     }
 }

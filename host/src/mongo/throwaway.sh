@@ -5,7 +5,7 @@
 # Only the end of stdin ends us: a Ctrl-C is meant for our parent.
 trap '' INT TERM HUP QUIT PIPE
 cd /
-dir=$(mktemp -d "${TMPDIR:-/tmp}/oplet-mongod-XXXXXX") || exit 1
+dir=$(mktemp -d "${TMPDIR:-/tmp}/oplet-dev-XXXXXX") || exit 1
 mkdir "$dir/data" && mkfifo "$dir/output" || exit 1
 echo "dir $dir"
 

@@ -13,8 +13,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// Folders that hold what was built or fetched, and nobody writes by hand.
-const MADE: [&str; 3] = ["target", "node_modules", "build"];
+/// What was built, fetched or worked out, and nobody writes by hand.
+const MADE: [&str; 4] = ["target", "node_modules", "build", "Cargo.lock"];
 
 /// For how long nothing may change before it is built: editors write in several steps.
 const SETTLE: Duration = Duration::from_millis(50);
@@ -152,6 +152,7 @@ mod tests {
             fs::write(path(made), "1").unwrap();
         }
         fs::write(path("src/.lib.rs.swp"), "1").unwrap();
+        fs::write(path("Cargo.lock"), "1").unwrap();
         assert_eq!(watcher.look(), watcher.seen);
 
         for (name, text) in [

@@ -109,7 +109,7 @@ impl<'a> Op<'a> {
         let text = self
             .fields
             .get(Field::Namespace)
-            .filter(|element| element.kind == raw::kind::STRING)
+            .filter(|element| element.kind == crate::raw::kind::STRING)
             .and_then(|element| element.value.get(4..element.value.len() - 1));
         Namespace::from_bytes(text.unwrap_or_default())
     }

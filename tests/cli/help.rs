@@ -14,6 +14,7 @@ async fn help_teaches() {
         ("help_build", vec!["build", "--help"]),
         ("help_completions", vec!["completions", "--help"]),
         ("help_man", vec!["man", "--help"]),
+        ("help_dev", vec!["dev", "--help"]),
         ("help_run", vec!["run", "--help"]),
         ("help_run_short", vec!["run", "-h"]),
         ("help_check", vec!["check", "--help"]),

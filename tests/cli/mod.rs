@@ -2,6 +2,7 @@
 
 mod check;
 mod checkpoint;
+mod dev;
 mod documented;
 mod help;
 mod output;

@@ -15,7 +15,7 @@ use super::Transcript;
 use crate::modules::Scene;
 
 /// Where the projects of these tests build: kept, so that only the first run compiles dependencies.
-const TARGET: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/projects");
+pub(super) const TARGET: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/projects");
 
 /// Runs a command to its end, however long it takes; gives its exit code, and all it said.
 #[track_caller]
@@ -54,7 +54,7 @@ fn oplet(arguments: &[&str], folder: &Path) -> (i32, String) {
 }
 
 /// A new handler, with the SDK of this checkout.
-fn new(name: &str, language: &str, folder: &Path) -> PathBuf {
+pub(super) fn new(name: &str, language: &str, folder: &Path) -> PathBuf {
     let sdk = workspace::root().join("guest-sdk");
     let arguments = [
         "new",

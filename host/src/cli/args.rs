@@ -15,6 +15,7 @@ use oplet::{
 use super::{
     checkpoint::CheckpointArgs,
     dead_letters::DeadLettersArgs,
+    dev::{self, DevArgs},
     examples,
     project_args::{BuildArgs, CompletionsArgs, ManArgs, NewArgs},
     record::{self, RecordArgs},
@@ -51,6 +52,9 @@ pub(crate) enum Command {
     /// Build a handler into a module
     #[command(after_help = examples::BUILD)]
     Build(BuildArgs),
+    /// Run a handler on a throwaway MongoDB, and build it again whenever it is saved
+    #[command(after_help = dev::EXAMPLES)]
+    Dev(Box<DevArgs>),
     /// Tail MongoDB and run modules on every change
     #[command(after_help = examples::RUN)]
     Run(Box<RunArgs>),

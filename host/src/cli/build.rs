@@ -1,6 +1,6 @@
 //! `oplet build`
 
-use std::io::IsTerminal as _;
+use std::{io::IsTerminal as _, path::PathBuf};
 
 use anstream::eprintln;
 use etcetera::BaseStrategy as _;
@@ -16,9 +16,7 @@ pub(super) fn build(args: &BuildArgs, talk: &Talk) -> Result<(), UserError> {
         profile: args.profile(),
         out: args.out.clone(),
         toolchain: args.toolchain,
-        cache_directory: etcetera::choose_base_strategy()
-            .ok()
-            .map(|base| base.cache_dir().join("oplet").join("build")),
+        cache_directory: cache_directory(),
         is_colored: std::io::stderr().is_terminal()
             && anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never,
     };
@@ -53,6 +51,12 @@ pub(super) fn build(args: &BuildArgs, talk: &Talk) -> Result<(), UserError> {
         &Inspection::new(&wasm, &Limits::default()),
         false,
     )
+}
+
+/// Where builds keep what all projects share.
+pub(super) fn cache_directory() -> Option<PathBuf> {
+    let base = etcetera::choose_base_strategy().ok()?;
+    Some(base.cache_dir().join("oplet").join("build"))
 }
 
 impl From<BuildError> for UserError {

@@ -7,6 +7,7 @@ mod checkpoint;
 mod completions;
 mod dead_letters;
 mod deployment;
+mod dev;
 mod error;
 mod examples;
 mod inspect;
@@ -53,6 +54,7 @@ pub(crate) fn main() -> ExitCode {
     let done = match cli.command {
         Command::New(args) => new::new(&args, &cli.talk),
         Command::Build(args) => build::build(&args, &cli.talk),
+        Command::Dev(args) => block_on(dev::dev(*args)),
         Command::Run(args) => {
             let loaded = settings::load(&args.settings, &matches);
             loaded

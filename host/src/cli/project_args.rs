@@ -87,7 +87,7 @@ fn language() -> impl clap::builder::TypedValueParser<Value = Language> {
     })
 }
 
-fn toolchain() -> impl clap::builder::TypedValueParser<Value = RustToolchain> {
+pub(super) fn toolchain() -> impl clap::builder::TypedValueParser<Value = RustToolchain> {
     PossibleValuesParser::new(RustToolchain::WORDS.map(|(word, _)| word)).map(|word| {
         let found = RustToolchain::WORDS
             .iter()

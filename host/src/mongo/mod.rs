@@ -2,14 +2,17 @@
 //!
 //! Enters: a connection string. Leaves: a [`Server`] that was seen to answer, with what it told of
 //! itself, and [`Reader`]s that fetch raw replies ahead of whoever consumes them. A [`Fault`] says
-//! what an error of the driver means to a caller: try again, give up, or the position is lost.
+//! what an error of the driver means to a caller: try again, give up, or the position is lost. A [`Throwaway`]
+//! is a server for as long as somebody tries something out.
 
 mod connect;
 mod fault;
 mod reader;
 mod sessions;
+mod throwaway;
 
 pub use connect::{Error, Options, Server, Topology, connect_client, parse_uri};
 pub use fault::{Fault, code, describe, has_code};
 pub use reader::{Reader, ReaderOptions, Reply, answer_in_time, only_reply};
 pub use sessions::end_sessions;
+pub use throwaway::{Throwaway, ThrowawayError};

@@ -13,6 +13,8 @@
 //! the module itself, which appears by a rename: who reads it meets the old one or the new one, and an
 //! unchanged one keeps its time. Where a tool is missing, the error names the command that mends it.
 //!
+//! A [`SourceWatcher`] tells when somebody has changed the sources of a project.
+//!
 //! Both functions block; a long-running caller puts them on a thread of its own.
 
 mod assemblyscript;
@@ -24,9 +26,11 @@ mod language;
 mod name;
 mod template;
 mod toolchain;
+mod watch;
 
 pub use build::{BuildError, BuildOptions, Built, Profile, build};
 pub use create::{CreateError, Created, NewOptions, create};
 pub use language::{FindError, Language, Project};
 pub use name::NameError;
 pub use toolchain::{Missing, RustToolchain};
+pub use watch::SourceWatcher;

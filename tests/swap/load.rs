@@ -1,23 +1,47 @@
-//! Swaps under load: no op is lost, and none is handled twice.
+//! Swaps under load: no op is lost, none is handled twice, and the state goes from version to version.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicI32, Ordering::SeqCst},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI32, Ordering::SeqCst},
+    },
 };
 
-use oplet::op::SourceKind;
-use oplet_testkit::{Options, ReplicaSet, guest};
+use bson::{Document, doc};
+use futures_util::TryStreamExt as _;
+use oplet::{
+    control::{FailurePolicy, RunState},
+    op::SourceKind,
+};
+use oplet_testkit::{Options, ReplicaSet, eventually, guest};
 
 use super::{swap, version};
-use crate::{delivery::run::Mirrored, say};
+use crate::{DEADLINE, delivery::run::Mirrored, say};
 
 const SWAPS: u32 = 200;
+
+/// How often each op was handled, and its number among those of its lane.
+async fn handled(mirrored: &Mirrored) -> Vec<(i32, i64)> {
+    let audit = mirrored
+        .client
+        .database(&format!("{}_audit", mirrored.database));
+    let ops = audit.collection::<Document>("ops");
+    let ops = ops.find(doc! {}).await.unwrap();
+    let ops: Vec<Document> = ops.try_collect().await.unwrap();
+    ops.iter()
+        .map(|op| (op.get_i32("times").unwrap(), op.get_i64("number").unwrap()))
+        .collect()
+}
 
 async fn swaps_under_load(kind: SourceKind) {
     // So much is written that the oplog may roll over, which is no other test's concern.
     let set = ReplicaSet::start(Options::default()).await.unwrap();
     let mirrored = Arc::new(Mirrored::on(&set, "swaps").await);
-    let running = mirrored.start(mirrored.options(kind)).await;
+    let wasm = std::fs::read(guest("guest_tally").unwrap()).unwrap();
+    let tally = mirrored.module("tally", &wasm, FailurePolicy::default());
+    let running = mirrored.launch(mirrored.options(kind), vec![tally]).await;
+    running.wait_for(RunState::Streaming).await;
     let written = Arc::new(AtomicI32::new(0));
     let is_over = Arc::new(AtomicBool::new(false));
     let writer = tokio::spawn({
@@ -30,13 +54,18 @@ async fn swaps_under_load(kind: SourceKind) {
             }
         }
     });
-    let wasm = std::fs::read(guest("guest_mirror").unwrap()).unwrap();
     let mut pauses_us = Vec::new();
     for number in 1..=SWAPS {
-        let swapped = running
-            .handle
-            .swap(swap("mirror", version(&wasm, number % 2)))
-            .await;
+        // Forward to another version, and back.
+        let swapped = match number % 4 {
+            0 => running.handle.rollback("tally").await,
+            other => {
+                running
+                    .handle
+                    .swap(swap("tally", version(&wasm, other)))
+                    .await
+            }
+        };
         let swapped = swapped.unwrap();
         assert!(!swapped.reopened);
         assert_eq!(swapped.to.unwrap().generation, u64::from(number) + 1);
@@ -44,10 +73,12 @@ async fn swaps_under_load(kind: SourceKind) {
     }
     is_over.store(true, SeqCst);
     writer.await.unwrap();
-    let count = u64::try_from(written.load(SeqCst)).unwrap();
-    mirrored.wait_for_copies(count).await;
+    let count = usize::try_from(written.load(SeqCst)).unwrap();
+    let complete = async || handled(&mirrored).await.len() == count;
+    let complete = eventually(DEADLINE, complete).await;
     let (summary, ended) = running.end().await;
     ended.unwrap();
+    complete.unwrap_or_else(|error| panic!("{error}: {summary}"));
     pauses_us.sort_unstable();
     say(&format!(
         "{SWAPS} swaps over {count} ops ({}): the longest pause of a lane {} us in the middle, {} us at the \
@@ -57,9 +88,19 @@ async fn swaps_under_load(kind: SourceKind) {
         pauses_us[pauses_us.len() * 99 / 100],
         pauses_us[pauses_us.len() - 1],
     ));
-    let times = mirrored.times().await;
-    assert_eq!(times.len() as u64, count, "{summary}");
-    assert!(times.iter().all(|(_, times)| *times == 1));
+    let handled = handled(&mirrored).await;
+    assert!(handled.iter().all(|(times, _)| *times == 1));
+    // Two lanes have counted from 1 on, each without a gap and without a number twice.
+    let mut lanes_by_number = BTreeMap::<i64, usize>::new();
+    for (_, number) in handled {
+        *lanes_by_number.entry(number).or_default() += 1;
+    }
+    let mut lanes_before = 2;
+    for (at, (number, lanes)) in (1..).zip(lanes_by_number) {
+        assert_eq!(number, at, "a number is missing");
+        assert!(lanes <= lanes_before, "{number} was given {lanes} times");
+        lanes_before = lanes;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

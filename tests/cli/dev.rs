@@ -155,14 +155,6 @@ async fn dev_says_what_is_missing() {
         &["dev", "here", "--seed", "none.jsonl"],
         &["dev", "here", "--seed", "here/bad.jsonl"],
         &["dev", "here", "--uri", "localhost"],
-        &[
-            "dev",
-            "here",
-            "--uri",
-            "mongodb://localhost",
-            "--mongod",
-            "mongod",
-        ],
         &["dev", "here", "--sink", "nowhere"],
     ] {
         seen.refused(arguments).await;

@@ -108,8 +108,14 @@ async fn builds_and_runs(project: &Path, module: &str) {
     }
 }
 
+/// One after the other: both watch the database of the samples.
 #[tokio::test]
-async fn a_new_handler_in_rust_passes_its_test_and_runs_at_once() {
+async fn a_new_handler_passes_its_test_and_runs_at_once() {
+    a_new_handler_in_rust().await;
+    a_new_handler_in_assemblyscript().await;
+}
+
+async fn a_new_handler_in_rust() {
     let folder = tempfile::tempdir().unwrap();
     let project = new("paid-orders", "rust", folder.path());
     // The versions that this checkout is tested with.
@@ -143,8 +149,7 @@ async fn a_new_handler_in_rust_passes_its_test_and_runs_at_once() {
     assert!(said.contains("which is as it was"), "{said}");
 }
 
-#[tokio::test]
-async fn a_new_handler_in_assemblyscript_passes_its_test_and_runs_at_once() {
+async fn a_new_handler_in_assemblyscript() {
     let folder = tempfile::tempdir().unwrap();
     let project = new("audit", "assemblyscript", folder.path());
     // What the set-up of this checkout has fetched is in npm's cache.

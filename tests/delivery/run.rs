@@ -36,7 +36,10 @@ pub(crate) struct Running {
 
 impl Mirrored {
     pub(crate) async fn new(hint: &str) -> Self {
-        let set = ReplicaSet::shared().await.unwrap();
+        Self::on(ReplicaSet::shared().await.unwrap(), hint).await
+    }
+
+    pub(crate) async fn on(set: &ReplicaSet, hint: &str) -> Self {
         let limits = Limits::default();
         let engine = Engine::new(&guest::Options {
             cache_directory: Some(concat!(env!("CARGO_TARGET_TMPDIR"), "/modules").into()),

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use oplet::op::SourceKind;
-use oplet_testkit::guest;
+use oplet_testkit::{Options, ReplicaSet, guest};
 
 use super::{swap, version};
 use crate::{delivery::run::Mirrored, say};
@@ -14,7 +14,9 @@ use crate::{delivery::run::Mirrored, say};
 const SWAPS: u32 = 200;
 
 async fn swaps_under_load(kind: SourceKind) {
-    let mirrored = Arc::new(Mirrored::new("swaps").await);
+    // So much is written that the oplog may roll over, which is no other test's concern.
+    let set = ReplicaSet::start(Options::default()).await.unwrap();
+    let mirrored = Arc::new(Mirrored::on(&set, "swaps").await);
     let running = mirrored.start(mirrored.options(kind)).await;
     let written = Arc::new(AtomicI32::new(0));
     let is_over = Arc::new(AtomicBool::new(false));

@@ -89,6 +89,8 @@ impl Player {
     /// When the instance is dead, and no other can be made.
     pub fn play(&mut self, op: &[u8], is_pending: bool) -> Result<Played, GuestError> {
         self.revive()?;
+        // Those of the op before, which stand there until `handle` is called again.
+        self.instance.clear_outputs();
         let begun = Instant::now();
         self.started.get_or_insert(begun);
         let mut attempts = 1;

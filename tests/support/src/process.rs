@@ -301,7 +301,7 @@ mod tests {
 
     #[tokio::test]
     async fn captures_both_outputs_and_the_exit_code() {
-        let process = shell("echo one; echo talk >&2; printf two; exit 3");
+        let process = shell("echo one; echo talk >&2; echo two; printf half; exit 3");
         assert_eq!(process.wait_exit(DEADLINE).await.unwrap(), 3);
         assert_eq!(process.stdout().all(), ["one", "two"]);
         assert_eq!(process.stderr().all(), ["talk"]);

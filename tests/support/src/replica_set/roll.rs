@@ -13,6 +13,9 @@ use crate::options::Options;
 /// How long it may take; a few seconds are normal.
 const ROLL_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// For how long the oldest entry has to stay the same.
+const SETTLED: Duration = Duration::from_secs(1);
+
 impl Options {
     /// A replica set whose oplog can be [rolled over](ReplicaSet::roll_oplog) within seconds.
     ///
@@ -52,12 +55,24 @@ async fn roll(client: &Client) -> Result<Timestamp> {
         let oldest = end_of_oplog(client, 1).await?;
         if oldest > newest {
             fill.drop().await?;
-            return Ok(oldest);
+            return settled(client, oldest).await;
         }
         anyhow::ensure!(
             Instant::now() < end,
             "the oplog did not roll over within {ROLL_TIMEOUT:?}"
         );
+    }
+}
+
+/// Waits until the server has cut off all that it wants to, which it does on a thread of its own.
+async fn settled(client: &Client, mut oldest: Timestamp) -> Result<Timestamp> {
+    loop {
+        tokio::time::sleep(SETTLED).await;
+        let now = end_of_oplog(client, 1).await?;
+        if now == oldest {
+            return Ok(oldest);
+        }
+        oldest = now;
     }
 }
 

@@ -13,7 +13,7 @@ use oplet_testkit::{Oplet, RunningOplet, Signal, workspace};
 
 use super::{
     Transcript,
-    project::{TARGET, new},
+    project::{TARGET, new, succeeds},
 };
 use crate::oplet;
 
@@ -118,6 +118,46 @@ async fn what_is_saved_takes_over_and_what_is_broken_does_not() {
 }
 
 #[tokio::test]
+async fn a_saved_handler_in_assemblyscript_takes_over_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = new("dev-audit", "assemblyscript", folder.path());
+    // What the set-up of this checkout has fetched is in npm's cache.
+    let install = ["install", "--prefer-offline", "--no-audit", "--no-fund"];
+    succeeds("npm", &install, &project);
+    let source = project.join("assembly/index.ts");
+    let first = fs::read_to_string(&source).unwrap();
+    let samples = folder.path().join("samples.jsonl");
+    let order =
+        r#"{"ns": "shop.orders", "doc": {"customer": "Bo", "total": 7.0, "status": "paid"}}"#;
+    fs::write(&samples, order).unwrap();
+    let dev = dev(&project).arg("--seed").arg(samples).start().unwrap();
+    let (uri, _) = server(&dev).await;
+    prints(&dev, r#""customer":"Bo","amount":7.0}"#).await;
+
+    // The compiler stays, also after a mistake.
+    fs::write(
+        &source,
+        first.replace("const customer =", "const customer: i32 ="),
+    )
+    .unwrap();
+    waits_for(&dev, "ERROR TS2322").await;
+    waits_for(&dev, "assembly/index.ts(").await;
+    waits_for(&dev, "waiting  generation 1 goes on").await;
+    let total = r#"order.getF64("total")"#;
+    let double = format!("{total} * 2.0");
+    fs::write(&source, first.replace(total, &double)).unwrap();
+    waits_for(&dev, "ready    generation 2  built in ").await;
+    let client = connect_client(&uri).await.unwrap();
+    let orders = client.database("shop").collection("orders");
+    let order = doc! {"customer": "Cy", "total": 7.0, "status": "paid"};
+    orders.insert_one(order).await.unwrap();
+    prints(&dev, r#""customer":"Cy","amount":14.0}"#).await;
+    client.shutdown().await;
+    dev.signal(Signal::Terminate).unwrap();
+    assert_eq!(dev.wait_exit(SOON).await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn a_killed_dev_leaves_no_server_behind() {
     let folder = tempfile::tempdir().unwrap();
     // What cannot be built: the server alone is wanted.
@@ -155,14 +195,6 @@ async fn dev_says_what_is_missing() {
         &["dev", "here", "--seed", "none.jsonl"],
         &["dev", "here", "--seed", "here/bad.jsonl"],
         &["dev", "here", "--uri", "localhost"],
-        &[
-            "dev",
-            "here",
-            "--uri",
-            "mongodb://localhost",
-            "--mongod",
-            "mongod",
-        ],
         &["dev", "here", "--sink", "nowhere"],
     ] {
         seen.refused(arguments).await;

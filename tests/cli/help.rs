@@ -23,6 +23,7 @@ async fn help_teaches() {
         ("help_status", vec!["status", "--help"]),
         ("help_seek", vec!["seek", "--help"]),
         ("help_swap", vec!["swap", "--help"]),
+        ("help_profile", vec!["profile", "--help"]),
         ("help_checkpoint", vec!["checkpoint", "--help"]),
         ("help_checkpoint_show", vec!["checkpoint", "show", "--help"]),
         ("help_checkpoint_set", vec!["checkpoint", "set", "--help"]),

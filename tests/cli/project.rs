@@ -43,7 +43,7 @@ fn path() -> OsString {
 }
 
 #[track_caller]
-fn succeeds(program: &str, arguments: &[&str], folder: &Path) -> String {
+pub(super) fn succeeds(program: &str, arguments: &[&str], folder: &Path) -> String {
     let (code, said) = run(program, arguments, folder);
     assert_eq!(code, 0, "{program} {arguments:?}: {said}");
     said

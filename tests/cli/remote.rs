@@ -115,6 +115,9 @@ fn run() -> Handle {
                 Command::Swap(_, answer)
                 | Command::Rollback(_, answer)
                 | Command::Remove(_, answer) => drop(answer.send(Err(SwapError::Ended))),
+                Command::Profile(_, _, answer) => {
+                    drop(answer.send(Err(CommandError::Ended.into())));
+                }
                 Command::Drain(answer) => drop(answer.send(Ok(Reached {
                     state: RunState::Stopped,
                     position: at(7),

@@ -2,6 +2,7 @@
 
 mod faces;
 mod load;
+mod profile;
 mod refused;
 mod reopen;
 mod trials;

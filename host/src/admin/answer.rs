@@ -13,7 +13,7 @@ use axum::{
 use serde::Serialize;
 
 use crate::{
-    control::{CommandError, RunState, SwapError},
+    control::{CommandError, ProfileError, RunState, SwapError},
     op::SinceError,
 };
 
@@ -107,6 +107,18 @@ impl From<CommandError> for Refusal {
             CommandError::Failed { .. } => refusal.hint("the run goes on; try again"),
             CommandError::State { .. } | CommandError::Ended => refusal,
         }
+    }
+}
+
+impl From<ProfileError> for Refusal {
+    fn from(error: ProfileError) -> Self {
+        let (status, code) = match error {
+            ProfileError::Command(error) => return error.into(),
+            ProfileError::NoSuchModule { .. } => (StatusCode::NOT_FOUND, "noSuchModule"),
+            ProfileError::TooLong => (StatusCode::BAD_REQUEST, "badRequest"),
+            ProfileError::Replaced { .. } => (StatusCode::CONFLICT, "replaced"),
+        };
+        Self::new(status, code, error.to_string())
     }
 }
 

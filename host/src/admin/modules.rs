@@ -1,18 +1,18 @@
 //! What is asked of a run about its modules.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{
     body::Bytes,
     extract::{Path, Query, State, rejection::QueryRejection},
     http::{HeaderMap, Method, StatusCode, header::CONTENT_TYPE},
-    response::Response,
+    response::{IntoResponse as _, Response},
 };
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    answer::{Refusal, document},
+    answer::{Refusal, document, fresh},
     routes::{Answer, COMMAND_TIME_MAX, Face, ask_status},
 };
 use crate::control::{Absent, Origin, Rollout, RolloutWords, Swap, SwapError, Swapped, share};
@@ -106,6 +106,42 @@ pub(super) async fn rollback(State(face): State<Face>, Path(module): Path<String
         "a command came by the admin API"
     );
     answer("rollback", face.handle.rollback(&module)).await
+}
+
+/// The query of `POST /modules/NAME/profile`.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct ProfileQuery {
+    seconds: f64,
+}
+
+impl Default for ProfileQuery {
+    fn default() -> Self {
+        Self { seconds: 10.0 }
+    }
+}
+
+/// `POST /modules/NAME/profile`
+pub(super) async fn profile(
+    State(face): State<Face>,
+    Path(module): Path<String>,
+    query: Result<Query<ProfileQuery>, QueryRejection>,
+) -> Answer {
+    let hint = "it may have `seconds=10`";
+    let Query(query) = query.map_err(|error| {
+        Refusal::bad_request(format!("the query cannot be read: {}", error.body_text())).hint(hint)
+    })?;
+    let time = Duration::try_from_secs_f64(query.seconds)
+        .map_err(|_| Refusal::bad_request("`seconds` is a number above 0").hint(hint))?;
+    tracing::info!(
+        command = "profile",
+        module,
+        ?time,
+        "a command came by the admin API"
+    );
+    let profile = face.handle.profile(&module, time).await?;
+    let content_type = [(CONTENT_TYPE, "application/json")];
+    Ok(fresh((content_type, profile.json).into_response()))
 }
 
 /// `DELETE /modules/NAME`

@@ -41,7 +41,7 @@ const STATUS_TIME_MAX: Duration = Duration::from_secs(5);
 pub(super) const COMMAND_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Every route, with what it is asked by.
-const ROUTES: [(&str, &str); 12] = [
+const ROUTES: [(&str, &str); 13] = [
     ("/live", "GET"),
     ("/ready", "GET"),
     ("/status", "GET"),
@@ -50,6 +50,7 @@ const ROUTES: [(&str, &str); 12] = [
     ("/modules/NAME", "PUT"),
     ("/modules/NAME", "DELETE"),
     ("/modules/NAME/rollback", "POST"),
+    ("/modules/NAME/profile", "POST"),
     ("/pause", "POST"),
     ("/resume", "POST"),
     ("/seek", "POST"),
@@ -85,6 +86,7 @@ pub(super) fn router(face: Face) -> Router {
             put(modules::swap).delete(modules::remove),
         )
         .route("/modules/{name}/rollback", post(modules::rollback))
+        .route("/modules/{name}/profile", post(modules::profile))
         .route("/pause", post(pause))
         .route("/resume", post(resume))
         .route("/seek", post(seek))

@@ -19,7 +19,7 @@ use super::{
     examples,
     project_args::{BuildArgs, CompletionsArgs, ManArgs, NewArgs},
     record::{self, RecordArgs},
-    remote_args::{NamedArgs, RemoteArgs, SeekArgs, SwapArgs},
+    remote_args::{NamedArgs, ProfileArgs, RemoteArgs, SeekArgs, SwapArgs},
     replay::{self, ReplayArgs},
 };
 use crate::config::{self, Begin, Secret, Setting, Uri};
@@ -103,6 +103,9 @@ pub(crate) enum Command {
     /// Let go of a module while the run works
     #[command(after_help = examples::REMOVE)]
     Remove(Box<NamedArgs>),
+    /// Find out where a module of a run spends its time
+    #[command(after_help = examples::PROFILE)]
+    Profile(Box<ProfileArgs>),
     /// Let a run finish what it has read, save, and end
     #[command(after_help = examples::DRAIN)]
     Drain(Box<RemoteArgs>),

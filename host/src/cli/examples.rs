@@ -104,6 +104,12 @@ pub(super) const ROLLBACK: &str = "Examples:
 pub(super) const REMOVE: &str = "Examples:
   oplet remove welcome";
 
+pub(super) const PROFILE: &str = "Examples:
+  oplet profile audit
+      ten seconds of the run on this machine that has `--admin 127.0.0.1:9090`
+  oplet profile audit --seconds 60 --out audit.json
+      open the file at https://profiler.firefox.com, which keeps it in the browser";
+
 pub(super) const DRAIN: &str = "Examples:
   oplet drain
       as SIGTERM does, but answers when all is saved";

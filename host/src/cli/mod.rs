@@ -17,6 +17,7 @@ mod modules;
 mod new;
 mod plan;
 mod pretty;
+mod profile;
 mod project_args;
 mod record;
 mod recording;
@@ -76,6 +77,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Swap(args) => block_on(swap::swap(*args)),
         Command::Rollback(args) => block_on(swap::rollback(&args)),
         Command::Remove(args) => block_on(swap::remove(&args)),
+        Command::Profile(args) => block_on(profile::profile(*args, &cli.talk)),
         Command::Drain(args) => block_on(remote::command(&args, &Verb::Drain)),
         Command::Completions(args) => completions::completions(&args),
         Command::Man(args) => man::man(&args),

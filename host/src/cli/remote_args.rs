@@ -77,6 +77,23 @@ pub(crate) struct NamedArgs {
     pub(crate) remote: RemoteArgs,
 }
 
+/// `oplet profile`
+#[derive(Debug, Args)]
+pub(crate) struct ProfileArgs {
+    /// The module's name in the run
+    #[arg(value_name = "NAME")]
+    pub(crate) module: String,
+    /// For how long samples are taken
+    #[arg(long, value_name = "N", default_value = "10",
+        value_parser = clap::value_parser!(u64).range(1..=300))]
+    pub(crate) seconds: u64,
+    /// Where the profile goes [default: NAME.profile.json]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
+}
+
 /// How the answer is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RemoteFormat {

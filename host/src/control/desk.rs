@@ -105,6 +105,12 @@ impl Desk {
                 let _ = answer.send(Err(SwapError::Refused(refused)));
                 return;
             }
+            Command::Profile(_, _, answer) => {
+                let verb = "profile";
+                let state = self.board.state();
+                let _ = answer.send(Err(CommandError::State { verb, state }.into()));
+                return;
+            }
             Command::Drain(_) | Command::Status(_) => return,
         };
         let state = self.board.state();

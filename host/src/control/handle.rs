@@ -1,13 +1,16 @@
 //! The one handle of a run, for the admin API, signals and tests.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
+    profiling::{ProfileAnswer, ProfileError},
     state::{RunState, ShownPosition, Status},
     swap::{Swap, SwapAnswer, SwapError, Swapped},
 };
-use crate::op::Since;
+use crate::{guest::Profile, op::Since};
 
 /// What a run is asked to do.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub enum Command {
     Rollback(String, SwapAnswer),
     /// Let go of a module.
     Remove(String, SwapAnswer),
+    /// Sample a module's calls for that long.
+    Profile(String, Duration, ProfileAnswer),
     /// Tell how it stands.
     Status(oneshot::Sender<Box<Status>>),
 }
@@ -168,6 +173,19 @@ impl Handle {
         let sent = self.commands.send(command(answer)).await;
         sent.map_err(|_| SwapError::Ended)?;
         answered.await.map_err(|_| SwapError::Ended)?
+    }
+
+    /// Samples a module's calls for that long, in every lane; the profile is that of the lane which was
+    /// seen to work most. The run goes on meanwhile, a little slower.
+    ///
+    /// # Errors
+    /// [`ProfileError`].
+    pub async fn profile(&self, module: &str, time: Duration) -> Result<Profile, ProfileError> {
+        let (answer, answered) = oneshot::channel();
+        let command = Command::Profile(module.to_owned(), time, answer);
+        let sent = self.commands.send(command).await;
+        sent.map_err(|_| CommandError::Ended)?;
+        answered.await.map_err(|_| CommandError::Ended)?
     }
 
     /// How the run stands.

@@ -41,6 +41,7 @@ mod plan;
 mod policy;
 mod post;
 mod probation;
+mod profiling;
 mod redrive;
 mod reopening;
 mod restored;
@@ -81,6 +82,7 @@ pub use options::{Error, Options};
 pub use pipeline::run;
 pub use plan::{ModuleSpec, Plan, PlanError, StreamPlan, prepare};
 pub use policy::{FailurePolicy, OnError, OnPositionLost, WhenOpen};
+pub use profiling::{PROFILE_TIME_MAX, ProfileAnswer, ProfileError};
 pub use redrive::{Redrive, RedriveError, RedriveSinks, RedriveSummary};
 pub use rollout::{RolloutError, RolloutWords, share};
 pub use state::{

@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::{Notify, oneshot};
 
 use super::{ModuleSpec, trial::Trial};
-use crate::guest::{GuestError, Instance};
+use crate::guest::{GuestError, Instance, Profile};
 
 /// A version of a module in one lane.
 pub(super) struct Served {
@@ -42,6 +42,13 @@ pub(super) enum Order {
     Undo(usize),
     /// Let go of the version before: every lane has switched.
     Settle(usize),
+    /// Begin to sample the module's calls.
+    BeginProfile(usize),
+    /// End that, and give what was seen.
+    EndProfile {
+        module: usize,
+        answer: oneshot::Sender<Option<Profile>>,
+    },
 }
 
 /// A lane could not switch; it goes on with the version that it has.
@@ -82,6 +89,8 @@ impl std::fmt::Debug for Order {
             Self::EndTrial(module) => f.debug_tuple("EndTrial").field(module).finish(),
             Self::Undo(module) => f.debug_tuple("Undo").field(module).finish(),
             Self::Settle(module) => f.debug_tuple("Settle").field(module).finish(),
+            Self::BeginProfile(module) => f.debug_tuple("BeginProfile").field(module).finish(),
+            Self::EndProfile { module, .. } => f.debug_tuple("EndProfile").field(module).finish(),
         }
     }
 }

@@ -18,6 +18,7 @@ use super::{
     handle::{Answer, Command},
     instances::States,
     lost::Lost,
+    profiling::{Due, Profiles},
     reopening::Reopening,
     saver::Saver,
     session::{Session, StreamEnd},
@@ -48,6 +49,7 @@ pub(super) struct Supervisor<'a> {
     /// What the lanes of the session before have handed over, for the next one.
     pub(super) states: Vec<States>,
     pub(super) swaps: Swaps,
+    pub(super) profiles: Profiles,
     pub(super) saver: Option<Arc<Saver>>,
     pub(super) store: Option<Store>,
     pub(super) shutdown: &'a CancellationToken,
@@ -94,6 +96,8 @@ enum Event {
     TrialOver,
     /// It is time to look how versions do that took over lately.
     Probation,
+    /// The time of a profile is over.
+    ProfileDue(Due),
     /// Another version of a module is ready to take over, or cannot.
     Loaded(Loaded),
 }
@@ -222,6 +226,10 @@ impl Supervisor<'_> {
                 Event::Command(Command::Remove(module, answer)) => {
                     self.load_without(&module, answer);
                 }
+                Event::Command(Command::Profile(module, time, answer)) => {
+                    self.begin_profile(&at_work, module, time, answer);
+                }
+                Event::ProfileDue(due) => self.end_profile(&at_work, due),
                 Event::Loaded(loaded) => {
                     if let Some(next) = self.apply(&mut at_work, loaded).await? {
                         return Ok(next);
@@ -295,6 +303,7 @@ impl Supervisor<'_> {
             () = trial_over.notified() => Event::TrialOver,
             () = probation => Event::Probation,
             loaded = Swaps::loaded(&mut self.swaps.loading) => Event::Loaded(loaded),
+            due = self.profiles.due() => Event::ProfileDue(due),
             command = self.desk.next() => Event::Command(command),
             () = shared.breaker_opened.notified() => Event::BreakerOpened,
             event = at_work.streams(delivery) => event,

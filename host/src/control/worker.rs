@@ -363,6 +363,10 @@ impl LaneWorker {
                 Order::EndTrial(module) => self.instances.end_trial(module),
                 Order::Undo(module) => self.instances.undo(module),
                 Order::Settle(module) => self.instances.settle(module),
+                Order::BeginProfile(module) => self.instances.begin_profile(module),
+                Order::EndProfile { module, answer } => {
+                    let _ = answer.send(self.instances.end_profile(module));
+                }
             }
         }
         self.segment.set_versions(self.instances.versions());

@@ -6,7 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{FindError, Language, Missing, Project, RustToolchain, assemblyscript, cargo};
+use super::{
+    FindError, Language, Missing, Project, ResidentCompiler, RustToolchain, assemblyscript, cargo,
+};
 
 /// Where a project's module goes, beside its manifest.
 const BUILD_FOLDER: &str = "build";
@@ -130,11 +132,34 @@ pub fn build(
     options: &BuildOptions,
     on_line: &mut dyn FnMut(&str),
 ) -> Result<Built, BuildError> {
+    build_with(folder, options, None, on_line)
+}
+
+/// The same for who builds again and again: a compiler that can stay does, in `resident`, which is empty
+/// at first.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_again(
+    folder: &Path,
+    options: &BuildOptions,
+    resident: &mut Option<ResidentCompiler>,
+    on_line: &mut dyn FnMut(&str),
+) -> Result<Built, BuildError> {
+    build_with(folder, options, Some(resident), on_line)
+}
+
+fn build_with(
+    folder: &Path,
+    options: &BuildOptions,
+    resident: Option<&mut Option<ResidentCompiler>>,
+    on_line: &mut dyn FnMut(&str),
+) -> Result<Built, BuildError> {
     let started = Instant::now();
     let project = Project::find(folder)?;
     let made = match project.language {
         Language::Rust => cargo::compile(folder, options, on_line)?,
-        Language::AssemblyScript => assemblyscript::compile(&project, options, on_line)?,
+        Language::AssemblyScript => assemblyscript::compile(&project, options, resident, on_line)?,
     };
     let wasm = match &options.out {
         Some(out) => out.clone(),

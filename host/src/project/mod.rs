@@ -24,13 +24,15 @@ mod child;
 mod create;
 mod language;
 mod name;
+mod resident;
 mod template;
 mod toolchain;
 mod watch;
 
-pub use build::{BuildError, BuildOptions, Built, Profile, build};
+pub use build::{BuildError, BuildOptions, Built, Profile, build, build_again};
 pub use create::{CreateError, Created, NewOptions, create};
 pub use language::{FindError, Language, Project};
 pub use name::NameError;
+pub use resident::ResidentCompiler;
 pub use toolchain::{Missing, RustToolchain};
 pub use watch::SourceWatcher;

@@ -105,6 +105,9 @@ fn run() -> (Handle, Arc<Run>) {
                 Command::Swap(_, answer)
                 | Command::Rollback(_, answer)
                 | Command::Remove(_, answer) => drop(answer.send(Err(SwapError::Ended))),
+                Command::Profile(_, _, answer) => {
+                    drop(answer.send(Err(CommandError::Ended.into())));
+                }
                 Command::Drain(answer) => {
                     task.drains.notify_one();
                     task.may_drain.notified().await;

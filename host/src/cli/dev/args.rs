@@ -21,8 +21,8 @@ pub(in crate::cli) const EXAMPLES: &str = "Examples:
   oplet dev --watch shop.orders --uri mongodb://localhost:27017
       the handler in this folder, on a server that runs already
 
-Save a source file, and the next version takes over; one that does not compile is shown, and the version
-before goes on. Ctrl-C ends it.
+Save a source file, and the next version takes over; what is wrong with one that does not compile is
+shown, and the version before goes on. Ctrl-C ends it.
 
 Exit codes: 0 ended; 1 failed; 2 usage, or no handler.";
 
@@ -43,7 +43,7 @@ pub(crate) struct DevArgs {
     /// The server's program, for a replica set of its own [default: `mongod` on PATH, else
     /// `.tools/mongod/bin/mongod` in the folder or one above it]
     #[arg(long, value_name = "PATH", env = "OPLET_MONGOD", hide_env_values = true,
-        conflicts_with = "uri", help_heading = SERVER)]
+        help_heading = SERVER)]
     pub(crate) mongod: Option<PathBuf>,
     /// Sample changes to make when the handler is ready, as JSON lines: `{"ns": "db.coll", "doc": {...}}`,
     /// ops as `oplet record` and `oplet tail` write them, or plain documents

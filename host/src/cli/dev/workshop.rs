@@ -4,7 +4,8 @@ use std::{io::IsTerminal as _, path::Path};
 
 use anstream::{adapter::strip_str, eprintln};
 use oplet::project::{
-    self, BuildError, BuildOptions, Built, Profile, Project, RustToolchain, SourceWatcher,
+    self, BuildError, BuildOptions, Built, Profile, Project, ResidentCompiler, RustToolchain,
+    SourceWatcher,
 };
 
 use crate::cli::{build::cache_directory, error::UserError};
@@ -24,6 +25,8 @@ pub(super) struct Workshop {
     project: Project,
     options: BuildOptions,
     sources: SourceWatcher,
+    /// A compiler that stays between builds, where the language has one.
+    resident: Option<ResidentCompiler>,
     /// The first build may take long: it is shown what it does.
     is_first: bool,
 }
@@ -44,6 +47,7 @@ impl Workshop {
             },
             sources: SourceWatcher::new(&project.folder),
             project,
+            resident: None,
             is_first: true,
         }
     }
@@ -68,8 +72,9 @@ impl Workshop {
     pub(super) async fn build(&mut self) -> Result<Option<Built>, UserError> {
         let (folder, options) = (self.project.folder.clone(), self.options.clone());
         let shows_progress = std::mem::replace(&mut self.is_first, false);
+        let mut resident = self.resident.take();
         let build = move || {
-            project::build(&folder, &options, &mut |line| {
+            let built = project::build_again(&folder, &options, &mut resident, &mut |line| {
                 let plain = strip_str(line).to_string();
                 let is_progress = PROGRESS
                     .iter()
@@ -77,10 +82,13 @@ impl Workshop {
                 if shows_progress || !(is_progress || plain.trim().is_empty()) {
                     eprintln!("{line}");
                 }
-            })
+            });
+            (built, resident)
         };
         let built = tokio::task::spawn_blocking(build).await;
-        match built.expect("building does not panic") {
+        let (built, resident) = built.expect("building does not panic");
+        self.resident = resident;
+        match built {
             Ok(built) => Ok(Some(built)),
             Err(error @ (BuildError::Missing(_) | BuildError::Start { .. })) => Err(error.into()),
             Err(error) => {

@@ -56,7 +56,7 @@ const RESUMABLE: [i32; 25] = [
 
 /// Codes of writes that may go through later, beside those of [`RESUMABLE`]: what a busy, full or
 /// partitioned server answers, and what an operator can grant.
-const WRITABLE_LATER: [i32; 18] = [
+const WRITABLE_LATER: [i32; 19] = [
     code::UNAUTHORIZED,
     code::AUTHENTICATION_FAILED,
     11,    // UserNotFound
@@ -73,6 +73,7 @@ const WRITABLE_LATER: [i32; 18] = [
     246,   // SnapshotUnavailable
     249,   // StaleDbVersion
     264,   // TooManyFilesOpen
+    365,   // TemporarilyUnavailable: the cache is under pressure
     12586, // BackgroundOperationInProgressForDatabase
     14031, // OutOfDiskSpace
 ];

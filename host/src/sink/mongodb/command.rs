@@ -257,6 +257,7 @@ mod tests {
             ),
             (Verb::Update, true, doc! { "code": 121 }, "rejected"),
             (Verb::Update, true, doc! { "code": 112 }, "passing"),
+            (Verb::Update, true, doc! { "code": 365 }, "passing"),
             (Verb::Delete, true, doc! { "code": 10107 }, "passing"),
             (Verb::Delete, true, doc! { "code": 13 }, "passing"),
         ] {

@@ -1,0 +1,1 @@
+//! Direct reads as a whole run sees them.

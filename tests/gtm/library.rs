@@ -1,0 +1,1 @@
+//! What a Rust program that tails without modules sees.

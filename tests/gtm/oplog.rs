@@ -1,0 +1,1 @@
+//! The oplog as a source.

@@ -1,0 +1,1 @@
+//! Direct reads: how a collection is split and read.

@@ -1,0 +1,1 @@
+//! Ordering, and sharing the work between processes.

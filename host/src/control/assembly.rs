@@ -8,7 +8,9 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Bounds, Error, Options, Plan, Stats,
     begin::Begin,
+    board::Board,
     delivery::Delivery,
+    direct::{Conductor, DirectReads, Wiring},
     instances::States,
     lookups::ServerLookups,
     orders::Orders,
@@ -41,6 +43,9 @@ pub(super) struct Assembly<'a> {
     pub(super) standings: Arc<[Arc<Standing>]>,
     pub(super) stats: Arc<Stats>,
     pub(super) sources: Arc<source::Stats>,
+    /// They outlive sessions, too.
+    pub(super) reads: Arc<DirectReads>,
+    pub(super) board: Board,
 }
 
 impl Assembly<'_> {
@@ -55,8 +60,14 @@ impl Assembly<'_> {
         states: &[States],
     ) -> Result<(Session, Arc<Shared>), Error> {
         let options = self.options;
-        let window = AckWindow::new(
+        if let Some(window) = self.board.window() {
+            // What the session before has not finished is read again.
+            self.reads.put_back(&window.look());
+        }
+        self.reads.begin(&self.plan);
+        let window = AckWindow::with_reads(
             begins.iter().map(Begin::frontier).collect(),
+            Conductor::streams(&self.plan, &options.direct),
             WindowOptions {
                 ops_max: options.window_ops,
                 bytes_max: options.queue_bytes,
@@ -76,6 +87,7 @@ impl Assembly<'_> {
                 .streams
                 .iter()
                 .map(|stream| stream.modules.clone())
+                .chain(Conductor::modules(&self.plan, &options.direct))
                 .collect(),
             modules: self.plan.modules.clone(),
             sinks: options.sinks.iter().map(|spec| spec.name.clone()).collect(),
@@ -132,12 +144,29 @@ impl Assembly<'_> {
                 position: begin.start.position(),
                 window: window.clone(),
                 dispatcher: lanes.dispatcher(),
+                stage: self.reads.stage(index),
                 ledger: self.delivery.ledger.clone(),
                 stats: self.stats.clone(),
                 stop: stop.clone(),
             }
         });
         let streams = streams.collect();
-        Ok((Session::start(window, lanes, streams, stop), shared))
+        let wiring = Wiring {
+            reads: &self.reads,
+            options: &options.direct,
+            plan: &self.plan,
+            server: self.server,
+            window: &window,
+            ledger: self.delivery.ledger.clone(),
+            bounds: &self.bounds,
+            stats: &self.stats,
+            sources: &self.sources,
+            stop: &stop,
+            board: self.board.clone(),
+        };
+        let conductor = self.reads.are_under_way();
+        let conductor = conductor.then(|| Conductor::new(wiring, || lanes.dispatcher()));
+        let session = Session::start(window, lanes, streams, conductor, stop);
+        Ok((session, shared))
     }
 }

@@ -8,6 +8,7 @@ use std::{
 use super::{
     CheckpointStatus, Options, Reached, RunState, ShownGap, ShownOps, ShownPosition, Stats, Status,
     delivery::{Delivery, sink_status},
+    direct::DirectReads,
     rfc3339,
     saver::Saver,
     shared::Shared,
@@ -48,6 +49,7 @@ pub(super) struct Parts {
     saver: Option<(Arc<Saver>, u64)>,
     vitals: Option<VitalsWatch>,
     gap: Option<ShownGap>,
+    pub(super) reads: Option<Arc<DirectReads>>,
     /// What was measured at the end.
     pub(super) last: Option<Samples>,
 }
@@ -76,6 +78,7 @@ impl Board {
                 saver: None,
                 vitals: None,
                 gap: None,
+                reads: None,
                 last: None,
             }),
         }))
@@ -128,6 +131,15 @@ impl Board {
         self.parts().vitals = Some(vitals);
     }
 
+    /// The window of the session that is at work, or was last.
+    pub(super) fn window(&self) -> Option<Arc<AckWindow>> {
+        self.parts().window.clone()
+    }
+
+    pub(super) fn show_reads(&self, reads: Arc<DirectReads>) {
+        self.parts().reads = Some(reads);
+    }
+
     pub(super) fn show_gap(&self, gap: ShownGap) {
         self.parts().gap = Some(gap);
     }
@@ -154,6 +166,13 @@ impl Board {
             position: ShownPosition::of_time(parts.done_time()),
             saved,
         }
+    }
+
+    /// Up to where everything is done, and the oldest that the oplog still has.
+    pub(super) fn reach(&self) -> (Option<Timestamp>, Option<Timestamp>) {
+        let parts = self.parts();
+        let vitals = parts.vitals.as_ref().map(VitalsWatch::latest);
+        (parts.done_time(), vitals.and_then(|vitals| vitals.oldest))
     }
 
     /// Whether everything that is done is also saved.
@@ -216,6 +235,11 @@ impl Board {
                 .map(|shared| shared.module_statuses())
                 .unwrap_or_default(),
             sinks,
+            direct_reads: parts
+                .reads
+                .as_ref()
+                .map(|reads| reads.statuses())
+                .unwrap_or_default(),
             gap: parts.gap.clone(),
         }
     }

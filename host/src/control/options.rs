@@ -2,12 +2,12 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{End, OnPositionLost, PlanError};
+use super::{DirectReadOptions, End, OnPositionLost, PlanError};
 use crate::{
     checkpoint, dead_letters,
     flow::OrderingGuarantee,
     guest::GuestError,
-    op::{Format, Since, SourceKind, StoreSpec},
+    op::{Format, Namespace, Since, SourceKind, StoreSpec},
     sink, source,
 };
 
@@ -59,6 +59,8 @@ pub struct Options {
     /// The folder that ops are saved to that a module fails on, each as a file for `oplet replay`, up to
     /// a hundred; `None` saves none.
     pub save_failed: Option<PathBuf>,
+    /// What is read directly, and how; what is named here is for a run whose plan has it, too.
+    pub direct: DirectReadOptions,
 }
 
 impl Default for Options {
@@ -85,6 +87,7 @@ impl Default for Options {
             environment: |_| None,
             dead_letters: StoreSpec::own(dead_letters::COLLECTION),
             save_failed: None,
+            direct: DirectReadOptions::default(),
         }
     }
 }
@@ -109,9 +112,15 @@ pub enum Error {
         /// How that showed.
         reason: String,
     },
-    /// Direct reads, which alone could make good a lost position, do not exist yet.
-    #[error("the policy `resnapshot` needs direct reads, which do not exist yet")]
-    Resnapshot,
+    /// A collection cannot be read directly.
+    #[error("the direct read of {namespace} has failed")]
+    DirectRead {
+        /// The collection.
+        namespace: Namespace,
+        /// Why.
+        #[source]
+        source: source::direct_read::Error,
+    },
     /// A sink cannot be opened.
     #[error(transparent)]
     SinkOpen(#[from] sink::OpenError),

@@ -7,12 +7,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::{
-    Bounds, Error, OnPositionLost, Options, Plan, RunState, Stats, Summary,
+    Bounds, Error, Options, Plan, RunState, Stats, Summary,
     assembly::Assembly,
     begin::{self, Begin},
     board::Board,
     delivery::Delivery,
     desk::Desk,
+    direct::DirectReads,
     handle::Command,
     lookups::ServerLookups,
     profiling::Profiles,
@@ -99,6 +100,13 @@ struct Run<'a> {
     sources: Arc<source::Stats>,
 }
 
+/// With what a run begins.
+struct Found {
+    restored: Restored,
+    begins: Vec<Begin>,
+    reads: Arc<DirectReads>,
+}
+
 /// What a run that keeps a checkpoint holds.
 struct Kept {
     store: Store,
@@ -108,9 +116,6 @@ struct Kept {
 
 impl Run<'_> {
     async fn work(&mut self, mut desk: Desk, on_start: impl FnOnce(&Start)) -> Result<(), Error> {
-        if self.options.on_position_lost == OnPositionLost::Resnapshot {
-            return Err(Error::Resnapshot);
-        }
         let is_transactional = self.options.sinks.iter().any(Spec::is_transactional);
         if is_transactional && self.options.checkpoint.is_none() {
             let reason = "it is written together with the checkpoint, and none is kept".into();
@@ -151,12 +156,12 @@ impl Run<'_> {
         board.enter(RunState::Starting, None);
         let found = self.find(kept.as_ref());
         let ended = match self.unless_asked_to_end(desk, found).await {
-            Some(Ok((restored, begins, bounds))) => {
+            Some(Ok((found, bounds))) => {
                 self.supervise(
                     desk,
                     delivery,
                     kept.as_ref(),
-                    (restored, begins),
+                    found,
                     bounds,
                     on_start,
                 )
@@ -195,7 +200,7 @@ impl Run<'_> {
     }
 
     /// Finds with which modules, and where the streams begin and end.
-    async fn find(&self, kept: Option<&Kept>) -> Result<(Restored, Vec<Begin>, Bounds), Error> {
+    async fn find(&self, kept: Option<&Kept>) -> Result<(Found, Bounds), Error> {
         let saved = match kept {
             Some(kept) => kept.store.load(&self.options.name).await?,
             None => None,
@@ -206,7 +211,18 @@ impl Run<'_> {
             _ => Restored::as_given(plan),
         };
         let begins = begin::find(self.server, &restored.plan, self.options, saved.as_ref()).await?;
-        Ok((restored, begins, self.bounds().await?))
+        let saved = saved.as_ref().map(|saved| &saved.direct_reads[..]);
+        let reads = DirectReads::new(&restored.plan, saved);
+        if self.options.since.is_some() {
+            // What was asked for is to be seen.
+            reads.forget();
+        }
+        let found = Found {
+            restored,
+            begins,
+            reads,
+        };
+        Ok((found, self.bounds().await?))
     }
 
     async fn supervise(
@@ -214,14 +230,20 @@ impl Run<'_> {
         desk: &mut Desk,
         delivery: Arc<Delivery>,
         kept: Option<&Kept>,
-        (restored, begins): (Restored, Vec<Begin>),
+        found: Found,
         bounds: Bounds,
         on_start: impl FnOnce(&Start),
     ) -> Result<(), Error> {
+        let Found {
+            restored,
+            begins,
+            reads,
+        } = found;
         let Restored { plan, standings } = restored;
+        desk.board.show_reads(reads.clone());
         let saver = kept.map(|kept| {
             let template = begin::template(&plan, self.options, &standings);
-            Arc::new(self.saver(kept, &delivery, &begins, template))
+            Arc::new(self.saver(kept, &delivery, &begins, template, reads.clone()))
         });
         if let (Some(saver), Some(kept)) = (&saver, kept) {
             desk.board.show_saver(saver.clone(), kept.lease.epoch);
@@ -245,6 +267,8 @@ impl Run<'_> {
                 standings,
                 stats: self.stats.clone(),
                 sources: self.sources.clone(),
+                reads,
+                board: desk.board.clone(),
             },
             desk,
             states: Vec::new(),
@@ -336,6 +360,7 @@ impl Run<'_> {
         delivery: &Delivery,
         begins: &[Begin],
         template: Arc<Checkpoint>,
+        reads: Arc<DirectReads>,
     ) -> Saver {
         let task = Task {
             store: kept.store.clone(),
@@ -352,7 +377,7 @@ impl Run<'_> {
             ledger.begin(window.clone());
         }
         let saved = Saved::default();
-        Saver::start(task, window, template, saved)
+        Saver::start(task, window, template, reads, saved)
     }
 }
 

@@ -15,11 +15,14 @@ use tracing::{info, warn};
 
 use super::{
     Error, Stats,
+    direct::DirectReads,
     transaction::{Ledger, Written},
 };
 use crate::{
     backoff::Backoff,
-    checkpoint::{self, AckWindow, Checkpoint, Holder, Keeper, Lease, Progress, Store},
+    checkpoint::{
+        self, AckWindow, Checkpoint, DirectRead, Holder, Keeper, Lease, Progress, Store,
+    },
     op::Frontier,
 };
 
@@ -62,6 +65,8 @@ struct Followed {
     window: Arc<AckWindow>,
     /// A checkpoint of the run as it is now; its frontiers are replaced.
     template: Arc<Checkpoint>,
+    /// What is read directly.
+    reads: Arc<DirectReads>,
 }
 
 /// All that the task owns.
@@ -81,10 +86,15 @@ impl Saver {
         task: Task,
         window: Arc<AckWindow>,
         template: Arc<Checkpoint>,
+        reads: Arc<DirectReads>,
         saved: Saved,
     ) -> Self {
         let (requests, receiver) = mpsc::channel(4);
-        let followed = Followed { window, template };
+        let followed = Followed {
+            window,
+            template,
+            reads,
+        };
         let (windows, followed_receiver) = watch::channel(followed.clone());
         let (reports, saved_receiver) = watch::channel(saved);
         let failed = CancellationToken::new();
@@ -119,7 +129,10 @@ impl Saver {
 
     /// The frontiers of another window are to be saved from now on, in a checkpoint like that one.
     pub(super) fn follow(&self, window: Arc<AckWindow>, template: Arc<Checkpoint>) {
-        self.followed.send_replace(Followed { window, template });
+        self.followed.send_modify(|followed| {
+            followed.window = window;
+            followed.template = template;
+        });
     }
 
     /// The checkpoint is to say something else of the run from now on.
@@ -193,16 +206,26 @@ struct Following {
     ops: u64,
     /// Nothing was saved of it yet.
     is_fresh: bool,
+    reads: Arc<DirectReads>,
+    /// What was saved of them last.
+    saved_reads: Vec<DirectRead>,
 }
 
 impl Following {
-    fn begin(Followed { window, template }: Followed) -> Self {
+    fn begin(followed: Followed) -> Self {
+        let Followed {
+            window,
+            template,
+            reads,
+        } = followed;
         Self {
             saved: window.starts().to_vec(),
             window,
             template,
             ops: 0,
             is_fresh: true,
+            saved_reads: reads.saved(),
+            reads,
         }
     }
 }
@@ -339,15 +362,21 @@ impl Run {
             self.follow_latest();
             let Following { ops, is_fresh, .. } = self.following;
             let progress = self.following.window.progress();
-            if !is_fresh && self.following.saved == progress.frontiers {
+            let reads = self.following.reads.settle(&progress);
+            let has_moved = progress.ops != ops && self.following.reads.are_under_way();
+            let is_saved = self.following.saved == progress.frontiers
+                && self.following.saved_reads == reads
+                && !has_moved;
+            if !is_fresh && is_saved {
                 return Ok(true);
             }
-            let is_idle_move = progress.ops == ops && !is_fresh;
+            let is_idle_move =
+                progress.ops == ops && !is_fresh && self.following.saved_reads == reads;
             let is_early = self.last.is_some_and(|last| last.elapsed() < IDLE_EVERY);
             if is_idle_move && is_early && !is_asked {
                 return Ok(false);
             }
-            match self.write(progress).await? {
+            match self.write(progress, reads).await? {
                 Written::All => return Ok(true),
                 Written::Part => {}
                 // The window that they belong to follows at once.
@@ -357,7 +386,11 @@ impl Run {
     }
 
     /// Writes a checkpoint, with the outputs that belong to it.
-    async fn write(&mut self, progress: Progress) -> Result<Written, checkpoint::Error> {
+    async fn write(
+        &mut self,
+        progress: Progress,
+        reads: Vec<DirectRead>,
+    ) -> Result<Written, checkpoint::Error> {
         let Task {
             store,
             lease,
@@ -365,7 +398,13 @@ impl Run {
             ..
         } = &self.task;
         let mut checkpoint = self.checkpoint(lease, &progress.frontiers);
-        let Following { window, saved, .. } = &self.following;
+        checkpoint.direct_reads = reads;
+        let Following {
+            window,
+            saved,
+            saved_reads,
+            ..
+        } = &self.following;
         let written = match ledger {
             None => {
                 store.save(lease, &checkpoint).await?;
@@ -373,7 +412,7 @@ impl Run {
             }
             Some(ledger) => {
                 ledger
-                    .commit(store, lease, &mut checkpoint, &progress, (window, saved))
+                    .commit(store, lease, &mut checkpoint, &progress, (window, saved, saved_reads))
                     .await?
             }
         };
@@ -392,6 +431,8 @@ impl Run {
         let frontiers = checkpoint.streams.into_iter();
         let frontiers: Vec<_> = frontiers.map(|stream| stream.frontier).collect();
         self.following.saved.clone_from(&frontiers);
+        self.following.saved_reads = checkpoint.direct_reads;
+        self.following.reads.are_saved(&self.following.saved_reads);
         self.following.is_fresh = false;
         self.last = Some(Instant::now());
         Stats::add(&self.task.stats.checkpoint_saves, 1);

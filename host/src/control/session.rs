@@ -5,12 +5,17 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Bounds, Stats, transaction::Ledger};
+use super::{
+    Bounds, Error, Stats,
+    direct::{Conductor, Stage},
+    transaction::Ledger,
+};
 use crate::{
     checkpoint::AckWindow,
     flow::{Dispatcher, Lanes, Panicked},
-    op::{Position, SourceKind},
+    op::{Batch, Position, SourceKind},
     source::{self, Source},
+    telemetry::NamespaceCounts,
 };
 
 /// How a stream came to its end.
@@ -29,6 +34,8 @@ pub(super) enum StreamEnd {
         /// Why.
         error: source::Error,
     },
+    /// Something cannot be read directly.
+    ReadFailed(Error),
 }
 
 /// One stream of a session.
@@ -42,6 +49,8 @@ pub(super) struct Stream {
     pub(super) position: Position,
     pub(super) window: Arc<AckWindow>,
     pub(super) dispatcher: Dispatcher,
+    /// The way of the batches to the lanes, while something is read directly.
+    pub(super) stage: Option<Stage>,
     /// Where outputs wait that are written with the checkpoint.
     pub(super) ledger: Option<Arc<Ledger>>,
     pub(super) stats: Arc<Stats>,
@@ -52,7 +61,8 @@ pub(super) struct Stream {
 impl Stream {
     /// Reads to the end, and hands what it read to the lanes.
     async fn read(mut self) -> StreamEnd {
-        let mut counts = self.stats.namespaces.counts();
+        let stats = self.stats.clone();
+        let mut counts = stats.namespaces.counts();
         loop {
             let batch = tokio::select! {
                 biased;
@@ -69,37 +79,97 @@ impl Stream {
                 }
             };
             let len = batch.len();
-            let reached = self.bounds.apply(&mut batch, self.kind);
+            let reached = self.bounds().apply(&mut batch, self.kind);
             if batch.len() < len {
                 // What was cut off is not done: a later run has to read it.
                 batch.hold_at(self.position.clone());
             }
-            self.position = batch.position().clone();
-            let batch = Arc::new(batch);
-            let admitted = async {
-                if let Some(ledger) = &self.ledger {
-                    ledger.room().await;
+            let before = std::mem::replace(&mut self.position, batch.position().clone());
+            let given = match self.stage.take() {
+                None => self.give(batch, &mut counts).await,
+                Some(mut stage) => {
+                    let given = self.sift(batch, &before, &mut stage, &mut counts).await;
+                    self.stage = Some(stage);
+                    given
                 }
-                self.window.admit(self.index, &batch).await
             };
-            let ticket = tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return StreamEnd::Done,
-                ticket = admitted => ticket,
-            };
-            if !batch.is_empty() {
-                Stats::add(&self.stats.read, batch.len() as u64);
-                batch.ops().for_each(|op| counts.of(&op).read += 1);
-                counts.tell();
-                // Not given up half way: the ops of one batch are handled together or not at all.
-                if self.dispatcher.dispatch(batch, ticket).await.is_err() {
-                    return StreamEnd::LaneEnded;
-                }
+            if let Err(end) = given {
+                return end;
             }
             if reached {
                 return StreamEnd::Done;
             }
         }
+    }
+
+    /// Where the stream ends; while something is read directly, that it is idle is no end.
+    fn bounds(&self) -> Bounds {
+        let Some(stage) = &self.stage else {
+            return self.bounds.clone();
+        };
+        let idle_at = self.bounds.idle_at.and_then(|idle_at| {
+            let read_up_to = stage.read_up_to()?;
+            Some(idle_at.max(read_up_to))
+        });
+        Bounds {
+            idle_at,
+            ..self.bounds.clone()
+        }
+    }
+
+    /// Hands over a batch in as many parts as it takes: what has to wait for documents that are read
+    /// comes behind them. Only with the last part the stream is further.
+    async fn sift(
+        &mut self,
+        batch: Batch,
+        before: &Position,
+        stage: &mut Stage,
+        counts: &mut NamespaceCounts,
+    ) -> Result<(), StreamEnd> {
+        let mut next = Some(batch);
+        while let Some(mut batch) = next.take() {
+            let rest = stage.sift(&mut batch);
+            let Some(rest) = rest else {
+                let (position, is_caught_up) = (batch.position().clone(), batch.is_caught_up());
+                self.give(batch, counts).await?;
+                stage.reached(&position, is_caught_up);
+                return Ok(());
+            };
+            batch.hold_at(before.clone());
+            self.give(batch, counts).await?;
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Err(StreamEnd::Done),
+                () = stage.wait(&rest) => {}
+            }
+            next = Some(rest);
+        }
+        Ok(())
+    }
+
+    /// Hands a batch to the lanes, when there is room for it.
+    async fn give(&mut self, batch: Batch, counts: &mut NamespaceCounts) -> Result<(), StreamEnd> {
+        let batch = Arc::new(batch);
+        let admitted = async {
+            if let Some(ledger) = &self.ledger {
+                ledger.room().await;
+            }
+            self.window.admit(self.index, &batch).await
+        };
+        let ticket = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return Err(StreamEnd::Done),
+            ticket = admitted => ticket,
+        };
+        if batch.is_empty() {
+            return Ok(());
+        }
+        Stats::add(&self.stats.read, batch.len() as u64);
+        batch.ops().for_each(|op| counts.of(&op).read += 1);
+        counts.tell();
+        // Not given up half way: the ops of one batch are handled together or not at all.
+        let dispatched = self.dispatcher.dispatch(batch, ticket).await;
+        dispatched.map_err(|_| StreamEnd::LaneEnded)
     }
 }
 
@@ -117,11 +187,15 @@ impl Session {
         window: Arc<AckWindow>,
         lanes: Lanes,
         streams: Vec<Stream>,
+        conductor: Option<Conductor>,
         stop: CancellationToken,
     ) -> Self {
         let mut set = JoinSet::new();
         for stream in streams {
             set.spawn(stream.read());
+        }
+        if let Some(conductor) = conductor {
+            set.spawn(conductor.run());
         }
         Self {
             window,

@@ -184,6 +184,9 @@ impl Supervisor<'_> {
                     let ended = Err(Error::Panicked("a stream"));
                     return self.end(&mut at_work, ended).await;
                 }
+                Event::Stream(StreamEnd::ReadFailed(error)) => {
+                    return self.end(&mut at_work, Err(error)).await;
+                }
                 Event::Stream(StreamEnd::Failed { stream, error }) => {
                     let Some(lost) = Lost::of(stream, &error) else {
                         return self.end(&mut at_work, Err(error.into())).await;

@@ -156,6 +156,36 @@ impl Batch {
         self.records.drain(..len);
     }
 
+    /// Leaves out the ops of these places, which are in order: they need not be handled.
+    pub fn leave_out(&mut self, places: &[u32]) {
+        if places.is_empty() {
+            return;
+        }
+        let mut left_out = places.iter().peekable();
+        let mut place = 0;
+        self.records.retain(|_| {
+            let stays = left_out.next_if_eq(&&place).is_none();
+            place += 1;
+            stays
+        });
+    }
+
+    /// Takes off the ops from the `at`th on, as a batch of their own with this one's position. What is
+    /// left still says so, too: [`hold_at`](Self::hold_at) lets it end at an earlier one.
+    ///
+    /// Both hold the whole reply, so that this is for the rare batch that cannot be handled in one go.
+    #[must_use]
+    pub fn split_off(&mut self, at: usize) -> Self {
+        Self {
+            body: self.body.clone(),
+            extra: self.extra.clone(),
+            records: self.records.split_off(at),
+            source: self.source,
+            position: self.position.clone(),
+            caught_up: self.caught_up,
+        }
+    }
+
     pub(super) fn slice(&self, span: Span) -> &[u8] {
         let (buffer, start) = match span.start & IN_EXTRA {
             0 => (&self.body[..], span.start),
@@ -254,6 +284,54 @@ impl BatchBuilder {
             source,
             position,
             caught_up,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A batch of one op per second, from 0 on.
+    fn batch(len: u32) -> Batch {
+        let mut builder = BatchBuilder::new(Vec::new().into());
+        let namespace = builder.make(|extra| extra.extend_from_slice(b"a.b"));
+        for second in 0..len {
+            let time = Timestamp::new(second, 1);
+            builder.push(Record::new(Operation::Insert, namespace, time));
+        }
+        let position = Position::Time(Timestamp::new(len, 1));
+        builder.finish(SourceKind::Oplog, position, true)
+    }
+
+    fn seconds(batch: &Batch) -> Vec<u32> {
+        assert!(batch.ops().all(|op| op.namespace() == "a.b"));
+        batch.ops().map(|op| op.timestamp().seconds).collect()
+    }
+
+    #[test]
+    fn ops_are_left_out_by_their_places() {
+        for (places, expected) in [
+            (&[][..], &[0, 1, 2, 3][..]),
+            (&[0], &[1, 2, 3]),
+            (&[1, 3], &[0, 2]),
+            (&[0, 1, 2, 3], &[]),
+        ] {
+            let mut batch = batch(4);
+            batch.leave_out(places);
+            assert_eq!(seconds(&batch), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_split_off_comes_later_and_has_the_position() {
+        for at in 0..=3 {
+            let mut first = batch(3);
+            let rest = first.split_off(at as usize);
+            assert_eq!(seconds(&first), (0..at).collect::<Vec<_>>());
+            assert_eq!(seconds(&rest), (at..3).collect::<Vec<_>>());
+            assert_eq!(rest.position(), batch(3).position());
+            assert!(rest.is_caught_up());
         }
     }
 }

@@ -1,0 +1,67 @@
+//! What a stream's batches pass on their way to the lanes while something is read directly.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::DirectReads;
+use crate::op::{Batch, Position, Timestamp};
+
+/// The way of one stream's batches: see [`coverage`](super::coverage).
+#[derive(Debug)]
+pub(in crate::control) struct Stage {
+    reads: Arc<DirectReads>,
+    stream: usize,
+    changes: watch::Receiver<()>,
+}
+
+impl Stage {
+    pub(super) fn new(reads: Arc<DirectReads>, stream: usize, changes: watch::Receiver<()>) -> Self {
+        Self {
+            reads,
+            stream,
+            changes,
+        }
+    }
+
+    /// Leaves out what need not be given, and takes off what has to wait.
+    pub(in crate::control) fn sift(&mut self, batch: &mut Batch) -> Option<Batch> {
+        self.changes.mark_unchanged();
+        self.reads.coverage().sift(self.stream, batch)
+    }
+
+    /// The lanes have a batch that ends there.
+    pub(in crate::control) fn reached(&self, position: &Position, is_caught_up: bool) {
+        let mut coverage = self.reads.coverage();
+        coverage.reached(self.stream, position, is_caught_up);
+        drop(coverage);
+        self.reads.moved();
+    }
+
+    /// The lanes have everything before what has to wait; waits until that may be over. Cancellation
+    /// safe.
+    pub(in crate::control) async fn wait(&mut self, rest: &Batch) {
+        let at = rest.ops().next().map(|op| op.timestamp());
+        let mut coverage = self.reads.coverage();
+        coverage.reached_before(self.stream, at.unwrap_or_default());
+        drop(coverage);
+        // Who reads a segment that follows the streams waits for that word.
+        self.reads.moved();
+        // The sender lives as long as we do.
+        let _ = self.changes.changed().await;
+    }
+
+    /// While something is to be read, the run is not idle; none. Then: up to when the streams have to
+    /// be read, so that they are beyond everything that was read.
+    pub(in crate::control) fn read_up_to(&self) -> Option<Timestamp> {
+        let coverage = self.reads.coverage();
+        coverage.is_given().then(|| coverage.read_up_to())
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.reads.coverage().over(self.stream);
+        self.reads.moved();
+    }
+}

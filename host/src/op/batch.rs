@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Op, OpIndex, Operation, Position, SourceKind, Timestamp};
+use super::{Op, OpIndex, Operation, Origin, Position, Timestamp};
 
 /// Where a part of an op lies: in the server's reply, or among the parts that the source made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +85,7 @@ pub struct Batch {
     body: Bytes,
     extra: Vec<u8>,
     pub(super) records: Vec<Record>,
-    source: SourceKind,
+    source: Origin,
     position: Position,
     caught_up: bool,
 }
@@ -117,7 +117,7 @@ impl Batch {
 
     /// Which reader the ops came through.
     #[must_use]
-    pub fn source(&self) -> SourceKind {
+    pub fn source(&self) -> Origin {
         self.source
     }
 
@@ -271,7 +271,7 @@ impl BatchBuilder {
 
     /// Ends the batch.
     #[must_use]
-    pub fn finish(self, source: SourceKind, position: Position, caught_up: bool) -> Batch {
+    pub fn finish(self, source: impl Into<Origin>, position: Position, caught_up: bool) -> Batch {
         let Self {
             body,
             extra,
@@ -281,7 +281,7 @@ impl BatchBuilder {
             body,
             extra,
             records,
-            source,
+            source: source.into(),
             position,
             caught_up,
         }

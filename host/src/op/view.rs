@@ -6,7 +6,7 @@ use oplet_sdk::{
 };
 
 use super::{
-    Batch, DocumentKey, OpId, OpIndex, OpPoint, Operation, Record, SourceKind, Span, Timestamp, key,
+    Batch, DocumentKey, OpId, OpIndex, OpPoint, Operation, Origin, Record, Span, Timestamp, key,
 };
 
 /// What is known of the document of an update that has to be looked up.
@@ -80,7 +80,7 @@ impl<'a> Op<'a> {
 
     /// Which reader the op came through.
     #[must_use]
-    pub fn source(&self) -> SourceKind {
+    pub fn source(&self) -> Origin {
         self.batch.source()
     }
 
@@ -199,7 +199,7 @@ mod tests {
     use oplet_sdk::raw::Walk;
 
     use super::*;
-    use crate::op::{BatchBuilder, Position, Value};
+    use crate::op::{BatchBuilder, Position, SourceKind, Value};
 
     fn raw(document: &Document) -> Vec<u8> {
         RawDocumentBuf::try_from(document).unwrap().into_bytes()

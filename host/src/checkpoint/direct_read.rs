@@ -69,7 +69,9 @@ impl DirectRead {
     }
 
     pub(super) fn from_document(document: &Document) -> Result<Self, String> {
-        let names = document.get_array("modules").map_err(|_| wrong("modules"))?;
+        let names = document
+            .get_array("modules")
+            .map_err(|_| wrong("modules"))?;
         let names = names.iter().map(|name| name.as_str().map(str::to_owned));
         let time = |field| match document.get(field) {
             None => Ok(None),
@@ -85,7 +87,9 @@ impl DirectRead {
         let documents_read = whole(document, "documents").and_then(|count| count.try_into().ok());
         Ok(Self {
             namespace: text(document, "namespace")?,
-            modules: names.collect::<Option<_>>().ok_or_else(|| wrong("modules"))?,
+            modules: names
+                .collect::<Option<_>>()
+                .ok_or_else(|| wrong("modules"))?,
             uuid,
             begun_ms: time("begun")?.ok_or_else(|| wrong("begun"))?,
             seen: seen.into(),
@@ -178,7 +182,11 @@ pub(super) mod tests {
             let mut less = whole.clone();
             less.remove(field);
             let is_optional = field == "uuid";
-            assert_eq!(DirectRead::from_document(&less).is_ok(), is_optional, "{field}");
+            assert_eq!(
+                DirectRead::from_document(&less).is_ok(),
+                is_optional,
+                "{field}"
+            );
         }
     }
 }

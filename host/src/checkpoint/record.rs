@@ -272,7 +272,10 @@ pub(super) fn text(document: &Document, field: &str) -> Result<String, String> {
     text.map(str::to_owned).map_err(|_| wrong(field))
 }
 
-pub(super) fn documents<'a>(document: &'a Document, field: &str) -> Result<Vec<&'a Document>, String> {
+pub(super) fn documents<'a>(
+    document: &'a Document,
+    field: &str,
+) -> Result<Vec<&'a Document>, String> {
     let array = document.get_array(field).map_err(|_| wrong(field))?;
     let documents = array.iter().map(Bson::as_document);
     documents.collect::<Option<_>>().ok_or_else(|| wrong(field))

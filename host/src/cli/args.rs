@@ -16,10 +16,11 @@ use super::{
     checkpoint::CheckpointArgs,
     dead_letters::DeadLettersArgs,
     dev::{self, DevArgs},
+    direct_read_args::DirectReadArgs,
     examples,
     project_args::{BuildArgs, CompletionsArgs, ManArgs, NewArgs},
     record::{self, RecordArgs},
-    remote_args::{NamedArgs, ProfileArgs, RemoteArgs, SeekArgs, SwapArgs},
+    remote_args::{NamedArgs, ProfileArgs, RemoteArgs, SeekArgs, SnapshotArgs, SwapArgs},
     replay::{self, ReplayArgs},
 };
 use crate::config::{self, Begin, Secret, Setting, Uri};
@@ -91,6 +92,9 @@ pub(crate) enum Command {
     /// Let a run go on from another position
     #[command(after_help = examples::SEEK)]
     Seek(Box<SeekArgs>),
+    /// Let a run read a collection directly, from its beginning
+    #[command(after_help = examples::SNAPSHOT)]
+    Snapshot(Box<SnapshotArgs>),
     /// List the modules of a run
     #[command(after_help = examples::MODULES)]
     Modules(Box<RemoteArgs>),
@@ -151,6 +155,8 @@ pub(crate) struct SettingsArgs {
     pub(crate) watch: Vec<Namespace>,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
+    #[command(flatten)]
+    pub(crate) direct: DirectReadArgs,
     /// Where to begin: `checkpoint`, `now`, `oldest`, `90m` ago, a time as `2026-01-02T10:00:00Z`, a
     /// cluster time as `1700000001:7`, `token:JSON` [default: checkpoint, else now]
     ///
@@ -158,8 +164,9 @@ pub(crate) struct SettingsArgs {
     /// oldest entry that the oplog still has. `token` is a resume token of a change stream.
     #[arg(long, value_name = "POSITION", value_parser = config::begin, help_heading = SOURCE)]
     pub(crate) since: Option<Begin>,
-    /// What to do when the oplog no longer reaches back to the position: end with exit code 3, or go
-    /// on with the oldest change that is left (`skip`)
+    /// What to do when the oplog no longer reaches back to the position: end with exit code 3, go on
+    /// with the oldest change that is left (`skip`), or read the collections again and go on with what
+    /// happens from now on (`resnapshot`)
     #[arg(long, value_name = "CHOICE", default_value = "fail",
         value_parser = config::on_position_lost, help_heading = SOURCE)]
     pub(crate) on_position_lost: OnPositionLost,

@@ -372,10 +372,10 @@ impl From<control::Error> for UserError {
                 "the log above has the failure; `--on-error skip` passes such ops over, `--on-error dead-letter` \
                  keeps them for later",
             ),
-            control::Error::Resnapshot => Self {
-                code: REFUSED,
-                ..Self::of(&error).hint("`--on-position-lost skip` goes on with what is left")
-            },
+            control::Error::DirectRead {
+                source: source::direct_read::Error::Unauthorized { .. },
+                ..
+            } => Self::of(&error).hint("the user needs the role `read` on its database"),
             control::Error::Transactional { .. } => Self {
                 code: REFUSED,
                 ..Self::of(&error)

@@ -3,7 +3,7 @@
 use tracing::{error, warn};
 
 use super::{
-    Error, ShownGap, ShownPosition,
+    Error, OnPositionLost, ShownGap, ShownPosition,
     begin::Begin,
     ending::Commands,
     supervisor::{AtWork, COMMAND_TIME, Next, Supervisor},
@@ -18,7 +18,7 @@ use crate::{
 /// A stream whose position is lost.
 #[derive(Debug, Clone)]
 pub(super) struct Lost {
-    stream: usize,
+    pub(super) stream: usize,
     from: Position,
     to: Option<Timestamp>,
     reason: String,
@@ -45,7 +45,8 @@ impl Lost {
 }
 
 impl Supervisor<'_> {
-    /// Goes on at the oldest entries that are left, where positions are lost.
+    /// Goes on at the oldest entries that are left, where positions are lost; or at the newest, when
+    /// what was lost is read again.
     pub(super) async fn pass_over(&mut self, mut at_work: AtWork) -> Result<Next, Error> {
         // What was read before the gap is finished first: it cannot be read again.
         self.finish(&mut at_work, Commands::Wait).await?;
@@ -56,7 +57,13 @@ impl Supervisor<'_> {
         }
         let options = self.assembly.options;
         let (server, namespace) = (self.assembly.server, &options.oplog_namespace);
-        let oldest = source::resolve(&Since::Oldest, options.source, server, namespace);
+        let is_read_again = options.on_position_lost == OnPositionLost::Resnapshot;
+        let since = match is_read_again {
+            // Not where the run connected.
+            true => Since::After(server.newest_time().await.unwrap_or_default()),
+            false => Since::Oldest,
+        };
+        let oldest = source::resolve(&since, options.source, server, namespace);
         let asked_to_end = self.asked_to_end();
         let oldest = async {
             tokio::select! {
@@ -70,6 +77,10 @@ impl Supervisor<'_> {
         let oldest = oldest?;
         let frontiers = at_work.session.window.frontiers();
         let mut begins: Vec<_> = frontiers.into_iter().map(Begin::after).collect();
+        if is_read_again {
+            let begins = self.read_again(&at_work, &oldest.position()).await?;
+            return Ok(Next::Session(begins, Word::Open, None));
+        }
         for mut lost in at_work.lost {
             let to = oldest.position().timestamp();
             if to > lost.to {

@@ -54,6 +54,7 @@ mod seek;
 mod segment;
 mod session;
 mod shared;
+mod snapshot;
 mod state;
 mod stats;
 mod supervisor;

@@ -30,6 +30,7 @@ use crate::{
     },
     guest::{Limits, Lookups},
     mongo::Server,
+    op::Namespace,
     sink::Spec,
     source::{self, Start},
     telemetry::Metrics,
@@ -157,15 +158,8 @@ impl Run<'_> {
         let found = self.find(kept.as_ref());
         let ended = match self.unless_asked_to_end(desk, found).await {
             Some(Ok((found, bounds))) => {
-                self.supervise(
-                    desk,
-                    delivery,
-                    kept.as_ref(),
-                    found,
-                    bounds,
-                    on_start,
-                )
-                .await
+                self.supervise(desk, delivery, kept.as_ref(), found, bounds, on_start)
+                    .await
             }
             Some(Err(error)) => Err(error),
             None => Ok(()),
@@ -205,7 +199,7 @@ impl Run<'_> {
             Some(kept) => kept.store.load(&self.options.name).await?,
             None => None,
         };
-        let plan = self.plan.clone();
+        let plan = self.with_unfinished_reads(saved.as_ref()).await?;
         let restored = match (kept, &saved) {
             (Some(kept), Some(saved)) => Restored::after(plan, &kept.store, saved).await?,
             _ => Restored::as_given(plan),
@@ -223,6 +217,22 @@ impl Run<'_> {
             reads,
         };
         Ok((found, self.bounds().await?))
+    }
+
+    /// The plan, which also reads what a process before was asked to and has not come to the end of.
+    async fn with_unfinished_reads(&self, saved: Option<&Checkpoint>) -> Result<Arc<Plan>, Error> {
+        let reads = saved.into_iter().flat_map(|saved| &saved.direct_reads);
+        let unfinished = reads.filter(|read| read.complete_ms.is_none() && read.ended.is_none());
+        let namespaces = unfinished.filter_map(|read| read.namespace.parse().ok());
+        let namespaces: Vec<Namespace> = namespaces.collect();
+        let reads = &self.plan.reads;
+        let known = |namespace: &Namespace| reads.iter().any(|read| read.namespace == *namespace);
+        if namespaces.iter().all(known) {
+            return Ok(self.plan.clone());
+        }
+        let plan = self.plan.clone();
+        let asked = tokio::task::spawn_blocking(move || plan.with_direct_reads(&namespaces));
+        Ok(Arc::new(asked.await.expect("asking does not panic")?))
     }
 
     async fn supervise(

@@ -271,7 +271,10 @@ impl Question {
         }
         for read in &mut reads {
             let of_read = streams.iter().enumerate().filter(|(_, stream)| {
-                let sees = stream.modules.iter().any(|module| read.modules.contains(module));
+                let sees = stream
+                    .modules
+                    .iter()
+                    .any(|module| read.modules.contains(module));
                 sees && stream.scope.contains(&read.namespace.to_string())
             });
             read.streams = of_read.map(|(stream, _)| stream).collect();

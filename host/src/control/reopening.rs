@@ -39,29 +39,7 @@ impl Supervisor<'_> {
         plan: Arc<Plan>,
         step: Step,
     ) -> Result<Option<Next>, Error> {
-        let lanes = self.assembly.options.workers;
-        *at_work.shared.handover() = Some(vec![States::new(); lanes]);
-        let is_paused = self.desk.board.state() == RunState::Paused;
-        let mut word = if is_paused { Word::Closed } else { Word::Open };
-        match word {
-            Word::Open => {
-                let gate = at_work.gate.clone();
-                let impatience = tokio::spawn(async move {
-                    sleep(REOPEN_TIME).await;
-                    warn!("what was read is not finished in time: the rest is read again");
-                    gate.throw();
-                });
-                let finished = self.finish(at_work, Commands::Wait).await;
-                impatience.abort();
-                finished?;
-            }
-            Word::Closed | Word::Thrown => {
-                // What has not begun is read again.
-                at_work.gate.throw();
-                let finished = self.desk.hold_while(at_work.session.finish()).await;
-                finished.map_err(|Panicked| Error::Panicked("a lane"))?;
-            }
-        }
+        let mut word = self.set_down(at_work).await?;
         if step == Step::Back && std::mem::take(&mut self.swaps.resumes) {
             word = Word::Open;
         }
@@ -103,6 +81,34 @@ impl Supervisor<'_> {
             word,
             Some(Reply::Swap(Box::new(reopening))),
         )))
+    }
+
+    /// Ends a session at a border, where another one is to begin; whether that may work at once.
+    pub(super) async fn set_down(&mut self, at_work: &mut AtWork) -> Result<Word, Error> {
+        let lanes = self.assembly.options.workers;
+        *at_work.shared.handover() = Some(vec![States::new(); lanes]);
+        let is_paused = self.desk.board.state() == RunState::Paused;
+        let word = if is_paused { Word::Closed } else { Word::Open };
+        match word {
+            Word::Open => {
+                let gate = at_work.gate.clone();
+                let impatience = tokio::spawn(async move {
+                    sleep(REOPEN_TIME).await;
+                    warn!("what was read is not finished in time: the rest is read again");
+                    gate.throw();
+                });
+                let finished = self.finish(at_work, Commands::Wait).await;
+                impatience.abort();
+                finished?;
+            }
+            Word::Closed | Word::Thrown => {
+                // What has not begun is read again.
+                at_work.gate.throw();
+                let finished = self.desk.hold_while(at_work.session.finish()).await;
+                finished.map_err(|Panicked| Error::Panicked("a lane"))?;
+            }
+        }
+        Ok(word)
     }
 
     /// The session with other modules is at work: answers who asked for it.

@@ -20,9 +20,7 @@ use super::{
 };
 use crate::{
     backoff::Backoff,
-    checkpoint::{
-        self, AckWindow, Checkpoint, DirectRead, Holder, Keeper, Lease, Progress, Store,
-    },
+    checkpoint::{self, AckWindow, Checkpoint, DirectRead, Holder, Keeper, Lease, Progress, Store},
     op::Frontier,
 };
 
@@ -412,7 +410,13 @@ impl Run {
             }
             Some(ledger) => {
                 ledger
-                    .commit(store, lease, &mut checkpoint, &progress, (window, saved, saved_reads))
+                    .commit(
+                        store,
+                        lease,
+                        &mut checkpoint,
+                        &progress,
+                        (window, saved, saved_reads),
+                    )
                     .await?
             }
         };

@@ -291,6 +291,7 @@ impl BatchBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::op::SourceKind;
 
     /// A batch of one op per second, from 0 on.
     fn batch(len: u32) -> Batch {

@@ -243,7 +243,9 @@ impl AckWindow {
     #[must_use]
     pub fn is_idle_from(&self, stream: usize) -> bool {
         let state = self.lock();
-        state.streams[stream..].iter().all(|stream| stream.oldest().is_none())
+        state.streams[stream..]
+            .iter()
+            .all(|stream| stream.oldest().is_none())
     }
 
     /// What is under way.
@@ -296,7 +298,10 @@ impl Acknowledge for AckWindow {
 
 impl State {
     fn frontiers(&self, streams: usize) -> Vec<Frontier> {
-        self.streams[..streams].iter().map(Stream::frontier).collect()
+        self.streams[..streams]
+            .iter()
+            .map(Stream::frontier)
+            .collect()
     }
 
     fn progress(&self, streams: usize) -> Progress {

@@ -70,10 +70,7 @@ impl Conductor {
 
     /// The readers of a session, whose streams of the window come behind those of the plan.
     /// `dispatcher` makes a way into the lanes.
-    pub(in crate::control) fn new(
-        wiring: Wiring<'_>,
-        dispatcher: impl Fn() -> Dispatcher,
-    ) -> Self {
+    pub(in crate::control) fn new(wiring: Wiring<'_>, dispatcher: impl Fn() -> Dispatcher) -> Self {
         let Wiring {
             reads,
             options,
@@ -88,16 +85,14 @@ impl Conductor {
             board,
         } = wiring;
         let groups = groups(plan);
-        let parts = plan.reads.iter().map(|read| {
-            Part {
-                namespace: read.namespace.clone(),
-                group: groups
-                    .iter()
-                    .position(|group| *group == read.modules)
-                    .unwrap_or_default(),
-                target: std::sync::OnceLock::new(),
-                halvings: 0.into(),
-            }
+        let parts = plan.reads.iter().map(|read| Part {
+            namespace: read.namespace.clone(),
+            group: groups
+                .iter()
+                .position(|group| *group == read.modules)
+                .unwrap_or_default(),
+            target: std::sync::OnceLock::new(),
+            halvings: 0.into(),
         });
         let free = (0..options.concurrency).rev().map(|number| Slot {
             number,

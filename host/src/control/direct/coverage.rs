@@ -222,10 +222,6 @@ impl Coverage {
         times.max().unwrap_or_default()
     }
 
-    pub(super) fn segment(&mut self, read: usize, id: u64) -> Option<&mut Segment> {
-        self.reads[read].segment_mut(id)
-    }
-
     /// What was not given of a segment becomes one of its own; what was given counts as all of it.
     pub(super) fn shorten(&mut self, read: usize, id: u64, rest: KeyRange) {
         let read = &mut self.reads[read];

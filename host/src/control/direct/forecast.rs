@@ -130,7 +130,12 @@ mod tests {
     fn warns_when_the_oplog_will_not_last() {
         // 100 documents a second, which takes 9,970 seconds; the position loses 1 of 1,000 seconds each.
         let text = check(3_000, (2_000, 2_000), (1_000, 1_030)).unwrap();
-        for part in ["997000 documents", "2h 46m 10s", "100 documents/s", "16m 10s"] {
+        for part in [
+            "997000 documents",
+            "2h 46m 10s",
+            "100 documents/s",
+            "16m 10s",
+        ] {
             assert!(text.contains(part), "{part}: {text}");
         }
     }
@@ -143,7 +148,11 @@ mod tests {
             (3_000, (2_000, 2_029), (1_000, 1_030)),
             (900_000, (2_000, 2_000), (1_000, 1_030)),
         ] {
-            assert_eq!(check(documents, done, oldest), None, "{documents} {done:?} {oldest:?}");
+            assert_eq!(
+                check(documents, done, oldest),
+                None,
+                "{documents} {done:?} {oldest:?}"
+            );
         }
     }
 

@@ -190,7 +190,10 @@ impl Read {
 
     /// The ranges that are to be cut into segments, in order.
     pub(super) fn gaps(&self) -> Vec<KeyRange> {
-        let gaps = self.segments.iter().filter(|segment| !segment.is_finished());
+        let gaps = self
+            .segments
+            .iter()
+            .filter(|segment| !segment.is_finished());
         gaps.map(|segment| segment.range.clone()).collect()
     }
 
@@ -235,7 +238,10 @@ impl Read {
     /// them where that is needed. Ranges side by side become one where no stream will give a change
     /// that one of them covers.
     pub(super) fn settle(&mut self, is_passed: impl Fn(usize, u64) -> bool, streams: &[Done]) {
-        let own = self.streams.iter().filter_map(|stream| streams.get(*stream));
+        let own = self
+            .streams
+            .iter()
+            .filter_map(|stream| streams.get(*stream));
         for segment in &mut self.segments {
             let State::Given {
                 at,

@@ -126,7 +126,10 @@ impl Readers {
                 return ranges.clone();
             }
             match target.orders_by_bytes() {
-                true => ranges.iter().filter_map(|range| common(range, gap)).collect(),
+                true => ranges
+                    .iter()
+                    .filter_map(|range| common(range, gap))
+                    .collect(),
                 // Only the server can tell which range lies in it; a reader cuts what is too long.
                 false => vec![gap.clone()],
             }
@@ -144,7 +147,10 @@ impl Readers {
         follows: bool,
     ) -> Result<Result<(), Ending>, Error> {
         let part = &self.parts[at];
-        let target = part.target.get().expect("it was examined before it was cut");
+        let target = part
+            .target
+            .get()
+            .expect("it was examined before it was cut");
         if follows && self.unless_stopped(self.catch_up(at)).await.is_none() {
             return Ok(Ok(()));
         }
@@ -165,7 +171,12 @@ impl Readers {
             return Ok(Ok(()));
         };
         self.reads.opened(at, id, time);
-        if follows && self.unless_stopped(self.wait_beyond(at, time)).await.is_none() {
+        if follows
+            && self
+                .unless_stopped(self.wait_beyond(at, time))
+                .await
+                .is_none()
+        {
             return Ok(Ok(()));
         }
         let stream = self.first_stream + part.group * self.slots + slot.number;

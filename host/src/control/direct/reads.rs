@@ -18,7 +18,7 @@ use super::{
 use crate::{
     checkpoint::{DirectRead, Progress},
     control::{DirectReadStatus, Plan},
-    op::{KeyRange, Timestamp},
+    op::{KeyRange, Namespace, Timestamp},
     source::direct_read::Target,
 };
 
@@ -48,15 +48,15 @@ impl DirectReads {
             let at = coverage.reads.len();
             let namespace = wanted.namespace.to_string();
             let known = saved.iter().find(|read| {
-                read.namespace == namespace
-                    && names.iter().all(|name| read.modules.contains(name))
+                read.namespace == namespace && names.iter().all(|name| read.modules.contains(name))
             });
             let mut read = Read::new(namespace, names, !is_first);
             read.tally.begun_ms = bson::DateTime::now().timestamp_millis();
             if let Some(known) = known {
                 read.uuid = known.uuid;
                 read.seen_at = known.seen;
-                read.is_known = true;
+                // One that was not looked at has nothing to be compared with.
+                read.is_known = known.seen != Timestamp::default();
                 read.was_complete = known.complete_ms.is_some();
                 read.tally.complete_ms = known.complete_ms;
                 read.tally.begun_ms = known.begun_ms;
@@ -108,7 +108,7 @@ impl DirectReads {
             return Vec::new();
         }
         coverage.settle(progress);
-        coverage.reads.iter().filter_map(record).collect()
+        coverage.reads.iter().map(record).collect()
     }
 
     pub(in crate::control) fn saved(&self) -> Vec<DirectRead> {
@@ -133,12 +133,16 @@ impl DirectReads {
         self.coverage().forget();
     }
 
-    /// Reads these once more, from the beginning: all of them, where none are named.
-    pub(in crate::control) fn renew(&self, is_meant: impl Fn(&str) -> bool) {
+    /// Reads these once more, from the beginning.
+    pub(in crate::control) fn renew(&self, is_meant: impl Fn(&Namespace) -> bool) {
         let mut coverage = self.coverage();
         let reads = coverage.reads.iter_mut();
         reads
-            .filter(|read| is_meant(&read.namespace))
+            .filter(|read| {
+                read.namespace
+                    .parse()
+                    .is_ok_and(|namespace| is_meant(&namespace))
+            })
             .for_each(Read::renew);
     }
 
@@ -189,6 +193,13 @@ impl DirectReads {
         self.moves.send_replace(());
     }
 
+    /// The lanes have everything of a stream before a change that waits. Who reads a segment that
+    /// follows the streams waits for that word.
+    pub(super) fn reached_before(&self, stream: usize, at: Timestamp) {
+        self.coverage().reached_before(stream, at);
+        self.moved();
+    }
+
     pub(super) fn moves(&self) -> watch::Receiver<()> {
         self.moves.subscribe()
     }
@@ -198,7 +209,12 @@ impl DirectReads {
     }
 
     /// What there is turns out, as it was at that time; the ranges that are to be cut into segments.
-    pub(super) fn look_at(&self, at: usize, target: &Target, seen: Timestamp) -> Option<Vec<KeyRange>> {
+    pub(super) fn look_at(
+        &self,
+        at: usize,
+        target: &Target,
+        seen: Timestamp,
+    ) -> Option<Vec<KeyRange>> {
         let mut coverage = self.coverage();
         let read = &mut coverage.reads[at];
         read.tally.expected = target.documents;
@@ -310,20 +326,22 @@ impl DirectReads {
     }
 }
 
-/// As it stands in the checkpoint; none before it was looked at.
-fn record(read: &Read) -> Option<DirectRead> {
-    let is_looked_at = read.is_known || !matches!(read.phase, Phase::Planned | Phase::Planning);
-    let ranges = read.segments.iter().filter_map(|segment| match segment.state {
-        State::Finished(at) => Some((segment.range.clone(), at)),
-        _ => None,
-    });
+/// As it stands in the checkpoint.
+fn record(read: &Read) -> DirectRead {
+    let ranges = read
+        .segments
+        .iter()
+        .filter_map(|segment| match segment.state {
+            State::Finished(at) => Some((segment.range.clone(), at)),
+            _ => None,
+        });
     let Tally {
         finished_documents,
         begun_ms,
         complete_ms,
         ..
     } = read.tally;
-    is_looked_at.then(|| DirectRead {
+    DirectRead {
         namespace: read.namespace.clone(),
         modules: read.modules.clone(),
         uuid: read.uuid,
@@ -336,5 +354,5 @@ fn record(read: &Read) -> Option<DirectRead> {
             Phase::Ended(reason) => Some(reason.clone()),
             _ => None,
         },
-    })
+    }
 }

@@ -16,7 +16,11 @@ pub(in crate::control) struct Stage {
 }
 
 impl Stage {
-    pub(super) fn new(reads: Arc<DirectReads>, stream: usize, changes: watch::Receiver<()>) -> Self {
+    pub(super) fn new(
+        reads: Arc<DirectReads>,
+        stream: usize,
+        changes: watch::Receiver<()>,
+    ) -> Self {
         Self {
             reads,
             stream,
@@ -42,11 +46,8 @@ impl Stage {
     /// safe.
     pub(in crate::control) async fn wait(&mut self, rest: &Batch) {
         let at = rest.ops().next().map(|op| op.timestamp());
-        let mut coverage = self.reads.coverage();
-        coverage.reached_before(self.stream, at.unwrap_or_default());
-        drop(coverage);
-        // Who reads a segment that follows the streams waits for that word.
-        self.reads.moved();
+        self.reads
+            .reached_before(self.stream, at.unwrap_or_default());
         // The sender lives as long as we do.
         let _ = self.changes.changed().await;
     }

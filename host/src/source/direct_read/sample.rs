@@ -1,6 +1,6 @@
 //! Finding keys that lie at even distances.
 
-use oplet_sdk::raw::Walk;
+use oplet_sdk::raw::{Malformed, Walk};
 
 use super::{
     Error, Target,
@@ -46,12 +46,12 @@ pub(super) async fn find_boundaries(
     let what = format!("find boundaries in {}", target.namespace);
     let keys = if documents <= walked {
         let every = documents.div_ceil(wanted.count + 1).max(1);
-        ask(&what, async || {
+        ask(&what, || async {
             walk(server, target, wanted.within, every).await
         })
         .await?
     } else {
-        match ask(&what, async || sample(server, target, size).await).await {
+        match ask(&what, || sample(server, target, size)).await {
             Ok(keys) => keys,
             Err(Error::Refused { what, source }) => {
                 tracing::warn!(
@@ -129,7 +129,7 @@ async fn read(
         await_time: None,
         tailable: false,
     };
-    let broken = mongodb::error::Error::custom::<oplet_sdk::raw::Malformed>;
+    let broken = |malformed: Malformed| mongodb::error::Error::custom(malformed);
     let mut reader = Reader::open_patient(database, command, options, ANSWER_TIME);
     while let Some(reply) = reader.next().await {
         let reply = reply?;

@@ -2,7 +2,7 @@
 
 use std::{cmp::Ordering, fmt};
 
-use bson::{RawBson, RawBsonRef, RawDocument, RawDocumentBuf};
+use bson::{RawBson, RawDocument, RawDocumentBuf};
 use oplet_sdk::raw::{Element, Walk, Writer};
 
 use super::{DocumentKey, compare_keys};
@@ -71,7 +71,7 @@ impl Key {
     pub fn to_bson(&self) -> Option<RawBson> {
         let document = self.named("_id");
         let value = document.get("_id").ok().flatten();
-        value.map(RawBsonRef::to_raw_bson)
+        value.map(RawBson::from)
     }
 }
 

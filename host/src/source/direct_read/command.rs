@@ -165,6 +165,6 @@ fn finish(mut command: RawDocumentBuf, target: &Target, as_of: AsOf) -> RawDocum
 
 fn append_uuid(command: &mut RawDocumentBuf, target: &Target) {
     if let Some(uuid) = target.uuid.filter(|_| target.checks_uuid) {
-        command.append(cstr!("collectionUUID"), uuid);
+        command.append(cstr!("collectionUUID"), bson::Binary::from(uuid));
     }
 }

@@ -1,6 +1,6 @@
 //! Finding keys that lie at even distances.
 
-use oplet_sdk::raw::Walk;
+use oplet_sdk::raw::{Malformed, Walk};
 
 use super::{
     Error, Target,
@@ -129,7 +129,7 @@ async fn read(
         await_time: None,
         tailable: false,
     };
-    let broken = mongodb::error::Error::custom::<oplet_sdk::raw::Malformed>;
+    let broken = |malformed: Malformed| mongodb::error::Error::custom(malformed);
     let mut reader = Reader::open_patient(database, command, options, ANSWER_TIME);
     while let Some(reply) = reader.next().await {
         let reply = reply?;

@@ -185,7 +185,11 @@ fn target(server: &Server, namespace: &Namespace, described: Option<&Document>) 
         Kind::Collection | Kind::Absent => None,
     };
     let collation = get("collation").and_then(Bson::as_document);
-    let is_simple = |collation: &&Document| collation.get_str("locale") == Ok("simple");
+    let is_simple = |collation: &&Document| {
+        collation
+            .get_str("locale")
+            .is_ok_and(|locale| locale == "simple")
+    };
     Target {
         namespace: namespace.clone(),
         kind,

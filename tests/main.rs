@@ -12,6 +12,7 @@ mod modules;
 mod parity;
 mod replay;
 mod resilience;
+mod segments;
 mod sinks;
 mod soak;
 mod swap;

@@ -12,6 +12,9 @@ mod splits;
 mod stages;
 mod targets;
 
+pub(crate) use snapshots::a_killed_cursor;
+pub(crate) use stages::a_match_sees_documents;
+
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
@@ -111,7 +114,13 @@ impl Scene {
         options: &ReadOptions,
     ) -> SegmentReader {
         let stats = Arc::new(Stats::default());
-        SegmentReader::new(&self.server, target.clone(), range.clone(), options.clone(), stats)
+        SegmentReader::new(
+            &self.server,
+            target.clone(),
+            range.clone(),
+            options.clone(),
+            stats,
+        )
     }
 
     /// Reads the ranges, each to its end over all cuts.
@@ -200,7 +209,12 @@ pub(crate) fn ensure_each_once(found: &[Found], ids: &[Bson]) -> Result<()> {
     there.sort();
     let is_missing = there.iter().find(|id| !read.contains(id));
     ensure!(is_missing.is_none(), "not read: {is_missing:?}");
-    ensure!(read.len() == there.len(), "{} read of {}", read.len(), there.len());
+    ensure!(
+        read.len() == there.len(),
+        "{} read of {}",
+        read.len(),
+        there.len()
+    );
     ensure!(read == there, "something else was read");
     Ok(())
 }
@@ -234,7 +248,10 @@ pub(crate) fn ids(rng: &mut Rng, count: usize) -> Vec<Bson> {
         Bson::Document(doc! { "a": "$n" }),
         Bson::String("$n".into()),
         Bson::Document(doc! { "a": Bson::Undefined, "b": [1, { "c": 2 }] }),
-        Bson::Timestamp(Timestamp { time: u32::MAX, increment: 1 }),
+        Bson::Timestamp(Timestamp {
+            time: u32::MAX,
+            increment: 1,
+        }),
         Bson::DateTime(DateTime::MIN),
         Bson::DateTime(DateTime::MAX),
     ];
@@ -263,7 +280,9 @@ fn id(rng: &mut Rng, deep: bool) -> Bson {
     let near = rng.i64(-50..50);
     let text = |rng: &mut Rng| -> String {
         let letters = ['a', 'A', 'b', 'ä', 'é', 'z', '\0', '-'];
-        (0..rng.usize(0..4)).map(|_| letters[rng.usize(0..letters.len())]).collect()
+        (0..rng.usize(0..4))
+            .map(|_| letters[rng.usize(0..letters.len())])
+            .collect()
     };
     match rng.u8(0..16) {
         0 => Bson::Int32(near as i32),
@@ -281,10 +300,18 @@ fn id(rng: &mut Rng, deep: bool) -> Bson {
         }),
         11 => Bson::ObjectId(ObjectId::from_bytes(std::array::from_fn(|_| rng.u8(..)))),
         12 => Bson::DateTime(DateTime::from_millis(near)),
-        13 => Bson::Timestamp(Timestamp { time: rng.u32(..), increment: rng.u32(0..9) }),
+        13 => Bson::Timestamp(Timestamp {
+            time: rng.u32(..),
+            increment: rng.u32(0..9),
+        }),
         _ if deep => {
-            let fields = (0..rng.usize(0..3)).map(|_| (["a", "b", ""][rng.usize(0..3)], id(rng, false)));
-            Bson::Document(fields.map(|(name, value)| (name.to_owned(), value)).collect())
+            let fields =
+                (0..rng.usize(0..3)).map(|_| (["a", "b", ""][rng.usize(0..3)], id(rng, false)));
+            Bson::Document(
+                fields
+                    .map(|(name, value)| (name.to_owned(), value))
+                    .collect(),
+            )
         }
         _ => Bson::Null,
     }

@@ -25,7 +25,12 @@ async fn the_servers_sort_is_the_order_of_keys() -> Result<()> {
         .map(|document| Key::of_document(document.as_bytes()).expect("it has an id"))
         .collect();
     for pair in keys.windows(2) {
-        assert!(pair[0] < pair[1], "{:?} and {:?}, seed {seed}", pair[0], pair[1]);
+        assert!(
+            pair[0] < pair[1],
+            "{:?} and {:?}, seed {seed}",
+            pair[0],
+            pair[1]
+        );
     }
     // What is one key to us is one to the server: none was refused as a duplicate.
     assert_eq!(keys.len(), ids.len());

@@ -5,8 +5,8 @@ use std::{path::Path, sync::OnceLock};
 use oplet::{
     admin::{self, Server},
     control::{
-        CheckpointStatus, Command, CommandError, Handle, ModuleStatus, Reached, RunState, ShownGap,
-        ShownOps, ShownPosition, SinkStatus, Status, SwapError,
+        CheckpointStatus, Command, CommandError, DirectReadStatus, Handle, ModuleStatus, Reached,
+        RunState, ShownGap, ShownOps, ShownPosition, SinkStatus, Status, SwapError,
     },
     op::{Since, Timestamp},
     telemetry::Metrics,
@@ -78,6 +78,17 @@ fn status() -> Status {
             queued_bytes: 900,
             last_error: Some("503 Service Unavailable".into()),
         }],
+        direct_reads: vec![DirectReadStatus {
+            namespace: "crm.users".into(),
+            modules: vec!["audit".into()],
+            state: "reading",
+            documents: 600,
+            documents_expected: Some(1_000),
+            segments: 10,
+            segments_read: 5,
+            seconds: Some(2.5),
+            reason: None,
+        }],
         gap: Some(ShownGap {
             from: at(1),
             to: at(3),
@@ -111,7 +122,9 @@ fn run() -> Handle {
                     };
                     drop(answer.send(Err(refused)));
                 }
-                Command::Seek(_, answer) => drop(answer.send(reached(2))),
+                Command::Seek(_, answer) | Command::Snapshot(_, answer) => {
+                    drop(answer.send(reached(2)));
+                }
                 Command::Swap(_, answer)
                 | Command::Rollback(_, answer)
                 | Command::Remove(_, answer) => drop(answer.send(Err(SwapError::Ended))),

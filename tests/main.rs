@@ -13,7 +13,7 @@ mod modules;
 mod parity;
 mod replay;
 mod resilience;
-//mod segments;
+mod segments;
 mod sinks;
 mod soak;
 mod swap;

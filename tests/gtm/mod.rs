@@ -4,7 +4,7 @@
 mod direct_reads;
 mod library;
 mod oplog;
-//mod segments;
+mod segments;
 mod shards;
 mod streams;
 mod workers;

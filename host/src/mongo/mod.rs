@@ -7,12 +7,15 @@
 
 mod connect;
 mod fault;
+mod identity;
 mod reader;
 mod sessions;
+mod shards;
 mod throwaway;
 
 pub use connect::{Error, Options, Server, Topology, connect_client, parse_uri};
 pub use fault::{Fault, code, describe, has_code};
 pub use reader::{Reader, ReaderOptions, Reply, answer_in_time, only_reply};
 pub use sessions::end_sessions;
+pub use shards::{Shard, shards};
 pub use throwaway::{Throwaway, ThrowawayError};

@@ -151,6 +151,11 @@ pub(crate) struct SettingsArgs {
     pub(crate) watch: Vec<Namespace>,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
+    /// Read the oplogs of the shards that the config servers at this connection string list; `--uri` is a
+    /// mongos of that cluster, where documents are looked up, and is not read itself
+    #[arg(long, value_name = "URI", env = "OPLET_CONFIG_URI", hide_env_values = true,
+        help_heading = SOURCE)]
+    pub(crate) config_uri: Option<Uri>,
     /// Where to begin: `checkpoint`, `now`, `oldest`, `90m` ago, a time as `2026-01-02T10:00:00Z`, a
     /// cluster time as `1700000001:7`, `token:JSON` [default: checkpoint, else now]
     ///
@@ -306,7 +311,7 @@ pub(crate) struct InspectArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Source")]
 pub(crate) struct SourceArgs {
-    /// Connection string of a replica set or a mongos
+    /// Connection string of a replica set or a mongos; may be repeated, to read several deployments
     #[arg(
         long,
         value_name = "URI",
@@ -314,7 +319,7 @@ pub(crate) struct SourceArgs {
         hide_env_values = true,
         default_value = "mongodb://localhost:27017"
     )]
-    pub(crate) uri: Uri,
+    pub(crate) uri: Vec<Uri>,
     /// Which way to read changes; the oplog is several times faster, and runs no pipelines
     #[arg(long = "source", value_name = "SOURCE", env = "OPLET_SOURCE", hide_env_values = true,
         default_value = "change-stream", value_parser = source())]

@@ -85,7 +85,12 @@ impl Finding {
 fn examine(settings: &Settings) -> Result<Plan, Vec<Finding>> {
     let mut findings: Vec<Finding> = Vec::new();
     let values = &settings.values;
-    findings.extend(settings::uri(settings).err().map(Finding::from));
+    findings.extend(settings::parse_uris(settings).err().map(Finding::from));
+    findings.extend(
+        settings::parse_config_uri(settings)
+            .err()
+            .map(Finding::from),
+    );
     let scope = Scope::new(values.watch.value.clone());
     let sinks = settings.sinks.iter().map(|sink| sink.spec.name.clone());
     let sinks = sinks.collect();

@@ -7,7 +7,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::{
-    Bounds, Error, OnPositionLost, Options, Plan, RunState, Stats, Summary,
+    Bounds, Deployment, Deployments, Error, OnPositionLost, Options, Plan, RunState, Stats,
+    Summary,
     assembly::Assembly,
     begin::{self, Begin},
     board::Board,
@@ -18,9 +19,9 @@ use super::{
     profiling::Profiles,
     restored::Restored,
     saver::{Saved, Saver, Task},
+    shards::ShardWatch,
     supervisor::{Supervisor, last_word},
     swapping::Swaps,
-    vitals::VitalsWatch,
 };
 use crate::{
     checkpoint::{
@@ -28,7 +29,7 @@ use crate::{
         WindowOptions, take,
     },
     guest::{Limits, Lookups},
-    mongo::Server,
+    op::StoreSpec,
     sink::Spec,
     source::{self, Start},
     telemetry::Metrics,
@@ -52,7 +53,7 @@ const RELEASE_TIME: Duration = Duration::from_secs(2);
     reason = "what a run is made of, each named by its type"
 )]
 pub async fn run(
-    server: &Server,
+    deployments: impl Into<Deployments>,
     plan: Plan,
     options: &Options,
     limits: &Limits,
@@ -71,9 +72,10 @@ pub async fn run(
     let board = Board::new(options, scopes.join(", "), stats.clone(), sources.clone());
     metrics.show(Arc::new(board.clone()));
     let desk = Desk::new(board.clone(), inbox);
-    let lookups = Arc::new(ServerLookups::of_run(server, options));
+    let deployments = deployments.into();
+    let lookups = Arc::new(ServerLookups::of_run(deployments.home(), options));
     let mut run = Run {
-        server,
+        deployments,
         plan: Arc::new(plan.with_lookups(&(lookups.clone() as Arc<dyn Lookups>))),
         lookups,
         options,
@@ -89,7 +91,7 @@ pub async fn run(
 }
 
 struct Run<'a> {
-    server: &'a Server,
+    deployments: Deployments,
     plan: Arc<Plan>,
     lookups: Arc<ServerLookups>,
     options: &'a Options,
@@ -117,7 +119,7 @@ impl Run<'_> {
             return Err(Error::Transactional { reason });
         }
         let board = desk.board.clone();
-        let opened = Delivery::open(self.server, self.options);
+        let opened = Delivery::open(self.deployments.home(), self.options);
         let ended = match self.unless_asked_to_end(&mut desk, opened).await {
             Some(Ok(delivery)) => self.deliver(&mut desk, delivery, on_start).await,
             Some(Err(error)) => Err(error),
@@ -138,7 +140,7 @@ impl Run<'_> {
         let delivery = Arc::new(delivery);
         let board = desk.board.clone();
         board.show_delivery(delivery.clone());
-        board.show_vitals(VitalsWatch::start(self.server));
+        board.show_deployments(&self.deployments);
         let mut kept = None;
         if self.options.checkpoint.is_some() {
             // On the heap: it holds the opening of every kind of store.
@@ -195,18 +197,44 @@ impl Run<'_> {
     }
 
     /// Finds with which modules, and where the streams begin and end.
-    async fn find(&self, kept: Option<&Kept>) -> Result<(Restored, Vec<Begin>, Bounds), Error> {
+    async fn find(
+        &self,
+        kept: Option<&Kept>,
+    ) -> Result<(Restored, Vec<Begin>, Vec<Bounds>), Error> {
         let saved = match kept {
             Some(kept) => kept.store.load(&self.options.name).await?,
             None => None,
         };
+        if kept.is_some() && saved.is_none() && self.options.since.is_none() {
+            self.look_elsewhere().await?;
+        }
         let plan = self.plan.clone();
         let restored = match (kept, &saved) {
             (Some(kept), Some(saved)) => Restored::after(plan, &kept.store, saved).await?,
             _ => Restored::as_given(plan),
         };
-        let begins = begin::find(self.server, &restored.plan, self.options, saved.as_ref()).await?;
-        Ok((restored, begins, self.bounds().await?))
+        let plan = &restored.plan;
+        let begins = begin::find(&self.deployments, plan, self.options, saved.as_ref()).await?;
+        let bounds = Bounds::resolve_all(&self.deployments, self.options).await?;
+        Ok((restored, begins, bounds))
+    }
+
+    /// Looks whether the checkpoint is on another deployment, which was the first when it was saved: to
+    /// begin anew would be a gap.
+    async fn look_elsewhere(&self) -> Result<(), Error> {
+        let Some(spec @ StoreSpec::Mongodb { .. }) = &self.options.checkpoint else {
+            return Ok(());
+        };
+        for Deployment { server, .. } in self.deployments.read().iter().skip(1) {
+            let store = Store::open(spec, &server.client);
+            if store.load(&self.options.name).await?.is_some() {
+                return Err(Error::CheckpointElsewhere {
+                    name: self.options.name.clone(),
+                    hosts: server.hosts.clone(),
+                });
+            }
+        }
+        Ok(())
     }
 
     async fn supervise(
@@ -215,12 +243,12 @@ impl Run<'_> {
         delivery: Arc<Delivery>,
         kept: Option<&Kept>,
         (restored, begins): (Restored, Vec<Begin>),
-        bounds: Bounds,
+        bounds: Vec<Bounds>,
         on_start: impl FnOnce(&Start),
     ) -> Result<(), Error> {
         let Restored { plan, standings } = restored;
         let saver = kept.map(|kept| {
-            let template = begin::template(&plan, self.options, &standings);
+            let template = begin::template(&self.deployments, &plan, self.options, &standings);
             Arc::new(self.saver(kept, &delivery, &begins, template))
         });
         if let (Some(saver), Some(kept)) = (&saver, kept) {
@@ -235,13 +263,14 @@ impl Run<'_> {
         }
         let mut supervisor = Supervisor {
             assembly: Assembly {
-                server: self.server,
+                deployments: self.deployments.clone(),
                 plan,
                 options: self.options,
                 limits: self.limits,
                 bounds,
                 delivery,
                 lookups: self.lookups.clone(),
+                holdup: desk.board.holdup().clone(),
                 standings,
                 stats: self.stats.clone(),
                 sources: self.sources.clone(),
@@ -250,27 +279,22 @@ impl Run<'_> {
             states: Vec::new(),
             swaps: Swaps::default(),
             profiles: Profiles::default(),
+            shards: self.deployments.listed().cloned().map(ShardWatch::start),
             saver: saver.clone(),
             store: kept.map(|kept| kept.store.clone()),
             shutdown: self.shutdown,
         };
         let ended = supervisor.run(begins).await;
+        let deployments = supervisor.assembly.deployments.clone();
+        drop(supervisor);
+        // Who began the run ends those that it began with.
+        deployments.shutdown_others(&self.deployments).await;
         let failure = match saver {
             Some(saver) => saver.end().await,
             None => None,
         };
         // A lost lease explains what followed.
         failure.map_or(ended, Err)
-    }
-
-    async fn bounds(&self) -> Result<Bounds, Error> {
-        let Options {
-            end,
-            source,
-            oplog_namespace,
-            ..
-        } = self.options;
-        Ok(Bounds::resolve(end, *source, self.server, oplog_namespace).await?)
     }
 
     /// Opens the store, and waits for the lease.
@@ -282,7 +306,7 @@ impl Run<'_> {
             .expect("the caller has looked");
         let client = match &delivery.ledger {
             Some(ledger) => ledger.client(),
-            None => &self.server.client,
+            None => &self.deployments.home().client,
         };
         let store = Store::open(spec, client);
         if delivery.ledger.is_some() && !store.has_transactions() {

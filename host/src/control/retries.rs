@@ -215,7 +215,7 @@ impl LaneWorker {
     fn try_again(&mut self, key: Key, mut parked: Parked, now: Instant) -> Result<(), Stop> {
         let (module, batch) = (key.module, parked.batch.clone());
         let op = batch.op(parked.place as usize);
-        self.encode(&op)?;
+        self.encode(&op, parked.ticket)?;
         let breaker = &self.shared.standings[module].breaker;
         if breaker.is_shunting()
             && let Admission::DeadLetter(error) = breaker.admit(Instant::now())
@@ -254,10 +254,10 @@ impl LaneWorker {
     }
 
     /// Encodes an op that was put off: an update with its document as it is now.
-    fn encode(&mut self, op: &Op<'_>) -> Result<(), Stop> {
+    fn encode(&mut self, op: &Op<'_>, ticket: BatchTicket) -> Result<(), Stop> {
         let mut documents = Documents::default();
         if op.is_pending() {
-            self.fetch(std::slice::from_ref(op), &mut documents)?;
+            self.fetch(ticket.stream, std::slice::from_ref(op), &mut documents)?;
         }
         let state = match op.is_pending() {
             true => DocumentState::LookedUp(documents.get(op).flatten()),

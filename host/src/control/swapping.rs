@@ -423,7 +423,9 @@ impl Supervisor<'_> {
         }
         if let Some(saver) = &self.saver {
             let assembly = &self.assembly;
-            let template = begin::template(&assembly.plan, assembly.options, &assembly.standings);
+            let (deployments, standings) = (&assembly.deployments, &assembly.standings);
+            let template =
+                begin::template(deployments, &assembly.plan, assembly.options, standings);
             saver.describe(template);
             // An op that comes again meets the version that it met.
             self.save(COMMAND_TIME).await;

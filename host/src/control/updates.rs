@@ -125,15 +125,20 @@ impl LaneWorker {
             .map(|&place| work.batch.op(place as usize))
             .collect();
         let mut documents = std::mem::take(&mut self.window.documents);
-        let fetched = self.fetch(&wanted, &mut documents);
+        let fetched = self.fetch(work.ticket.stream, &wanted, &mut documents);
         self.window.documents = documents;
         fetched
     }
 
-    /// Fetches documents, the first of which is answered for certain. A lookup that is under way when
+    /// Fetches documents of a stream's ops, the first of which is answered for certain. A lookup that is under way when
     /// the gate is closed is given up, and made again afterwards.
-    pub(super) fn fetch(&mut self, ops: &[Op<'_>], documents: &mut Documents) -> Result<(), Stop> {
-        let lookup = &self.shared.lookup;
+    pub(super) fn fetch(
+        &mut self,
+        stream: usize,
+        ops: &[Op<'_>],
+        documents: &mut Documents,
+    ) -> Result<(), Stop> {
+        let lookup = &self.shared.streams[stream].lookup;
         loop {
             documents.clear();
             let fetched = self.turn.wait_while_open(lookup.fetch(ops, documents));

@@ -95,7 +95,7 @@ impl LaneWorker {
 
     fn work_on(&mut self, work: &Work) -> Result<(), Stop> {
         let shared = self.shared.clone();
-        let modules = &shared.streams[work.ticket.stream];
+        let modules = &shared.streams[work.ticket.stream].modules;
         self.window.end = 0;
         for at in 0..work.places.len() {
             if self.shared.orders.has_some(self.lane) {

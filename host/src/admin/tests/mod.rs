@@ -52,6 +52,7 @@ fn status(state: RunState) -> Status {
         checkpoint: None,
         modules: Vec::new(),
         sinks: Vec::new(),
+        deployments: Vec::new(),
         gap: None,
     }
 }

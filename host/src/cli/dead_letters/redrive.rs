@@ -68,7 +68,7 @@ impl Job {
         let Sourced { value: uri, origin } = &values.uri;
         Ok(Self {
             store: settings::store(&values.dead_letters.value.text, dead_letters::COLLECTION),
-            uri: (*origin != Origin::Default).then(|| uri.clone()),
+            uri: (*origin != Origin::Default).then(|| uri.first().clone()),
             filter,
             module,
             sinks,
@@ -144,7 +144,7 @@ fn load(args: &DeadLettersArgs, redrive: &RedriveArgs) -> Result<Settings, UserE
     let command_line = CommandLine {
         file: redrive.config.clone(),
         layer: Layer {
-            uri: args.deployment.uri.clone().map(flag),
+            uri: args.deployment.uri.clone().map(|uri| flag(uri.into())),
             ..Layer::default()
         },
         dead_letters: args.dead_letters.clone().map(flag),

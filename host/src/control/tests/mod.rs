@@ -19,7 +19,7 @@ use super::{
     instances::States,
     orders::Orders,
     outlet::{Letter, Letters, Outlet},
-    shared::{Shared, Standing},
+    shared::{Shared, Standing, StreamShare},
     versions::Versions,
     worker::LaneWorker,
 };
@@ -241,7 +241,10 @@ impl Scene {
                 .collect(),
             orders: Orders::new(1),
             handover: Mutex::new(None),
-            streams: vec![(0..modules.len()).collect()],
+            streams: vec![StreamShare {
+                modules: (0..modules.len()).collect(),
+                lookup: Lookup::new(set.client().await.unwrap(), true),
+            }],
             modules,
             ordering,
             sinks: Arc::from(["default".to_owned()]),
@@ -251,7 +254,6 @@ impl Scene {
             acks: ends.clone(),
             stats: Arc::new(Stats::default()),
             gate: Gate::default(),
-            lookup: Lookup::new(set.client().await.unwrap(), true),
             runtime: Handle::current(),
             failure: Mutex::default(),
             failed: CancellationToken::new(),

@@ -117,9 +117,10 @@ impl Run<'_> {
             return Err(Error::Transactional { reason });
         }
         let board = desk.board.clone();
-        let opened = Delivery::open(self.server, self.options);
+        let holder = Holder::this_process();
+        let opened = Delivery::open(self.server, self.options, &holder.id);
         let ended = match self.unless_asked_to_end(&mut desk, opened).await {
-            Some(Ok(delivery)) => self.deliver(&mut desk, delivery, on_start).await,
+            Some(Ok(delivery)) => self.deliver(&mut desk, delivery, holder, on_start).await,
             Some(Err(error)) => Err(error),
             None => Ok(()),
         };
@@ -133,6 +134,7 @@ impl Run<'_> {
         &self,
         desk: &mut Desk,
         delivery: Delivery,
+        holder: Holder,
         on_start: impl FnOnce(&Start),
     ) -> Result<(), Error> {
         let delivery = Arc::new(delivery);
@@ -142,7 +144,7 @@ impl Run<'_> {
         let mut kept = None;
         if self.options.checkpoint.is_some() {
             // On the heap: it holds the opening of every kind of store.
-            let taken = Box::pin(self.take_over(&delivery, &board));
+            let taken = Box::pin(self.take_over(&delivery, holder, &board));
             match self.unless_asked_to_end(desk, taken).await {
                 Some(taken) => kept = Some(taken?),
                 None => return Ok(()),
@@ -274,7 +276,12 @@ impl Run<'_> {
     }
 
     /// Opens the store, and waits for the lease.
-    async fn take_over(&self, delivery: &Delivery, board: &Board) -> Result<Kept, Error> {
+    async fn take_over(
+        &self,
+        delivery: &Delivery,
+        holder: Holder,
+        board: &Board,
+    ) -> Result<Kept, Error> {
         let spec = self
             .options
             .checkpoint
@@ -291,7 +298,7 @@ impl Run<'_> {
         }
         let holder = Holder {
             sessions: delivery.sessions().await,
-            ..Holder::this_process()
+            ..holder
         };
         let lease_options = LeaseOptions::with_ttl(self.options.lease);
         let standby = match self.options.standby {
@@ -321,8 +328,14 @@ impl Run<'_> {
         )
         .await?;
         let keeper = Keeper::start(store.clone(), lease.clone(), lease_options);
-        // Before anything is read: what the one before had sent last must not come after it.
-        delivery.end_sessions(&lease.replaced).await;
+        if !lease.replaced.is_empty() {
+            // Before anything is read: what the one before had sent last must not come after it.
+            delivery.end(&lease.replaced).await;
+            if let Err(error) = store.settle(&lease).await {
+                // Whoever takes over from this one does it again, which is harmless.
+                tracing::debug!(%error, "it cannot be noted that nothing is left of the holder before");
+            }
+        }
         Ok(Kept {
             store,
             lease,

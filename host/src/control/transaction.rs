@@ -101,7 +101,7 @@ impl Ledger {
         };
         let mut backoff = Backoff::new();
         let sink = loop {
-            match MongodbSink::open(options, &context.client).await {
+            match MongodbSink::open(options, context).await {
                 Ok(sink) => break sink,
                 Err(DeliverError::Passing { message, .. }) => {
                     let delay = backoff.next_delay();

@@ -10,7 +10,7 @@ use mongodb::{
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::{Fault, describe};
+use super::{Fault, describe, remains::writer_name};
 use crate::{backoff::Backoff, op::Timestamp};
 
 /// How long the first attempt looks for a server: the driver looks until then, even where it is
@@ -132,11 +132,12 @@ pub fn parse_uri(uri: &str) -> Result<ConnectionString, Error> {
 }
 
 /// A client of a deployment that is written to. Nothing is connected yet, but a name of a DNS record
-/// (`mongodb+srv`) is looked up.
+/// (`mongodb+srv`) is looked up. A `writer` is an id that its connections show, for who has to wait until
+/// they are gone ([`Remains`](super::Remains)).
 ///
 /// # Errors
 /// [`Error::Uri`] for a malformed connection string; [`Error::Refused`] when the record cannot be had.
-pub async fn connect_client(uri: &str) -> Result<Client, Error> {
+pub async fn connect_client(uri: &str, writer: Option<&str>) -> Result<Client, Error> {
     let parsed = parse_uri(uri)?;
     let hosts = hosts(&parsed);
     let refused = |source| Error::Refused {
@@ -145,6 +146,9 @@ pub async fn connect_client(uri: &str) -> Result<Client, Error> {
     };
     let mut options = ClientOptions::parse(parsed).await.map_err(refused)?;
     options.app_name.get_or_insert_with(|| "oplet".into());
+    if let Some(id) = writer {
+        options.app_name = Some(writer_name(options.app_name.as_deref(), id));
+    }
     options.connect_timeout.get_or_insert(ATTEMPT_TIME_MAX);
     options.heartbeat_freq.get_or_insert(HEARTBEAT);
     options
@@ -273,12 +277,15 @@ impl Server {
         }
     }
 
-    /// Another client of the same deployment, with connections and sessions of its own.
+    /// Another client of the same deployment, with connections and sessions of its own. For `writer` see
+    /// [`connect_client`].
     ///
     /// # Errors
     /// The driver's; the options were good for the first one.
-    pub fn another_client(&self) -> Result<Client, Error> {
-        Client::with_options(self.options.clone()).map_err(|source| Error::Refused {
+    pub fn another_client(&self, writer: &str) -> Result<Client, Error> {
+        let mut options = self.options.clone();
+        options.app_name = Some(writer_name(options.app_name.as_deref(), writer));
+        Client::with_options(options).map_err(|source| Error::Refused {
             hosts: self.hosts.clone(),
             source,
         })

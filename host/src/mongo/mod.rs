@@ -8,11 +8,13 @@
 mod connect;
 mod fault;
 mod reader;
+mod remains;
 mod sessions;
 mod throwaway;
 
 pub use connect::{Error, Options, Server, Topology, connect_client, parse_uri};
 pub use fault::{Fault, code, describe, has_code};
 pub use reader::{Reader, ReaderOptions, Reply, answer_in_time, only_reply};
+pub use remains::Remains;
 pub use sessions::end_sessions;
 pub use throwaway::{Throwaway, ThrowawayError};

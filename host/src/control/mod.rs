@@ -60,6 +60,7 @@ mod swap;
 mod swap_stats;
 mod swap_words;
 mod swapping;
+mod switching;
 mod tail;
 mod tally;
 mod ticks;

@@ -50,6 +50,7 @@ mod retries;
 mod rollout;
 mod saved_ops;
 mod saver;
+mod saving;
 mod seek;
 mod segment;
 mod session;

@@ -21,6 +21,7 @@ mod begin;
 mod board;
 mod bounds;
 mod breaker;
+mod commit;
 mod delivery;
 mod desk;
 mod ending;

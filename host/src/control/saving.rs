@@ -13,8 +13,8 @@ use tracing::{info, warn};
 
 use super::{
     Error, Stats,
+    commit::Written,
     saver::{Saved, Task},
-    transaction::Written,
 };
 use crate::{
     backoff::Backoff,

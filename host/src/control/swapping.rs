@@ -298,9 +298,10 @@ impl Supervisor<'_> {
                 Step::Back => standing.swaps.rolled_back(version.generation),
                 _ => standing.swaps.done(version.generation),
             }
-            let probation = Probation::begin(name, &standing, self.assembly.options.probation);
             self.swaps.probations.retain(|other| other.module != name);
             if matches!(step, Step::Forward(_)) {
+                let time = self.assembly.options.probation;
+                let probation = Probation::begin(name, &standing, time);
                 self.swaps.probations.push(probation);
             }
             swapped.to = Some(version);

@@ -19,7 +19,7 @@ pub(crate) use args::DeadLettersArgs;
 use args::{DropArgs, Verb};
 use redrive::Job;
 
-use super::{args::Talk, deployment::LOCAL, error::UserError, settings, signals};
+use super::{deployment::LOCAL, error::UserError, settings, signals, talk::Talk};
 use crate::config::{self, Uri};
 
 /// How many ids are removed with one command.

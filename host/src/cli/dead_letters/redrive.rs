@@ -19,7 +19,7 @@ use super::{
     letters, shows_progress,
 };
 use crate::{
-    cli::{args::Talk, deployment::LOCAL, error::UserError, modules, settings},
+    cli::{deployment::LOCAL, error::UserError, modules, settings, talk::Talk},
     config::{self, CommandLine, Layer, Origin, Settings, Sourced, Uri},
 };
 

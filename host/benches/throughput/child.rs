@@ -118,7 +118,7 @@ async fn bare_oplog_with_lookups(client: &Client, args: &ChildArgs) -> Result<u6
         entries += 1;
         let is_update = entry.get_str("op")? == "u" && entry.get_str("ns")? == namespace;
         if is_update && let Some(id) = entry.get_document("o2")?.get("_id")? {
-            ids.push(id.to_raw_bson());
+            ids.push(id);
             waiting += 1;
         }
         let is_last = entry.get_timestamp("ts")? >= last;

@@ -10,9 +10,10 @@ use oplet::{
 use serde_json::{Value, json};
 
 use super::{
-    args::{CheckArgs, CheckFormat, Talk},
+    args::{CheckArgs, CheckFormat},
     error::UserError,
     modules, plan, settings,
+    talk::Talk,
 };
 use crate::config::{Problem, Settings};
 

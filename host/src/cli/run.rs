@@ -20,11 +20,7 @@ use oplet::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    args::{RunArgs, Talk},
-    error::UserError,
-    modules, settings, signals,
-};
+use super::{args::RunArgs, error::UserError, modules, settings, signals, talk::Talk};
 use crate::config::{self, Settings};
 
 pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Result<(), UserError> {

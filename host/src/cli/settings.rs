@@ -195,7 +195,7 @@ pub(super) fn parse_uri(uri: &Uri) -> Result<ConnectionString, UserError> {
 mod tests {
     use clap::CommandFactory as _;
 
-    use super::super::args::Cli;
+    use super::super::command::Cli;
     use crate::config::{Definition, GuestValues, PolicyValues, Values};
 
     fn definitions() -> Vec<Definition> {

@@ -6,9 +6,9 @@ use tracing::{info, warn};
 
 use super::{Deployment, Deployments, Error, Options, Plan, board::earliest, shared::Standing};
 use crate::{
-    checkpoint::{self, Checkpoint, StreamCheckpoint, StreamIdentity},
+    checkpoint::{self, Checkpoint, Store, StreamCheckpoint, StreamIdentity},
     mongo::Server,
-    op::{Frontier, OpPoint, Position, Since, Timestamp},
+    op::{Frontier, OpPoint, Position, Since, StoreSpec, Timestamp},
     source::{self, Start},
 };
 
@@ -198,4 +198,28 @@ async fn start_of(server: &Server, since: &Since, options: &Options) -> Result<S
 fn earliest_of(saved: &Checkpoint) -> Option<Timestamp> {
     let frontiers = saved.streams.iter().map(|stream| stream.frontier.clone());
     earliest(&frontiers.collect::<Vec<_>>())
+}
+
+/// Looks whether the checkpoint is on another deployment, which was the first when it was saved: to begin
+/// anew would be a gap.
+///
+/// # Errors
+/// When it is, or cannot be looked for.
+pub(super) async fn look_elsewhere(
+    deployments: &Deployments,
+    options: &Options,
+) -> Result<(), Error> {
+    let Some(spec @ StoreSpec::Mongodb { .. }) = &options.checkpoint else {
+        return Ok(());
+    };
+    for Deployment { server, .. } in deployments.read().iter().skip(1) {
+        let store = Store::open(spec, &server.client);
+        if store.load(&options.name).await?.is_some() {
+            return Err(Error::CheckpointElsewhere {
+                name: options.name.clone(),
+                hosts: server.hosts.clone(),
+            });
+        }
+    }
+    Ok(())
 }

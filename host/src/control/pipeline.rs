@@ -7,8 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::{
-    Bounds, Deployment, Deployments, Error, OnPositionLost, Options, Plan, RunState, Stats,
-    Summary,
+    Bounds, Deployments, Error, OnPositionLost, Options, Plan, RunState, Stats, Summary,
     assembly::Assembly,
     begin::{self, Begin},
     board::Board,
@@ -29,7 +28,6 @@ use crate::{
         WindowOptions, take,
     },
     guest::{Limits, Lookups},
-    op::StoreSpec,
     sink::Spec,
     source::{self, Start},
     telemetry::Metrics,
@@ -119,9 +117,10 @@ impl Run<'_> {
             return Err(Error::Transactional { reason });
         }
         let board = desk.board.clone();
-        let opened = Delivery::open(self.deployments.home(), self.options);
+        let holder = Holder::this_process();
+        let opened = Delivery::open(self.deployments.home(), self.options, &holder.id);
         let ended = match self.unless_asked_to_end(&mut desk, opened).await {
-            Some(Ok(delivery)) => self.deliver(&mut desk, delivery, on_start).await,
+            Some(Ok(delivery)) => self.deliver(&mut desk, delivery, holder, on_start).await,
             Some(Err(error)) => Err(error),
             None => Ok(()),
         };
@@ -135,6 +134,7 @@ impl Run<'_> {
         &self,
         desk: &mut Desk,
         delivery: Delivery,
+        holder: Holder,
         on_start: impl FnOnce(&Start),
     ) -> Result<(), Error> {
         let delivery = Arc::new(delivery);
@@ -144,7 +144,7 @@ impl Run<'_> {
         let mut kept = None;
         if self.options.checkpoint.is_some() {
             // On the heap: it holds the opening of every kind of store.
-            let taken = Box::pin(self.take_over(&delivery, &board));
+            let taken = Box::pin(self.take_over(&delivery, holder, &board));
             match self.unless_asked_to_end(desk, taken).await {
                 Some(taken) => kept = Some(taken?),
                 None => return Ok(()),
@@ -206,7 +206,7 @@ impl Run<'_> {
             None => None,
         };
         if kept.is_some() && saved.is_none() && self.options.since.is_none() {
-            self.look_elsewhere().await?;
+            begin::look_elsewhere(&self.deployments, self.options).await?;
         }
         let plan = self.plan.clone();
         let restored = match (kept, &saved) {
@@ -217,24 +217,6 @@ impl Run<'_> {
         let begins = begin::find(&self.deployments, plan, self.options, saved.as_ref()).await?;
         let bounds = Bounds::resolve_all(&self.deployments, self.options).await?;
         Ok((restored, begins, bounds))
-    }
-
-    /// Looks whether the checkpoint is on another deployment, which was the first when it was saved: to
-    /// begin anew would be a gap.
-    async fn look_elsewhere(&self) -> Result<(), Error> {
-        let Some(spec @ StoreSpec::Mongodb { .. }) = &self.options.checkpoint else {
-            return Ok(());
-        };
-        for Deployment { server, .. } in self.deployments.read().iter().skip(1) {
-            let store = Store::open(spec, &server.client);
-            if store.load(&self.options.name).await?.is_some() {
-                return Err(Error::CheckpointElsewhere {
-                    name: self.options.name.clone(),
-                    hosts: server.hosts.clone(),
-                });
-            }
-        }
-        Ok(())
     }
 
     async fn supervise(
@@ -298,7 +280,12 @@ impl Run<'_> {
     }
 
     /// Opens the store, and waits for the lease.
-    async fn take_over(&self, delivery: &Delivery, board: &Board) -> Result<Kept, Error> {
+    async fn take_over(
+        &self,
+        delivery: &Delivery,
+        holder: Holder,
+        board: &Board,
+    ) -> Result<Kept, Error> {
         let spec = self
             .options
             .checkpoint
@@ -315,7 +302,7 @@ impl Run<'_> {
         }
         let holder = Holder {
             sessions: delivery.sessions().await,
-            ..Holder::this_process()
+            ..holder
         };
         let lease_options = LeaseOptions::with_ttl(self.options.lease);
         let standby = match self.options.standby {
@@ -345,8 +332,14 @@ impl Run<'_> {
         )
         .await?;
         let keeper = Keeper::start(store.clone(), lease.clone(), lease_options);
-        // Before anything is read: what the one before had sent last must not come after it.
-        delivery.end_sessions(&lease.replaced).await;
+        if !lease.replaced.is_empty() {
+            // Before anything is read: what the one before had sent last must not come after it.
+            delivery.end(&lease.replaced).await;
+            if let Err(error) = store.settle(&lease).await {
+                // Whoever takes over from this one does it again, which is harmless.
+                tracing::debug!(%error, "it cannot be noted that nothing is left of the holder before");
+            }
+        }
         Ok(Kept {
             store,
             lease,

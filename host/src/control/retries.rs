@@ -8,10 +8,11 @@ use std::{
 use super::{
     breaker::{Admission, Advice},
     failure::{Called, Failure, Next},
+    job::Job,
     options::Error,
     outlet::Letter,
     parked::Key,
-    worker::{Job, LaneWorker},
+    worker::LaneWorker,
 };
 use crate::{
     backoff::Backoff,

@@ -2,10 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{
-    options::Error,
-    worker::{Job, LaneWorker},
-};
+use super::{job::Job, options::Error, worker::LaneWorker};
 use crate::{
     flow::{Documents, Stop, Work},
     guest::Verdict,

@@ -20,10 +20,10 @@ use args::{DropArgs, Verb};
 use redrive::Job;
 
 use super::{
-    args::Talk,
     deployment::{LOCAL, home},
     error::UserError,
     settings, signals,
+    talk::Talk,
 };
 use crate::config::{self, Uri};
 

@@ -19,7 +19,7 @@ use super::{
     letters, shows_progress,
 };
 use crate::{
-    cli::{args::Talk, deployment::LOCAL, error::UserError, modules, settings},
+    cli::{deployment::LOCAL, error::UserError, modules, settings, talk::Talk},
     config::{self, CommandLine, Layer, Origin, Settings, Sourced, Uri},
 };
 
@@ -93,9 +93,10 @@ impl Job {
             client: match client {
                 Some(client) => client.clone(),
                 // No sink will ask it.
-                None => oplet::mongo::connect_client(LOCAL).await?,
+                None => oplet::mongo::connect_client(LOCAL, None).await?,
             },
             environment: Arc::new(config::environment),
+            writer: None,
         };
         let mut sinks = tokio::select! {
             sinks = RedriveSinks::open(&self.sinks, &context) => {

@@ -6,7 +6,7 @@ use tokio::{runtime::Handle, sync::Notify};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Bounds, Deployments, Error, Options, Plan, Stats,
+    Bounds, Deployment, Deployments, Error, Options, Plan, Stats,
     begin::Begin,
     delivery::Delivery,
     deployments::StreamOf,
@@ -15,6 +15,7 @@ use super::{
     merging::{Holdup, Merger},
     orders::Orders,
     outflow::Outflow,
+    reach::Reach,
     saved_ops::SavedOps,
     session::{Reading, Session, Stream},
     shared::{Shared, Standing, StreamShare},
@@ -54,6 +55,21 @@ impl Assembly<'_> {
         self.deployments.stream(&self.plan, stream)
     }
 
+    /// Where the documents of a deployment's updates are looked up.
+    fn documents_of(&self, deployment: &Deployment) -> Reach {
+        let client = self.deployments.client_for_lookups(deployment).clone();
+        let is_causal = self.options.oplog_namespace == source::default_oplog_namespace();
+        let lookup = Lookup::new(client, is_causal);
+        // In one order over all, every op waits for the one before it.
+        match self.options.ordering {
+            OrderingGuarantee::Oplog => Reach::patient(lookup),
+            _ if self.deployments.are_told_apart() => {
+                Reach::impatient(lookup, deployment.cluster.clone())
+            }
+            _ => Reach::patient(lookup),
+        }
+    }
+
     /// Streams and lanes that begin there, behind that gate, with the states that were handed over.
     ///
     /// # Errors
@@ -76,7 +92,6 @@ impl Assembly<'_> {
             // Before a lane can emit.
             ledger.begin(window.clone());
         }
-        let is_causal = options.oplog_namespace == source::default_oplog_namespace();
         self.lookups.give_up_with(gate.clone());
         self.lookups.serve(&self.deployments);
         let modules = self.plan.modules.iter();
@@ -86,12 +101,7 @@ impl Assembly<'_> {
             streams: streams
                 .map(|stream| StreamShare {
                     modules: stream.plan.modules.clone(),
-                    lookup: Lookup::new(
-                        self.deployments
-                            .client_for_lookups(stream.deployment)
-                            .clone(),
-                        is_causal,
-                    ),
+                    documents: self.documents_of(stream.deployment),
                 })
                 .collect(),
             modules: self.plan.modules.clone(),

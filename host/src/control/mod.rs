@@ -47,6 +47,7 @@ mod policy;
 mod post;
 mod probation;
 mod profiling;
+mod reach;
 mod redeploying;
 mod redrive;
 mod reopening;

@@ -13,6 +13,7 @@ use super::{
     options::Error,
     orders::Orders,
     outlet::{Letters, Outlet},
+    reach::Reach,
     saved_ops::SavedOps,
     swap_stats::SwapStats,
     tally::ModuleStats,
@@ -20,7 +21,7 @@ use super::{
     versions::Versions,
 };
 use crate::{
-    flow::{Gate, Lookup, OrderingGuarantee, Stop},
+    flow::{Gate, OrderingGuarantee, Stop},
     op::Acknowledge,
 };
 
@@ -65,7 +66,7 @@ pub(super) struct StreamShare {
     /// Which modules see its ops.
     pub(super) modules: Vec<usize>,
     /// Where the documents of its updates are.
-    pub(super) lookup: Lookup,
+    pub(super) documents: Reach,
 }
 
 /// How a module stands, over all lanes.

@@ -85,6 +85,12 @@ impl<'a> Op<'a> {
         self.batch.source()
     }
 
+    /// The deployment that it is of, where several are read.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&'a Cluster> {
+        self.batch.cluster()
+    }
+
     /// The id that is the same on every redelivery.
     #[must_use]
     pub fn id(&self) -> OpId {

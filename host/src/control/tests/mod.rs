@@ -19,6 +19,7 @@ use super::{
     instances::States,
     orders::Orders,
     outlet::{Letter, Letters, Outlet},
+    reach::Reach,
     shared::{Shared, Standing, StreamShare},
     versions::Versions,
     worker::LaneWorker,
@@ -243,7 +244,7 @@ impl Scene {
             handover: Mutex::new(None),
             streams: vec![StreamShare {
                 modules: (0..modules.len()).collect(),
-                lookup: Lookup::new(set.client().await.unwrap(), true),
+                documents: Reach::patient(Lookup::new(set.client().await.unwrap(), true)),
             }],
             modules,
             ordering,

@@ -14,10 +14,7 @@ use oplet::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    args::{SourceArgs, Talk},
-    error::UserError,
-    recording::RecordingArgs,
-    signals, tail,
+    args::SourceArgs, error::UserError, recording::RecordingArgs, signals, tail, talk::Talk,
 };
 use crate::config;
 
@@ -60,6 +57,7 @@ fn field(text: &str) -> Result<String, String> {
 
 pub(super) async fn record(args: RecordArgs, talk: &Talk) -> Result<(), UserError> {
     args.recording.check()?;
+    tail::reading(&args.source).check(args.source.kind)?;
     let shutdown = signals::shutdown_token();
     let Some(server) = tail::connect(&args.source, &shutdown).await? else {
         return Ok(());

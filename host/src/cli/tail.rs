@@ -8,7 +8,7 @@ use oplet::{
     mongo::{self, Server},
     op::{Format, Namespace, Scope, Since, write_json},
     sink::Stdout,
-    source,
+    source::{self, Reading},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +21,11 @@ use super::{
 /// How much is gathered before it is printed.
 const OUTPUT_BYTES: usize = 64 << 10;
 
+/// What the server knows the cursor by.
+const COMMENT: &str = "oplet tail";
+
 pub(super) async fn tail(args: TailArgs) -> Result<(), UserError> {
+    reading(&args.source).check(args.source.kind)?;
     let shutdown = signals::shutdown_token();
     let Some(server) = connect(&args.source, &shutdown).await? else {
         return Ok(());
@@ -39,7 +43,7 @@ pub(super) async fn connect(
     source: &SourceArgs,
     shutdown: &CancellationToken,
 ) -> Result<Option<Server>, UserError> {
-    let uri = settings::parse_uri(&source.uri)?;
+    let uri = settings::only_uri(&source.uri)?;
     let connect = mongo::Options {
         connect_timeout: source.connect_timeout,
     };
@@ -70,7 +74,19 @@ pub(super) async fn changes(
     let mut options = TailOptions::new(*kind, Scope::new(watch.to_vec()), start);
     options.bounds = Bounds::resolve(&end, *kind, server, oplog_namespace).await?;
     options.oplog_namespace = oplog_namespace.clone();
+    options.reading = reading(source);
     Ok(oplet::tail(server, options))
+}
+
+/// How the source is to read.
+pub(super) fn reading(source: &SourceArgs) -> Reading {
+    Reading {
+        commands: source.commands,
+        full_document: source.full_document,
+        before: source.before,
+        comment: Some(COMMENT.into()),
+        ..Reading::default()
+    }
 }
 
 /// Says at the end what was not given.

@@ -7,6 +7,7 @@ use oplet::{
     flow::OrderingGuarantee,
     guest::Isolation,
     op::{Namespace, SourceKind},
+    source::{Before, Commands, FullDocument},
 };
 use serde_json::Value;
 
@@ -14,7 +15,7 @@ use super::{
     deferred::Deferred,
     granted::Variable,
     secret::Secret,
-    values::{Begin, Size, Uri},
+    values::{Begin, Size, Uri, Uris},
 };
 
 /// A value that can be shown.
@@ -54,7 +55,10 @@ show_as_word!(
     OnPositionLost,
     OnError,
     WhenOpen,
-    Isolation
+    Isolation,
+    Commands,
+    FullDocument,
+    Before
 );
 
 /// By itself.
@@ -81,6 +85,15 @@ impl Show for SourceKind {
         let words = super::values::SOURCES;
         let found = words.iter().find(|(_, kind)| kind == self);
         found.map(|(word, _)| *word).into()
+    }
+}
+
+impl Show for Uris {
+    fn show(&self) -> Value {
+        match self.all() {
+            [one] => one.show(),
+            all => all.iter().map(Show::show).collect(),
+        }
     }
 }
 

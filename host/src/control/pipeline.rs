@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::{
-    Bounds, Error, Options, Plan, RunState, Stats, Summary,
+    Bounds, Deployments, Error, OnPositionLost, Options, Plan, RunState, Stats, Summary,
     assembly::Assembly,
     begin::{self, Begin},
     board::Board,
@@ -19,9 +19,9 @@ use super::{
     profiling::Profiles,
     restored::Restored,
     saver::{Saved, Saver, Task},
+    shards::ShardWatch,
     supervisor::{Supervisor, last_word},
     swapping::Swaps,
-    vitals::VitalsWatch,
 };
 use crate::{
     checkpoint::{
@@ -29,7 +29,6 @@ use crate::{
         WindowOptions, take,
     },
     guest::{Limits, Lookups},
-    mongo::Server,
     op::Namespace,
     sink::Spec,
     source::{self, Start},
@@ -54,7 +53,7 @@ const RELEASE_TIME: Duration = Duration::from_secs(2);
     reason = "what a run is made of, each named by its type"
 )]
 pub async fn run(
-    server: &Server,
+    deployments: impl Into<Deployments>,
     plan: Plan,
     options: &Options,
     limits: &Limits,
@@ -73,9 +72,10 @@ pub async fn run(
     let board = Board::new(options, scopes.join(", "), stats.clone(), sources.clone());
     metrics.show(Arc::new(board.clone()));
     let desk = Desk::new(board.clone(), inbox);
-    let lookups = Arc::new(ServerLookups::of_run(server, options));
+    let deployments = deployments.into();
+    let lookups = Arc::new(ServerLookups::of_run(deployments.home(), options));
     let mut run = Run {
-        server,
+        deployments,
         plan: Arc::new(plan.with_lookups(&(lookups.clone() as Arc<dyn Lookups>))),
         lookups,
         options,
@@ -91,7 +91,7 @@ pub async fn run(
 }
 
 struct Run<'a> {
-    server: &'a Server,
+    deployments: Deployments,
     plan: Arc<Plan>,
     lookups: Arc<ServerLookups>,
     options: &'a Options,
@@ -117,15 +117,21 @@ struct Kept {
 
 impl Run<'_> {
     async fn work(&mut self, mut desk: Desk, on_start: impl FnOnce(&Start)) -> Result<(), Error> {
+        let reads = !self.plan.reads.is_empty()
+            || self.options.on_position_lost == OnPositionLost::Resnapshot;
+        if reads && self.deployments.are_told_apart() {
+            return Err(Error::ReadOfOne);
+        }
         let is_transactional = self.options.sinks.iter().any(Spec::is_transactional);
         if is_transactional && self.options.checkpoint.is_none() {
             let reason = "it is written together with the checkpoint, and none is kept".into();
             return Err(Error::Transactional { reason });
         }
         let board = desk.board.clone();
-        let opened = Delivery::open(self.server, self.options);
+        let holder = Holder::this_process();
+        let opened = Delivery::open(self.deployments.home(), self.options, &holder.id);
         let ended = match self.unless_asked_to_end(&mut desk, opened).await {
-            Some(Ok(delivery)) => self.deliver(&mut desk, delivery, on_start).await,
+            Some(Ok(delivery)) => self.deliver(&mut desk, delivery, holder, on_start).await,
             Some(Err(error)) => Err(error),
             None => Ok(()),
         };
@@ -139,16 +145,17 @@ impl Run<'_> {
         &self,
         desk: &mut Desk,
         delivery: Delivery,
+        holder: Holder,
         on_start: impl FnOnce(&Start),
     ) -> Result<(), Error> {
         let delivery = Arc::new(delivery);
         let board = desk.board.clone();
         board.show_delivery(delivery.clone());
-        board.show_vitals(VitalsWatch::start(self.server));
+        board.show_deployments(&self.deployments);
         let mut kept = None;
         if self.options.checkpoint.is_some() {
             // On the heap: it holds the opening of every kind of store.
-            let taken = Box::pin(self.take_over(&delivery, &board));
+            let taken = Box::pin(self.take_over(&delivery, holder, &board));
             match self.unless_asked_to_end(desk, taken).await {
                 Some(taken) => kept = Some(taken?),
                 None => return Ok(()),
@@ -194,19 +201,24 @@ impl Run<'_> {
     }
 
     /// Finds with which modules, and where the streams begin and end.
-    async fn find(&self, kept: Option<&Kept>) -> Result<(Found, Bounds), Error> {
+    async fn find(&self, kept: Option<&Kept>) -> Result<(Found, Vec<Bounds>), Error> {
         let saved = match kept {
             Some(kept) => kept.store.load(&self.options.name).await?,
             None => None,
         };
+        if kept.is_some() && saved.is_none() && self.options.since.is_none() {
+            begin::look_elsewhere(&self.deployments, self.options).await?;
+        }
         let plan = self.with_unfinished_reads(saved.as_ref()).await?;
         let restored = match (kept, &saved) {
             (Some(kept), Some(saved)) => Restored::after(plan, &kept.store, saved).await?,
             _ => Restored::as_given(plan),
         };
-        let begins = begin::find(self.server, &restored.plan, self.options, saved.as_ref()).await?;
+        let plan = &restored.plan;
+        let begins = begin::find(&self.deployments, plan, self.options, saved.as_ref()).await?;
+        let bounds = Bounds::resolve_all(&self.deployments, self.options).await?;
         let saved = saved.as_ref().map(|saved| &saved.direct_reads[..]);
-        let reads = DirectReads::new(&restored.plan, saved);
+        let reads = DirectReads::new(plan, saved);
         if self.options.since.is_some() {
             // What was asked for is to be seen.
             reads.forget();
@@ -216,7 +228,7 @@ impl Run<'_> {
             begins,
             reads,
         };
-        Ok((found, self.bounds().await?))
+        Ok((found, bounds))
     }
 
     /// The plan, which also reads what a process before was asked to and has not come to the end of.
@@ -227,7 +239,7 @@ impl Run<'_> {
         let namespaces: Vec<Namespace> = namespaces.collect();
         let reads = &self.plan.reads;
         let known = |namespace: &Namespace| reads.iter().any(|read| read.namespace == *namespace);
-        if namespaces.iter().all(known) {
+        if namespaces.iter().all(known) || self.deployments.are_told_apart() {
             return Ok(self.plan.clone());
         }
         let plan = self.plan.clone();
@@ -241,7 +253,7 @@ impl Run<'_> {
         delivery: Arc<Delivery>,
         kept: Option<&Kept>,
         found: Found,
-        bounds: Bounds,
+        bounds: Vec<Bounds>,
         on_start: impl FnOnce(&Start),
     ) -> Result<(), Error> {
         let Found {
@@ -252,7 +264,7 @@ impl Run<'_> {
         let Restored { plan, standings } = restored;
         desk.board.show_reads(reads.clone());
         let saver = kept.map(|kept| {
-            let template = begin::template(&plan, self.options, &standings);
+            let template = begin::template(&self.deployments, &plan, self.options, &standings);
             Arc::new(self.saver(kept, &delivery, &begins, template, reads.clone()))
         });
         if let (Some(saver), Some(kept)) = (&saver, kept) {
@@ -267,13 +279,14 @@ impl Run<'_> {
         }
         let mut supervisor = Supervisor {
             assembly: Assembly {
-                server: self.server,
+                deployments: self.deployments.clone(),
                 plan,
                 options: self.options,
                 limits: self.limits,
                 bounds,
                 delivery,
                 lookups: self.lookups.clone(),
+                holdup: desk.board.holdup().clone(),
                 standings,
                 stats: self.stats.clone(),
                 sources: self.sources.clone(),
@@ -284,11 +297,16 @@ impl Run<'_> {
             states: Vec::new(),
             swaps: Swaps::default(),
             profiles: Profiles::default(),
+            shards: self.deployments.listed().cloned().map(ShardWatch::start),
             saver: saver.clone(),
             store: kept.map(|kept| kept.store.clone()),
             shutdown: self.shutdown,
         };
         let ended = supervisor.run(begins).await;
+        let deployments = supervisor.assembly.deployments.clone();
+        drop(supervisor);
+        // Who began the run ends those that it began with.
+        deployments.shutdown_others(&self.deployments).await;
         let failure = match saver {
             Some(saver) => saver.end().await,
             None => None,
@@ -297,18 +315,13 @@ impl Run<'_> {
         failure.map_or(ended, Err)
     }
 
-    async fn bounds(&self) -> Result<Bounds, Error> {
-        let Options {
-            end,
-            source,
-            oplog_namespace,
-            ..
-        } = self.options;
-        Ok(Bounds::resolve(end, *source, self.server, oplog_namespace).await?)
-    }
-
     /// Opens the store, and waits for the lease.
-    async fn take_over(&self, delivery: &Delivery, board: &Board) -> Result<Kept, Error> {
+    async fn take_over(
+        &self,
+        delivery: &Delivery,
+        holder: Holder,
+        board: &Board,
+    ) -> Result<Kept, Error> {
         let spec = self
             .options
             .checkpoint
@@ -316,7 +329,7 @@ impl Run<'_> {
             .expect("the caller has looked");
         let client = match &delivery.ledger {
             Some(ledger) => ledger.client(),
-            None => &self.server.client,
+            None => &self.deployments.home().client,
         };
         let store = Store::open(spec, client);
         if delivery.ledger.is_some() && !store.has_transactions() {
@@ -325,7 +338,7 @@ impl Run<'_> {
         }
         let holder = Holder {
             sessions: delivery.sessions().await,
-            ..Holder::this_process()
+            ..holder
         };
         let lease_options = LeaseOptions::with_ttl(self.options.lease);
         let standby = match self.options.standby {
@@ -355,8 +368,14 @@ impl Run<'_> {
         )
         .await?;
         let keeper = Keeper::start(store.clone(), lease.clone(), lease_options);
-        // Before anything is read: what the one before had sent last must not come after it.
-        delivery.end_sessions(&lease.replaced).await;
+        if !lease.replaced.is_empty() {
+            // Before anything is read: what the one before had sent last must not come after it.
+            delivery.end(&lease.replaced).await;
+            if let Err(error) = store.settle(&lease).await {
+                // Whoever takes over from this one does it again, which is harmless.
+                tracing::debug!(%error, "it cannot be noted that nothing is left of the holder before");
+            }
+        }
         Ok(Kept {
             store,
             lease,

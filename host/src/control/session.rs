@@ -4,18 +4,19 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 
 use super::{
-    Bounds, Error, Stats,
-    direct::{Conductor, Stage},
-    transaction::Ledger,
+    Bounds, Error,
+    direct::Conductor,
+    merging::{Feeder, Merger},
+    outflow::Outflow,
 };
 use crate::{
     checkpoint::AckWindow,
-    flow::{Dispatcher, Lanes, Panicked},
-    op::{Batch, Position, SourceKind},
+    flow::{Lanes, Panicked},
+    op::{Batch, Cluster, Position, SourceKind},
     source::{self, Source},
-    telemetry::NamespaceCounts,
 };
 
 /// How a stream came to its end.
@@ -23,6 +24,11 @@ use crate::{
 pub(super) enum StreamEnd {
     /// It reached a bound, or was asked to stop.
     Done,
+    /// Its deployment is one no more, and it has given all that was left.
+    Left {
+        /// Which of the run's streams.
+        stream: usize,
+    },
     /// A lane has ended, and noted why.
     LaneEnded,
     /// A fault in the program.
@@ -42,135 +48,90 @@ pub(super) enum StreamEnd {
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) index: usize,
+    /// The deployment that it reads, where several are.
+    pub(super) cluster: Option<Cluster>,
     pub(super) kind: SourceKind,
     pub(super) source: Source,
     pub(super) bounds: Bounds,
-    /// Where it stands before its first batch.
+    /// Where it stands before its next batch.
     pub(super) position: Position,
-    pub(super) window: Arc<AckWindow>,
-    pub(super) dispatcher: Dispatcher,
-    /// The way of the batches to the lanes, while something is read directly.
-    pub(super) stage: Option<Stage>,
-    /// Where outputs wait that are written with the checkpoint.
-    pub(super) ledger: Option<Arc<Ledger>>,
-    pub(super) stats: Arc<Stats>,
+    /// Says that what its deployment still has is the last.
+    pub(super) leaving: CancellationToken,
     /// Says that nothing more is to be read.
     pub(super) stop: CancellationToken,
 }
 
 impl Stream {
+    /// What is logged of it says of which deployment it is, where several are read.
+    pub(super) fn span(&self) -> Span {
+        match &self.cluster {
+            Some(cluster) => tracing::info_span!("read", %cluster),
+            None => Span::none(),
+        }
+    }
+
     /// Reads to the end, and hands what it read to the lanes.
-    async fn read(mut self) -> StreamEnd {
-        let stats = self.stats.clone();
-        let mut counts = stats.namespaces.counts();
+    async fn read(mut self, mut outflow: Outflow) -> StreamEnd {
+        let idle_at = self.bounds.idle_at;
         loop {
-            let batch = tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return StreamEnd::Done,
-                batch = self.source.next() => batch,
+            outflow.bounds(&mut self.bounds, idle_at);
+            let before = self.position.clone();
+            let (batch, end) = match self.next().await {
+                Ok(next) => next,
+                Err(end) => return end,
             };
-            let mut batch = match batch {
-                Ok(batch) => batch,
-                Err(error) => {
-                    return StreamEnd::Failed {
-                        stream: self.index,
-                        error,
-                    };
-                }
-            };
-            let len = batch.len();
-            let reached = self.bounds().apply(&mut batch, self.kind);
-            if batch.len() < len {
-                // What was cut off is not done: a later run has to read it.
-                batch.hold_at(self.position.clone());
-            }
-            let before = std::mem::replace(&mut self.position, batch.position().clone());
-            let given = match self.stage.take() {
-                None => self.give(batch, &mut counts).await,
-                Some(mut stage) => {
-                    let given = self.sift(batch, &before, &mut stage, &mut counts).await;
-                    self.stage = Some(stage);
-                    given
-                }
-            };
-            if let Err(end) = given {
+            if let Err(end) = outflow.pass(self.index, batch, &before).await {
                 return end;
             }
-            if reached {
-                return StreamEnd::Done;
+            if let Some(end) = end {
+                return end;
             }
         }
     }
 
-    /// Where the stream ends; while something is read directly, that it is idle is no end.
-    fn bounds(&self) -> Bounds {
-        let Some(stage) = &self.stage else {
-            return self.bounds.clone();
-        };
-        let idle_at = self.bounds.idle_at.and_then(|idle_at| {
-            let read_up_to = stage.read_up_to()?;
-            Some(idle_at.max(read_up_to))
-        });
-        Bounds {
-            idle_at,
-            ..self.bounds.clone()
-        }
-    }
-
-    /// Hands over a batch in as many parts as it takes: what has to wait for documents that are read
-    /// comes behind them. Only with the last part the stream is further.
-    async fn sift(
-        &mut self,
-        batch: Batch,
-        before: &Position,
-        stage: &mut Stage,
-        counts: &mut NamespaceCounts,
-    ) -> Result<(), StreamEnd> {
-        let mut next = Some(batch);
-        while let Some(mut batch) = next.take() {
-            let rest = stage.sift(&mut batch);
-            let Some(rest) = rest else {
-                let (position, is_caught_up) = (batch.position().clone(), batch.is_caught_up());
-                self.give(batch, counts).await?;
-                stage.reached(&position, is_caught_up);
-                return Ok(());
-            };
-            batch.hold_at(before.clone());
-            self.give(batch, counts).await?;
-            tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return Err(StreamEnd::Done),
-                () = stage.wait(&rest) => {}
-            }
-            next = Some(rest);
-        }
-        Ok(())
-    }
-
-    /// Hands a batch to the lanes, when there is room for it.
-    async fn give(&mut self, batch: Batch, counts: &mut NamespaceCounts) -> Result<(), StreamEnd> {
-        let batch = Arc::new(batch);
-        let admitted = async {
-            if let Some(ledger) = &self.ledger {
-                ledger.room().await;
-            }
-            self.window.admit(self.index, &batch).await
-        };
-        let ticket = tokio::select! {
+    /// The next batch, up to the stream's bounds, and how the stream ends behind it, if it does. Not
+    /// cancellation safe.
+    ///
+    /// # Errors
+    /// How the stream ends without a batch.
+    pub(super) async fn next(&mut self) -> Result<(Batch, Option<StreamEnd>), StreamEnd> {
+        let batch = tokio::select! {
             biased;
             () = self.stop.cancelled() => return Err(StreamEnd::Done),
-            ticket = admitted => ticket,
+            batch = self.source.next() => batch,
         };
-        if batch.is_empty() {
-            return Ok(());
+        let mut batch = batch.map_err(|error| StreamEnd::Failed {
+            stream: self.index,
+            error,
+        })?;
+        if let Some(cluster) = &self.cluster {
+            batch.set_cluster(cluster.clone());
         }
-        Stats::add(&self.stats.read, batch.len() as u64);
-        batch.ops().for_each(|op| counts.of(&op).read += 1);
-        counts.tell();
-        // Not given up half way: the ops of one batch are handled together or not at all.
-        let dispatched = self.dispatcher.dispatch(batch, ticket).await;
-        dispatched.map_err(|_| StreamEnd::LaneEnded)
+        let len = batch.len();
+        let reached = self.bounds.apply(&mut batch, self.kind);
+        if batch.len() < len {
+            // What was cut off is not done: a later run has to read it.
+            batch.hold_at(self.position.clone());
+        }
+        self.position = batch.position().clone();
+        let end = match reached {
+            true => Some(StreamEnd::Done),
+            false if self.leaving.is_cancelled() && batch.is_caught_up() => {
+                Some(StreamEnd::Left { stream: self.index })
+            }
+            false => None,
+        };
+        Ok((batch, end))
     }
+}
+
+/// How the streams of a session are read.
+#[derive(Debug)]
+pub(super) enum Reading {
+    /// Each by itself.
+    Apart(Vec<(Stream, Outflow)>),
+    /// In one order.
+    Merged(Merger, Vec<Feeder>),
 }
 
 /// Streams and lanes at work.
@@ -186,13 +147,25 @@ impl Session {
     pub(super) fn start(
         window: Arc<AckWindow>,
         lanes: Lanes,
-        streams: Vec<Stream>,
+        reading: Reading,
         conductor: Option<Conductor>,
         stop: CancellationToken,
     ) -> Self {
         let mut set = JoinSet::new();
-        for stream in streams {
-            set.spawn(stream.read());
+        match reading {
+            Reading::Apart(streams) => {
+                for (stream, outflow) in streams {
+                    let span = stream.span();
+                    set.spawn(stream.read(outflow).instrument(span));
+                }
+            }
+            Reading::Merged(merger, feeders) => {
+                for feeder in feeders {
+                    let span = feeder.span();
+                    set.spawn(feeder.read().instrument(span));
+                }
+                set.spawn(merger.run());
+            }
         }
         if let Some(conductor) = conductor {
             set.spawn(conductor.run());

@@ -7,6 +7,7 @@ use tracing::info;
 
 use super::{
     CommandError, Error, Plan, PlanError,
+    assembly::Assembly,
     begin::{self, Begin},
     handle::Answer,
     supervisor::{AtWork, Next, Reply, Supervisor},
@@ -31,9 +32,10 @@ impl Supervisor<'_> {
         answer: Answer,
     ) -> Result<Option<Next>, Error> {
         let is_own = namespace.database() == Some(OWN_DATABASE);
-        let planned = match is_own {
-            true => Err("it is Oplet's own".to_owned()),
-            false => {
+        let planned = match (is_own, self.assembly.deployments.are_told_apart()) {
+            (true, _) => Err("it is Oplet's own".to_owned()),
+            (_, true) => Err(Error::ReadOfOne.to_string()),
+            (false, false) => {
                 let planned = self.reading(vec![namespace.clone()]).await;
                 planned.map_err(|error| error.to_string())
             }
@@ -45,13 +47,11 @@ impl Supervisor<'_> {
                 return Ok(None);
             }
         };
-        let word = self.set_down(at_work).await?;
-        self.check_failure(at_work).await?;
+        let word = self.close(at_work).await?;
         if self.shutdown.is_cancelled() || self.desk.drain.is_cancelled() {
             let _ = answer.send(Err(CommandError::Ended));
             return Ok(Some(Next::End));
         }
-        self.states = at_work.shared.handover().take().unwrap_or_default();
         let frontiers = at_work.session.window.frontiers();
         self.assembly.reads.put_back(&at_work.session.window.look());
         let begins = self.read_anew(plan, |other| *namespace == *other, &frontiers)?;
@@ -71,8 +71,13 @@ impl Supervisor<'_> {
         frontiers: &[Frontier],
     ) -> Result<Vec<Begin>, Error> {
         let before = std::mem::replace(&mut self.assembly.plan, plan);
-        let plan = &self.assembly.plan;
-        let begins = begin::go_on(frontiers, (&before, plan), self.assembly.options)?;
+        let Assembly {
+            deployments,
+            plan,
+            options,
+            ..
+        } = &self.assembly;
+        let begins = begin::go_on(frontiers, deployments, (&before, plan), options)?;
         self.assembly.reads.extend(plan);
         self.assembly.reads.renew(is_meant);
         Ok(begins)
@@ -88,11 +93,11 @@ impl Supervisor<'_> {
 
     /// Lets everything that the run reads directly be read again, and where that is nothing, all
     /// collections whose changes were lost. The streams that lost them go on at that position.
-    pub(super) async fn read_again(
-        &mut self,
-        at_work: &AtWork,
-        position: &Position,
-    ) -> Result<Vec<Begin>, Error> {
+    pub(super) async fn read_again(&mut self, at_work: &AtWork) -> Result<Vec<Begin>, Error> {
+        let server = self.assembly.deployments.home().clone();
+        // Not when the run connected.
+        let newest = self.desk.hold_while(server.newest_time()).await;
+        let position = Position::Time(newest.unwrap_or(server.operation_time));
         let window = &at_work.session.window;
         self.assembly.reads.put_back(&window.look());
         let mut frontiers = window.frontiers();
@@ -105,7 +110,7 @@ impl Supervisor<'_> {
         let reads = plan.reads.iter().map(|read| read.namespace.clone());
         let mut namespaces: Vec<_> = reads.collect();
         if namespaces.is_empty() {
-            namespaces = collections(self.assembly.server, &Scope::new(lost)).await?;
+            namespaces = collections(&server, &Scope::new(lost)).await?;
         }
         let plan = self.reading(namespaces.clone()).await?;
         info!(

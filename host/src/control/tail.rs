@@ -25,6 +25,8 @@ pub struct TailOptions {
     pub batch_size: u32,
     /// The collection that is read as the oplog.
     pub oplog_namespace: (String, String),
+    /// How the source reads.
+    pub reading: source::Reading,
 }
 
 impl TailOptions {
@@ -38,6 +40,7 @@ impl TailOptions {
             bounds: Bounds::default(),
             batch_size: source::BATCH_SIZE,
             oplog_namespace: source::default_oplog_namespace(),
+            reading: source::Reading::default(),
         }
     }
 }
@@ -98,6 +101,7 @@ pub fn tail(server: &Server, options: TailOptions) -> Tail {
         pipeline: Vec::new(),
         batch_size: options.batch_size,
         oplog_namespace: options.oplog_namespace,
+        reading: options.reading,
     };
     Tail {
         source: Source::new(options.source, server, source_options, stats.clone()),

@@ -216,6 +216,7 @@ fn status(digest: &str) -> Status {
         modules: vec![module],
         sinks: Vec::new(),
         direct_reads: vec![],
+        deployments: Vec::new(),
         gap: None,
     }
 }

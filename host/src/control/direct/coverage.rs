@@ -70,9 +70,15 @@ impl Coverage {
         self.streams = vec![Reached::default(); streams];
     }
 
-    /// Leaves out of a batch what is covered. What has to wait, and all that comes behind it, is taken
-    /// off; this is to be asked about it again when something has changed.
-    pub(super) fn sift(&mut self, stream: usize, batch: &mut Batch) -> Option<Batch> {
+    /// Leaves out of a batch what is covered. Where something has to wait, what comes before it is taken
+    /// off, as a batch that ends at `before`; with the time of what waits. This is to be asked about the
+    /// rest again when something has changed.
+    pub(super) fn sift(
+        &mut self,
+        stream: usize,
+        batch: &mut Batch,
+        before: &Position,
+    ) -> Option<(Timestamp, Batch)> {
         let mut covered = Vec::new();
         let mut waits = None;
         for (place, op) in batch.ops().enumerate() {
@@ -86,9 +92,28 @@ impl Coverage {
             }
             self.latest = self.latest.max(op.timestamp());
         }
-        let rest = waits.map(|(place, _)| batch.split_off(place));
-        batch.leave_out(&covered);
-        rest
+        let Some((place, at)) = waits else {
+            batch.leave_out(&covered);
+            return None;
+        };
+        let mut part = batch.split_to(place, before.clone());
+        part.leave_out(&covered);
+        Some((at, part))
+    }
+
+    /// Whether no change that a stream has still to give is covered or has to wait.
+    pub(super) fn is_over(&self, stream: usize) -> bool {
+        let reached = self.streams[stream].time;
+        let is_over = |read: &Read| {
+            let is_read = matches!(read.phase, Phase::Complete | Phase::Ended(_));
+            let mut segments = read.segments.iter();
+            is_read
+                && segments.all(|segment| match segment.state {
+                    State::Finished(at) => at < reached,
+                    _ => false,
+                })
+        };
+        self.reads.iter().all(is_over)
     }
 
     fn verdict(&mut self, stream: usize, op: &Op<'_>) -> Verdict {

@@ -72,13 +72,13 @@ impl DirectReads {
         reads
     }
 
-    /// A session begins, with the streams of that plan. From now on its reads have the places of the
+    /// A session begins, with the streams of that plan, so many over all deployments. From now on its reads have the places of the
     /// plan's.
-    pub(in crate::control) fn begin(&self, plan: &Plan) {
+    pub(in crate::control) fn begin(&self, plan: &Plan, streams: usize) {
         self.extend(plan);
         self.take_pipelines(plan);
         let mut coverage = self.coverage();
-        coverage.begin(plan.streams.len());
+        coverage.begin(streams);
         coverage.by_namespace.clear();
         for (at, wanted) in plan.reads.iter().enumerate() {
             let read = &mut coverage.reads[at];

@@ -28,10 +28,15 @@ impl Stage {
         }
     }
 
-    /// Leaves out what need not be given, and takes off what has to wait.
-    pub(in crate::control) fn sift(&mut self, batch: &mut Batch) -> Option<Batch> {
+    /// Leaves out what need not be given. Where something has to wait, takes off what comes before
+    /// it, as a batch that ends at `before`; with the time of what waits.
+    pub(in crate::control) fn sift(
+        &mut self,
+        batch: &mut Batch,
+        before: &Position,
+    ) -> Option<(Timestamp, Batch)> {
         self.changes.mark_unchanged();
-        self.reads.coverage().sift(self.stream, batch)
+        self.reads.coverage().sift(self.stream, batch, before)
     }
 
     /// The lanes have a batch that ends there.
@@ -44,10 +49,8 @@ impl Stage {
 
     /// The lanes have everything before what has to wait; waits until that may be over. Cancellation
     /// safe.
-    pub(in crate::control) async fn wait(&mut self, rest: &Batch) {
-        let at = rest.ops().next().map(|op| op.timestamp());
-        self.reads
-            .reached_before(self.stream, at.unwrap_or_default());
+    pub(in crate::control) async fn wait(&mut self, at: Timestamp) {
+        self.reads.reached_before(self.stream, at);
         // The sender lives as long as we do.
         let _ = self.changes.changed().await;
     }
@@ -57,6 +60,13 @@ impl Stage {
     pub(in crate::control) fn read_up_to(&self) -> Option<Timestamp> {
         let coverage = self.reads.coverage();
         coverage.is_given().then(|| coverage.read_up_to())
+    }
+}
+
+impl Stage {
+    /// Whether no change that comes will be covered or has to wait.
+    pub(in crate::control) fn is_over(&self) -> bool {
+        self.reads.coverage().is_over(self.stream)
     }
 }
 

@@ -107,6 +107,10 @@ fn time(entry: u32) -> Timestamp {
     Timestamp::new(entry, 1)
 }
 
+fn nowhere() -> Position {
+    Position::Time(Timestamp::default())
+}
+
 fn key(number: i32) -> Key {
     Key::new(kind::INT32, &number.to_le_bytes())
 }
@@ -197,18 +201,20 @@ impl World {
             let to = (self.position + count).min(self.history.len());
             self.batch(self.position, to)
         });
-        let rest = self.coverage.sift(0, &mut batch);
-        batch.ops().for_each(|op| self.give_op(&op));
-        match rest {
+        let before = Position::Time(time(self.position as u32));
+        let waits = self.coverage.sift(0, &mut batch, &before);
+        match waits {
             None => {
+                batch.ops().for_each(|op| self.give_op(&op));
                 let position = batch.position().clone();
                 self.position = position.timestamp().unwrap().seconds as usize;
                 self.coverage.reached(0, &position, batch.is_caught_up());
             }
-            Some(rest) => {
-                let at = rest.op(0).timestamp();
+            Some((at, part)) => {
+                part.ops().for_each(|op| self.give_op(&op));
+                assert_eq!(at, batch.op(0).timestamp());
                 self.coverage.reached_before(0, at);
-                self.rest = Some(rest);
+                self.rest = Some(batch);
             }
         }
     }
@@ -449,11 +455,11 @@ fn the_end_of_a_collection_comes_behind_its_documents_and_ends_the_read() {
         world.take();
         world.work(0, false);
         let mut batch = command(name, namespace, to, later);
-        let rest = world.coverage.sift(0, &mut batch);
-        assert_eq!(rest.map(|rest| rest.len()), Some(1), "{name} waits");
+        let waits = world.coverage.sift(0, &mut batch, &nowhere());
+        assert_eq!(waits.map(|(at, _)| at), Some(later), "{name} waits");
         world.work(0, false);
         let mut batch = command(name, namespace, to, later);
-        assert!(world.coverage.sift(0, &mut batch).is_none());
+        assert!(world.coverage.sift(0, &mut batch, &nowhere()).is_none());
         assert_eq!(batch.len(), 1, "{name} is given");
         assert!(matches!(world.coverage.reads[0].phase, Phase::Ended(_)));
         assert_eq!(world.coverage.next(), None);
@@ -472,14 +478,14 @@ fn other_commands_end_nothing() {
     ] {
         let mut world = half_read();
         let mut batch = command(name, namespace, to, later);
-        assert!(world.coverage.sift(0, &mut batch).is_none());
+        assert!(world.coverage.sift(0, &mut batch, &nowhere()).is_none());
         assert_eq!(batch.len(), 1);
         assert_eq!(world.coverage.reads[0].phase, Phase::Reading, "{name}");
     }
     // It ended another collection of that name, before this one was made.
     let mut world = half_read();
     let mut batch = command("drop", NAMESPACE, None, time(3));
-    assert!(world.coverage.sift(0, &mut batch).is_none());
+    assert!(world.coverage.sift(0, &mut batch, &nowhere()).is_none());
     assert!(batch.is_empty());
     assert_eq!(world.coverage.reads[0].phase, Phase::Reading);
 }
@@ -489,11 +495,11 @@ fn a_seek_lets_what_was_covered_be_seen_again() {
     let mut world = half_read();
     world.save();
     let mut batch = world.batch(0, KEYS as usize);
-    assert!(world.coverage.sift(0, &mut batch).is_none());
+    assert!(world.coverage.sift(0, &mut batch, &nowhere()).is_none());
     assert!(batch.is_empty(), "all of it is covered");
     world.coverage.put_back();
     world.coverage.forget();
     let mut batch = world.batch(0, KEYS as usize);
-    assert!(world.coverage.sift(0, &mut batch).is_none());
+    assert!(world.coverage.sift(0, &mut batch, &nowhere()).is_none());
     assert_eq!(batch.len(), KEYS as usize);
 }

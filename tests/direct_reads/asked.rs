@@ -67,7 +67,7 @@ async fn a_snapshot_is_taken_while_the_run_works_and_again() {
         .args(["snapshot", "oplet.checkpoints", "--admin", &address])
         .start()
         .unwrap();
-    assert_eq!(refused.wait_exit(DEADLINE).await.unwrap(), 1);
+    assert_eq!(refused.wait_exit(DEADLINE).await.unwrap(), 2);
     stop(&running).await;
     let twice: Vec<_> = (0..60).flat_map(|id| [id, id]).collect();
     assert_eq!(ids(&read_directly(&running)), twice);

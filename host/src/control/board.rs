@@ -202,7 +202,8 @@ impl Board {
     /// Up to where everything is done, and the oldest that the oplog still has.
     pub(super) fn reach(&self) -> (Option<Timestamp>, Option<Timestamp>) {
         let parts = self.parts();
-        let vitals = parts.vitals.as_ref().map(VitalsWatch::latest);
+        let vitals = parts.deployments.first();
+        let vitals = vitals.map(|deployment| deployment.vitals.latest());
         (parts.done_time(), vitals.and_then(|vitals| vitals.oldest))
     }
 

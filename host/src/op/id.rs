@@ -142,6 +142,7 @@ impl OpId {
             timestamp: Timestamp::default(),
             index: OpIndex::Read([word(0)?, word(8)?, word(16)?]),
             shard_key_hash: None,
+            cluster: None,
         })
     }
 }

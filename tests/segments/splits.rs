@@ -8,7 +8,7 @@ use oplet::{
     source::direct_read::{ReadOptions, Splitting, Stages, split},
 };
 
-use super::{Scene, ensure_each_once, ids, options, raw};
+use super::{Scene, ensure_each_once, ids, options, raw, scanning};
 use crate::say;
 
 /// With stages that change nothing, so that ranges are read through them.
@@ -38,12 +38,15 @@ async fn each_once_at_every_split(create: Document, ids: Vec<Bson>, hint: &str) 
             ensure_each_once(&found, &ids)?;
         }
     }
+    let found = scene.read(&target, &[KeyRange::all()], &scanning()).await?;
+    ensure_each_once(&found, &ids)?;
     // Each key a boundary of its own, and the segments as short as can be.
     let all = scene.read(&target, &[KeyRange::all()], &options()).await?;
     let keys = all.iter().map(|found| found.key.clone()).skip(1);
     for options in [options(), staged()] {
-        let found = scene.read(&target, &KeyRange::all().cut(keys.clone()), &options);
-        ensure_each_once(&found.await?, &ids)?;
+        let single = KeyRange::all().cut(keys.clone());
+        let found = scene.read(&target, &single, &options).await?;
+        ensure_each_once(&found, &ids)?;
         let short = ReadOptions {
             documents_max: 1,
             ..options
@@ -128,7 +131,7 @@ async fn boundaries_follow_the_documents() -> Result<()> {
     scene.insert(ids.clone()).await?;
     let target = scene.target().await?;
     // Few enough that they are found by a sample, and not by going through all keys.
-    for boundaries in [9, 99] {
+    for boundaries in [9, 49] {
         let ranges = scene.ranges(&target, boundaries).await?;
         assert_eq!(ranges.len(), boundaries as usize + 1);
         let mut sizes = Vec::new();

@@ -10,6 +10,7 @@ use oplet::{
     source::{Before, Commands, FullDocument},
 };
 
+use super::direct_read_args::DirectReadArgs;
 use crate::config::{self, Begin, Secret, Setting, Uri};
 
 // Headings of the help texts. A flag names its own, since a heading that is set for those that follow

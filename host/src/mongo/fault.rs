@@ -15,6 +15,7 @@ pub mod code {
     pub const NO_MATCHING_DOCUMENT: i32 = 47;
     pub const CURSOR_NOT_FOUND: i32 = 43;
     pub const MAX_TIME_MS_EXPIRED: i32 = 50;
+    pub const INVALID_OPTIONS: i32 = 72;
     pub const CAPPED_POSITION_LOST: i32 = 136;
     pub const QUERY_PLAN_KILLED: i32 = 175;
     pub const SNAPSHOT_TOO_OLD: i32 = 239;

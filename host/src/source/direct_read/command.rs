@@ -1,6 +1,7 @@
 //! The commands that read a range of keys.
 
-use bson::{RawArrayBuf, RawDocumentBuf, cstr, rawdoc};
+use bson::{RawArrayBuf, RawBsonRef, RawDocumentBuf, cstr, rawdoc};
+use oplet_sdk::raw::kind;
 
 use super::{Stages, Target};
 use crate::op::{Key, KeyRange, Timestamp};
@@ -48,12 +49,20 @@ pub(super) fn find(
     amount: Amount,
 ) -> RawDocumentBuf {
     let mut command = rawdoc! { "find": target.collection() };
-    if target.has_ranges() {
-        append_range(&mut command, range);
-    }
+    append_range(&mut command, range);
     command.append(cstr!("batchSize"), i64::from(amount.batch));
     if let Some(limit) = amount.limit {
         command.append(cstr!("limit"), i64::try_from(limit).unwrap_or(i64::MAX));
+    }
+    finish(command, target, as_of)
+}
+
+/// `find` over all there is, in the order in which it is kept, from the `skip`th document on.
+pub(super) fn scan(target: &Target, as_of: AsOf, skip: u64, batch: u32) -> RawDocumentBuf {
+    let mut command = rawdoc! { "find": target.collection() };
+    command.append(cstr!("batchSize"), i64::from(batch));
+    if skip > 0 {
+        command.append(cstr!("skip"), i64::try_from(skip).unwrap_or(i64::MAX));
     }
     finish(command, target, as_of)
 }
@@ -144,16 +153,32 @@ pub(super) fn sample(target: &Target, size: u64) -> RawDocumentBuf {
     command
 }
 
+/// Whether nothing but the greatest key lies in the range.
+pub(super) fn is_of_max_key(range: &KeyRange) -> bool {
+    range
+        .from
+        .as_ref()
+        .is_some_and(|from| from.kind() == kind::MAX_KEY)
+}
+
+/// Without `max`, the server leaves out the greatest key where there is a `min`, and with one that is
+/// the greatest key it says so: a range with an end that is open has to be read in two parts.
 fn append_range(command: &mut RawDocumentBuf, range: &KeyRange) {
     command.append(cstr!("hint"), rawdoc! { "_id": 1 });
+    if is_of_max_key(range) {
+        command.append(cstr!("filter"), rawdoc! { "_id": RawBsonRef::MaxKey });
+        return;
+    }
     // A mongos gives what comes from several shards in this order, too.
     command.append(cstr!("sort"), rawdoc! { "_id": 1 });
     let bound = |key: &Key| key.named("_id");
     if let Some(from) = &range.from {
         command.append(cstr!("min"), bound(from));
     }
-    if let Some(to) = &range.to {
-        command.append(cstr!("max"), bound(to));
+    match (&range.from, &range.to) {
+        (_, Some(to)) => command.append(cstr!("max"), bound(to)),
+        (Some(_), None) => command.append(cstr!("max"), rawdoc! { "_id": RawBsonRef::MaxKey }),
+        (None, None) => {}
     }
 }
 

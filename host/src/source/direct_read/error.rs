@@ -65,6 +65,10 @@ impl Error {
     }
 }
 
+/// How often a time is asked for that the server takes for one that is yet to come. It answers so to
+/// other mistakes, too.
+const AHEAD_ATTEMPTS: u32 = 8;
+
 /// Decides about an error: after a passing fault it waits for the next attempt's turn and returns;
 /// everything else is the read's end. `what` is as in "cannot {what}".
 pub(super) async fn wait_or_fail(
@@ -74,7 +78,10 @@ pub(super) async fn wait_or_fail(
 ) -> Result<(), Error> {
     let what = what.to_owned();
     // A snapshot may not be there yet: of a collection that was just made, or whose indexes were.
-    let is_early = has_code(&source, &[code::SNAPSHOT_UNAVAILABLE]);
+    // And what another client has seen, this server may not have heard of.
+    let is_ahead =
+        has_code(&source, &[code::INVALID_OPTIONS]) && backoff.attempts() < AHEAD_ATTEMPTS;
+    let is_early = is_ahead || has_code(&source, &[code::SNAPSHOT_UNAVAILABLE]);
     match Fault::of(&source) {
         fault if is_early || fault == Fault::Passing => {
             let delay = backoff.next_delay();

@@ -45,13 +45,14 @@ pub(super) async fn find_boundaries(
     let documents = wanted.documents.unwrap_or(0);
     let what = format!("find boundaries in {}", target.namespace);
     let keys = if documents <= walked {
-        let every = documents.div_ceil(wanted.count + 1).max(1);
-        ask(&what, || async {
+        // Rather too many: so many as are wanted are chosen of them.
+        let every = (documents / (wanted.count + 1)).max(1);
+        ask(&what, async || {
             walk(server, target, wanted.within, every).await
         })
         .await?
     } else {
-        match ask(&what, || sample(server, target, size)).await {
+        match ask(&what, async || sample(server, target, size).await).await {
             Ok(keys) => keys,
             Err(Error::Refused { what, source }) => {
                 tracing::warn!(

@@ -14,6 +14,12 @@ pub const SEGMENT_DOCUMENTS: u64 = 100_000;
 /// Bytes per segment, of large documents.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
 
+/// A collection of no more documents and bytes than these is read as one segment, in the order in which
+/// the server keeps it: by its keys the server needs twice the time, as it has to look up each of them.
+/// It should not take longer than several segments, since changes wait for it, and a restart begins
+/// with it again.
+const SCAN_MAX: (u64, u64) = (1_000_000, 512 << 20);
+
 /// Ranges at most, whatever there is to read. They need not be as short as a segment, since a reader
 /// cuts what is longer; more of them would make the sample long, and bring no more at once.
 const RANGES_MAX: u64 = 4096;
@@ -64,6 +70,14 @@ impl Splitting {
     }
 }
 
+/// Whether a target is short enough to be read as one segment.
+pub(super) fn is_short(target: &Target) -> bool {
+    let (Some(documents), Some(average)) = (target.documents, target.average_bytes) else {
+        return false;
+    };
+    documents <= SCAN_MAX.0 && documents.saturating_mul(average) <= SCAN_MAX.1
+}
+
 /// Cuts the keys of a target into ranges that hold about as many documents each: all keys, or when
 /// bounded all that lie between the first and the last one. The ranges are in the server's order; none
 /// means that there is nothing to read.
@@ -93,8 +107,10 @@ pub async fn split(
             None => return Ok(Vec::new()),
         }
     }
+    let is_whole = splitting.boundaries_max.is_none() && !splitting.is_bounded;
+    let is_scan = is_whole && stages.is_empty() && is_short(target);
     let ranges = splitting.ranges(target.documents, target.average_bytes);
-    if ranges == 1 {
+    if is_scan || ranges == 1 {
         return Ok(vec![within]);
     }
     let wanted = Boundaries {

@@ -14,7 +14,7 @@ use oplet::{
 };
 use tokio::sync::oneshot;
 
-use super::{SOURCE, Seeds, Workshop};
+use super::{SOURCE, Seeds, Workshop, standing};
 use crate::cli::{error::UserError, modules, pretty};
 
 pub(super) struct Session {
@@ -62,7 +62,10 @@ impl Session {
         };
         let shown = show_ops(server, scope, start);
         let edited = edit(workshop, handle, module);
-        tokio::try_join!(seeded, shown, edited).map(drop)
+        tokio::select! {
+            worked = async { tokio::try_join!(seeded, shown, edited).map(drop) } => worked,
+            never = standing::show(handle) => match never {},
+        }
     }
 }
 

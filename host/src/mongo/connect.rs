@@ -117,7 +117,8 @@ pub struct Server {
     pub majority_time: Timestamp,
     /// The server's clock when it answered, in milliseconds since 1970.
     pub local_time_ms: i64,
-    options: ClientOptions,
+    /// What the client was made of; not known of one that somebody else has made.
+    options: Option<ClientOptions>,
 }
 
 /// Reads a connection string without opening anything.
@@ -190,6 +191,34 @@ impl Server {
         }
     }
 
+    /// The deployment of a client that somebody else has made. It is asked once, for as long as its own
+    /// time-outs say.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] when no server answers; at once for one that cannot be used.
+    pub async fn of_client(client: Client) -> Result<Self, Error> {
+        let begun = Instant::now();
+        let hosts = "the servers of the given client";
+        let admin = client.database("admin");
+        let asked = async {
+            let hello = admin.run_command(doc! {"hello": 1}).await?;
+            // An unauthenticated user may say hello, but nothing else.
+            let build = admin.run_command(doc! {"buildInfo": 1}).await?;
+            Ok((hello, build))
+        };
+        let (hello, build) = asked.await.map_err(|error| match classify(error, hosts) {
+            Attempt::Permanent(error) => error,
+            Attempt::Passing(source) => Error::Unreachable {
+                hosts: hosts.to_owned(),
+                waited: Duration::from_secs(begun.elapsed().as_secs()),
+                source,
+            },
+        })?;
+        let host = hello.get_str("me").unwrap_or(hosts);
+        check_hello(&hello, host)?;
+        Ok(Self::from_answers((client.clone(), None), host, &hello, &build))
+    }
+
     async fn attempt(uri: &ConnectionString, hosts: &str, time: Duration) -> Result<Self, Attempt> {
         let mut options = ClientOptions::parse(uri.clone())
             .await
@@ -224,13 +253,13 @@ impl Server {
         options.server_selection_timeout = Some(wanted.unwrap_or(SELECTION_TIME));
         let client =
             Client::with_options(options.clone()).map_err(|error| classify(error, hosts))?;
-        let server = Self::from_answers((client, options), hosts, &hello, &build);
+        let server = Self::from_answers((client, Some(options)), hosts, &hello, &build);
         info!(hosts, version = server.version, operation_time = %server.operation_time, "connected");
         Ok(server)
     }
 
     fn from_answers(
-        (client, options): (Client, ClientOptions),
+        (client, options): (Client, Option<ClientOptions>),
         hosts: &str,
         hello: &Document,
         build: &Document,
@@ -273,12 +302,16 @@ impl Server {
         }
     }
 
-    /// Another client of the same deployment, with connections and sessions of its own.
+    /// Another client of the same deployment, with connections and sessions of its own; the same one
+    /// where somebody else has made it.
     ///
     /// # Errors
     /// The driver's; the options were good for the first one.
     pub fn another_client(&self) -> Result<Client, Error> {
-        Client::with_options(self.options.clone()).map_err(|source| Error::Refused {
+        let Some(options) = self.options.clone() else {
+            return Ok(self.client.clone());
+        };
+        Client::with_options(options).map_err(|source| Error::Refused {
             hosts: self.hosts.clone(),
             source,
         })

@@ -22,7 +22,7 @@ use bson::RawDocumentBuf;
 
 pub use resume::Error;
 pub use start::{Start, oldest_entry, resolve};
-pub use stats::Stats;
+pub use stats::{Stats, Trouble};
 pub use window::Window;
 
 use crate::{

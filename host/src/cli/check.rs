@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 use super::{
     args::{CheckArgs, CheckFormat, Talk},
     error::UserError,
-    modules, plan, settings,
+    modules, plan,
+    run::reading,
+    settings,
 };
 use crate::config::{Problem, Settings};
 
@@ -86,6 +88,8 @@ fn examine(settings: &Settings) -> Result<Plan, Vec<Finding>> {
     let mut findings: Vec<Finding> = Vec::new();
     let values = &settings.values;
     findings.extend(settings::uri(settings).err().map(Finding::from));
+    let readable = reading(values).check(values.kind.value);
+    findings.extend(readable.err().map(|error| Finding::from(UserError::from(error))));
     let scope = Scope::new(values.watch.value.clone());
     let sinks = settings.sinks.iter().map(|sink| sink.spec.name.clone());
     let sinks = sinks.collect();

@@ -265,6 +265,23 @@ impl From<source::Error> for UserError {
     }
 }
 
+impl From<source::ReadingError> for UserError {
+    fn from(error: source::ReadingError) -> Self {
+        let user_error = Self {
+            code: REFUSED,
+            ..Self::of(&error)
+        };
+        match error {
+            source::ReadingError::BeforeOnOplog => {
+                user_error.hint("`--before` is served by `--source change-stream`")
+            }
+            source::ReadingError::FullDocumentOnOplog => {
+                user_error.hint("`--full-document` is served by `--source change-stream`")
+            }
+        }
+    }
+}
+
 impl From<guest::Error> for UserError {
     fn from(error: guest::Error) -> Self {
         let hint = error.hint();

@@ -60,6 +60,7 @@ fn field(text: &str) -> Result<String, String> {
 
 pub(super) async fn record(args: RecordArgs, talk: &Talk) -> Result<(), UserError> {
     args.recording.check()?;
+    tail::reading(&args.source).check(args.source.kind)?;
     let shutdown = signals::shutdown_token();
     let Some(server) = tail::connect(&args.source, &shutdown).await? else {
         return Ok(());

@@ -13,7 +13,7 @@ use oplet::{
     op::{Scope, SourceKind},
     reload::{self, ModuleFile},
     sink::Sinks,
-    source::Start,
+    source::{Reading, Start},
     telemetry::Metrics,
 };
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,7 @@ use super::{
     error::UserError,
     modules, settings, signals,
 };
-use crate::config::{self, Settings};
+use crate::config::{self, Settings, Values};
 
 pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Result<(), UserError> {
     let shutdown = signals::shutdown_token();
@@ -31,6 +31,7 @@ pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Resul
     let options = options(&args, &settings);
     let values = &settings.values;
     // Everything that can be refused is, before anything is opened.
+    options.reading.check(options.source)?;
     let uri = settings::uri(&settings)?;
     let cache_directory = args.settings.cache_directory();
     let specs = modules::load(&settings, cache_directory, &limits, options.workers)?;
@@ -146,6 +147,7 @@ fn options(args: &RunArgs, settings: &Settings) -> control::Options {
         },
         batch_size: values.batch_size.value,
         oplog_namespace: values.oplog_namespace.value.clone(),
+        reading: reading(values),
         ordering: values.ordering.value,
         // One order over all leaves work for one lane only.
         workers: match values.ordering.value {
@@ -167,6 +169,21 @@ fn options(args: &RunArgs, settings: &Settings) -> control::Options {
         save_failed: args.save_failed.clone(),
         sinks: settings::sinks(settings, args.format),
         environment: config::environment,
+    }
+}
+
+/// How the source is to read.
+pub(super) fn reading(values: &Values) -> Reading {
+    let comment = match values.comment.value.as_str() {
+        "" => format!("oplet {}", values.name.value),
+        comment => comment.to_owned(),
+    };
+    Reading {
+        commands: values.commands.value,
+        full_document: values.full_document.value,
+        before: values.before.value,
+        await_time: values.await_time.value,
+        comment: Some(comment),
     }
 }
 

@@ -41,6 +41,11 @@ fn command_line(args: &SettingsArgs, matches: &ArgMatches) -> CommandLine {
                 .clone()
                 .and_then(|since| given.flag("since", since)),
             oplog_namespace: given.flag("oplog_namespace", source.oplog_namespace.clone()),
+            commands: given.flag("commands", source.commands),
+            full_document: given.flag("full_document", source.full_document),
+            before: given.flag("before", source.before),
+            comment: None,
+            await_time: None,
             batch_size: None,
             connect_timeout: given.flag("connect_timeout", source.connect_timeout),
             on_position_lost: given.flag("on_position_lost", args.on_position_lost),

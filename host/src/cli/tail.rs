@@ -8,6 +8,7 @@ use oplet::{
     mongo::{self, Server},
     op::{Format, Namespace, Since, write_json},
     sink::Stdout,
+    source::Reading,
     tail::{Batch, Tail},
 };
 use tokio_util::sync::CancellationToken;
@@ -21,7 +22,11 @@ use super::{
 /// How much is gathered before it is printed.
 const OUTPUT_BYTES: usize = 64 << 10;
 
+/// What the server knows the cursor by.
+const COMMENT: &str = "oplet tail";
+
 pub(super) async fn tail(args: TailArgs) -> Result<(), UserError> {
+    reading(&args.source).check(args.source.kind)?;
     let shutdown = signals::shutdown_token();
     let Some(server) = connect(&args.source, &shutdown).await? else {
         return Ok(());
@@ -72,7 +77,19 @@ pub(super) async fn changes(
         when_idle: source.exit_when_idle,
     };
     options.oplog_namespace = oplog_namespace.clone();
+    options.reading = reading(source);
     builder.start().await.map_err(UserError::of_tail)
+}
+
+/// How the source is to read.
+pub(super) fn reading(source: &SourceArgs) -> Reading {
+    Reading {
+        commands: source.commands,
+        full_document: source.full_document,
+        before: source.before,
+        comment: Some(COMMENT.into()),
+        ..Reading::default()
+    }
 }
 
 /// Says at the end what was not given.

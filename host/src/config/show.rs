@@ -7,6 +7,7 @@ use oplet::{
     flow::OrderingGuarantee,
     guest::Isolation,
     op::{Namespace, SourceKind},
+    source::{Before, Commands, FullDocument},
 };
 use serde_json::Value;
 
@@ -54,7 +55,10 @@ show_as_word!(
     OnPositionLost,
     OnError,
     WhenOpen,
-    Isolation
+    Isolation,
+    Commands,
+    FullDocument,
+    Before
 );
 
 /// By itself.

@@ -11,6 +11,7 @@ use crate::{
     checkpoint::Checkpoint,
     control::OnPositionLost,
     op::{Namespace, Op, Since, SourceKind},
+    source::Reading,
 };
 
 /// Says what is tailed, and how, in the words of [`Options`].
@@ -95,6 +96,12 @@ impl TailBuilder {
     /// Has the server apply these stages to the events of a change stream.
     pub fn pipeline(mut self, stages: impl IntoIterator<Item = RawDocumentBuf>) -> Self {
         self.options.pipeline.extend(stages);
+        self
+    }
+
+    /// Reads like that: which commands, which documents.
+    pub fn reading(mut self, reading: Reading) -> Self {
+        self.options.reading = reading;
         self
     }
 

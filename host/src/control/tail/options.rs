@@ -9,7 +9,7 @@ use crate::{
     checkpoint::{Checkpoint, WindowOptions},
     control::{End, OnPositionLost},
     op::{Namespace, Op, Since, SourceKind, StoreSpec},
-    source,
+    source::{self, Reading},
 };
 
 /// A look at an op before anything is looked up for it.
@@ -38,6 +38,9 @@ pub struct Options {
     /// a change has its [`update_description`](Change::update_description) and no document. A change
     /// stream brings the documents itself.
     pub look_up: bool,
+    /// How the source reads: which commands are given, with which documents changes come, how often an
+    /// idle source's position moves.
+    pub reading: Reading,
     /// A change is given only if all of these accept it. They see what happened where and when, before
     /// its document is looked up: what they refuse costs no round trip.
     pub namespace_filters: Vec<NamespaceFilter>,
@@ -137,6 +140,7 @@ impl Default for Options {
             end: End::default(),
             pipeline: Vec::new(),
             look_up: true,
+            reading: Reading::default(),
             namespace_filters: Vec::new(),
             filters: Vec::new(),
             acknowledgement: Acknowledgement::default(),
@@ -160,6 +164,7 @@ impl fmt::Debug for Options {
             .field("end", &self.end)
             .field("pipeline", &self.pipeline)
             .field("look_up", &self.look_up)
+            .field("reading", &self.reading)
             .field("namespace_filters", &self.namespace_filters.len())
             .field("filters", &self.filters.len())
             .field("acknowledgement", &self.acknowledgement)

@@ -115,6 +115,7 @@ impl Session {
             pipeline: options.pipeline.clone(),
             batch_size: options.batch_size,
             oplog_namespace: options.oplog_namespace.clone(),
+            reading: options.reading.clone(),
         };
         let stats = self.shared.stats.clone();
         Source::new(options.source, &self.shared.server, source_options, stats)

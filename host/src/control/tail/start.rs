@@ -65,6 +65,9 @@ fn check(options: &Options) -> Result<(), Error> {
     if options.source == SourceKind::Oplog && !options.pipeline.is_empty() {
         return refuse("the oplog runs no pipelines; filter, or read a change stream");
     }
+    if let Err(error) = options.reading.check(options.source) {
+        return refuse(&error.to_string());
+    }
     if options.on_position_lost == OnPositionLost::Resnapshot {
         return refuse("`resnapshot` needs direct reads, which a tail does not have");
     }

@@ -6,6 +6,7 @@
 //! - `stand_in`: entries that this server would never write, from a collection in the oplog's stead
 //! - `lookup`: which document an update of the oplog comes with
 //! - `output`: formats, and what is never delivered
+//! - `stream`: the library that it uses, as other programs use it
 
 mod ends;
 mod lookup;
@@ -13,6 +14,7 @@ mod output;
 mod positions;
 mod restart;
 mod stand_in;
+mod stream;
 
 use anyhow::{Context, Result, ensure};
 use bson::{Document, doc};

@@ -9,7 +9,7 @@ use futures_util::task::AtomicWaker;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, Event, Events, Options};
+use super::{Error, Event, Events, Options, event::EVENTS_KEPT};
 use crate::{
     checkpoint::{AckWindow, Checkpoint, InFlight, Store},
     control::{Bounds, begin::Begin, saver::Saver},
@@ -45,6 +45,8 @@ pub(super) struct Shared {
     pub(super) waker: AtomicWaker,
     pub(super) commands: mpsc::Sender<Goto>,
     pub(super) events: broadcast::Sender<Event>,
+    /// For the first that asks for events: what it has not missed.
+    first_events: Mutex<Option<broadcast::Receiver<Event>>>,
     /// Nothing more is to be read, nor given.
     pub(super) stop: CancellationToken,
     /// The task has come to its end.
@@ -71,7 +73,6 @@ pub(super) struct Parts {
     pub(super) store: Option<Store>,
     pub(super) window: Arc<AckWindow>,
     pub(super) commands: mpsc::Sender<Goto>,
-    pub(super) events: broadcast::Sender<Event>,
 }
 
 // === impl Handle ===
@@ -198,10 +199,12 @@ impl Handle {
         self.0.window().in_flight()
     }
 
-    /// What happens from now on beside changes.
+    /// What happens beside changes. Who asks first hears of everything since the beginning, the last
+    /// 256 at least; others of what happens from now on.
     #[must_use]
     pub fn events(&self) -> Events {
-        Events(self.0.events.subscribe())
+        let mut first = self.0.first_events.lock().expect("no holder panics");
+        Events(first.take().unwrap_or_else(|| self.0.events.subscribe()))
     }
 
     /// What the reader has counted.
@@ -215,6 +218,7 @@ impl Handle {
 
 impl Shared {
     pub(super) fn new(parts: Parts) -> Self {
+        let (events, first_events) = broadcast::channel(EVENTS_KEPT);
         Self {
             server: parts.server,
             options: parts.options,
@@ -228,7 +232,8 @@ impl Shared {
             is_paused: AtomicBool::new(false),
             waker: AtomicWaker::new(),
             commands: parts.commands,
-            events: parts.events,
+            events,
+            first_events: Mutex::new(Some(first_events)),
             stop: CancellationToken::new(),
             ended: CancellationToken::new(),
             is_unsaved: AtomicBool::new(false),

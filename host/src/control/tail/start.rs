@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{broadcast, mpsc};
-use tokio::time::timeout;
+use tokio::{sync::mpsc, time::timeout};
 use tracing::info;
 
 use super::{
     Begin, Deployment, Error, Options, Saving, Tail,
-    event::EVENTS_KEPT,
     handle::{Parts, Shared},
     session::Session,
     task::{RELEASE_TIME, Task},
@@ -220,7 +218,6 @@ async fn run(
         store: kept.as_ref().map(|kept| kept.store.clone()),
         window,
         commands,
-        events: broadcast::Sender::new(EVENTS_KEPT),
     }));
     let session = Session::first(&shared, found.begin);
     let task = Task {

@@ -119,7 +119,9 @@ async fn a31_a_start_that_cannot_be_found_fails() -> Result<()> {
 async fn a36_a_slow_consumer_holds_back_the_reader_in_bytes() -> Result<()> {
     const BYTES_MAX: usize = 1 << 20;
     const DOCUMENTS: i32 = 6_000;
-    let scene = Scene::shared("a36").await?;
+    // What others write would be read along with the oplog.
+    let set = ReplicaSet::start(Options::default()).await?;
+    let scene = Scene::on(&set, "a36").await?;
     insert_large(&scene, DOCUMENTS).await?;
     for source in SOURCES {
         let tail = tail_of(&scene, source)?.bytes_max(BYTES_MAX).batch_size(50);

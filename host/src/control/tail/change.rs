@@ -115,7 +115,7 @@ impl Change {
         writer.raw(b"_id", kind, value);
         writer.finish();
         let id = document(&bytes)?.get("_id").ok()??;
-        Some(id.to_raw_bson())
+        Some(id.into())
     }
 
     /// The document's `_id` to compare by, as MongoDB compares: numbers of all types are alike.

@@ -29,7 +29,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Gives a line for each change, until it is told to end. Its position is kept under `name`.
-pub async fn print_changes(
+pub(crate) async fn print_changes(
     uri: &str,
     namespace: &str,
     name: &str,

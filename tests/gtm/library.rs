@@ -126,14 +126,19 @@ impl Writer {
     }
 }
 
-/// Sets off the server's fail point for the commands of a scene's tail.
-async fn fail(set: &ReplicaSet, scene: &Scene, mode: bson::Bson, data: Document) -> Result<()> {
+/// Sets off the server's fail point for the commands of a scene's tail; tells how many commands it has
+/// met so far.
+async fn fail(set: &ReplicaSet, scene: &Scene, mode: bson::Bson, data: Document) -> Result<i64> {
     let mut how = doc! { "appName": scene.name() };
     how.extend(data);
     let command = doc! { "configureFailPoint": "failCommand", "mode": mode, "data": how };
     let admin = set.client().await?.database("admin");
-    admin.run_command(command).await?;
-    Ok(())
+    let reply = admin.run_command(command).await?;
+    let count = reply.get("count").context("a fail point counts")?;
+    count
+        .as_i64()
+        .or(count.as_i32().map(i64::from))
+        .context("a number")
 }
 
 /// Documents of 4 KiB, of `_id`s from 1 on.

@@ -110,12 +110,21 @@ async fn one_process_works_under_a_name() -> Result<()> {
         other => anyhow::bail!("{other:?}"),
     }
     // Who is taken the lease away is told, and gives nothing more.
-    let leases = scene.client.database("oplet").collection::<Document>("checkpoints");
-    let (one, taken) = (doc! { "_id": scene.name() }, doc! { "$inc": { "epoch": 1_i64 } });
+    let leases = scene
+        .client
+        .database("oplet")
+        .collection::<Document>("checkpoints");
+    let (one, taken) = (
+        doc! { "_id": scene.name() },
+        doc! { "$inc": { "epoch": 1_i64 } },
+    );
     leases.update_one(one, taken).await?;
     let mut first = first.ops();
     let told = timeout(DEADLINE, first.next()).await?;
-    assert!(matches!(told, Some(Err(Error::LeaseLost { .. }))), "{told:?}");
+    assert!(
+        matches!(told, Some(Err(Error::LeaseLost { .. }))),
+        "{told:?}"
+    );
     scene.insert("c", [1]).await?;
     assert!(timeout(DEADLINE, first.next()).await?.is_none());
     Ok(())
@@ -174,15 +183,19 @@ async fn options_that_cannot_be_are_refused() -> Result<()> {
         assert!(matches!(refused, Err(Error::Options { .. })), "{refused:?}");
     }
     let nowhere = TailBuilder::new("mongodb://127.0.0.1:1");
-    let nowhere = nowhere.connect_timeout(Duration::from_secs(1)).start().await;
+    let nowhere = nowhere
+        .connect_timeout(Duration::from_secs(1))
+        .start()
+        .await;
     assert!(matches!(nowhere, Err(Error::Connect(_))), "{nowhere:?}");
     let malformed = TailBuilder::new("127.0.0.1").start().await;
     assert!(matches!(malformed, Err(Error::Connect(_))), "{malformed:?}");
-    let present = builder(&scene, "change-stream")?.since(Since::Token(bson::rawdoc! { "_data": "8" }));
-    let mut ops = present.start().await?.ops();
-    let refused = timeout(DEADLINE, ops.next()).await?;
-    match refused {
-        Some(Err(Error::Source(source::Error::PositionLost { .. }))) => Ok(()),
+    // What only the server can tell comes in the stream.
+    let token = Since::Token(bson::rawdoc! { "_data": "8" });
+    let tail = builder(&scene, "change-stream")?.since(token);
+    let mut ops = tail.start().await?.ops();
+    match timeout(DEADLINE, ops.next()).await? {
+        Some(Err(Error::Source(source::Error::Refused { .. }))) => Ok(()),
         other => anyhow::bail!("{other:?}"),
     }
 }

@@ -66,9 +66,7 @@ pub(super) async fn changes(
         oplog_namespace,
         ..
     } = source;
-    let mut builder = TailBuilder::new(server)
-        .source(*kind)
-        .since(since.clone());
+    let mut builder = TailBuilder::new(server).source(*kind).since(since.clone());
     let options = builder.options();
     options.watch = watch.to_vec();
     options.end = End {

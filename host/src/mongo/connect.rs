@@ -216,7 +216,12 @@ impl Server {
         })?;
         let host = hello.get_str("me").unwrap_or(hosts);
         check_hello(&hello, host)?;
-        Ok(Self::from_answers((client.clone(), None), host, &hello, &build))
+        Ok(Self::from_answers(
+            (client.clone(), None),
+            host,
+            &hello,
+            &build,
+        ))
     }
 
     async fn attempt(uri: &ConnectionString, hosts: &str, time: Duration) -> Result<Self, Attempt> {

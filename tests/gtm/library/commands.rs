@@ -35,18 +35,28 @@ async fn a32_commands_on_an_idle_tail_work_at_once_and_may_be_repeated() -> Resu
             assert_eq!(events.next().await, Some(Event::Resumed));
         }
         scene.insert("c", [1]).await?;
-        assert_eq!(timeout(DEADLINE, given.recv()).await?, Some(1), "{source:?}");
+        assert_eq!(
+            timeout(DEADLINE, given.recv()).await?,
+            Some(1),
+            "{source:?}"
+        );
         handle.pause();
         scene.insert("c", [2]).await?;
         assert!(timeout(QUIET, given.recv()).await.is_err(), "{source:?}");
         let present = Since::After(scene.before.parse().expect("a cluster time"));
         timeout(DEADLINE, handle.since(&present)).await??;
-        assert!(timeout(QUIET, given.recv()).await.is_err(), "{source:?}: it stays paused");
+        assert!(
+            timeout(QUIET, given.recv()).await.is_err(),
+            "{source:?}: it stays paused"
+        );
         for _ in 0..2 {
             timeout(DEADLINE, handle.stop()).await??;
         }
         timeout(DEADLINE, reader).await???;
-        assert!(matches!(handle.since(&Since::Now).await, Err(Error::Stopped)));
+        assert!(matches!(
+            handle.since(&Since::Now).await,
+            Err(Error::Stopped)
+        ));
     }
     Ok(())
 }
@@ -91,7 +101,11 @@ async fn a34_a_cluster_time_means_the_first_change_after_it() -> Result<()> {
             let since = Since::After(since);
             let begun = tail_of(&scene, source)?.since(since.clone());
             let mut begun = begun.start().await?.ops();
-            assert_eq!(ids(&mut begun, 1).await?, [first], "{source:?} begun at {since}");
+            assert_eq!(
+                ids(&mut begun, 1).await?,
+                [first],
+                "{source:?} begun at {since}"
+            );
             ops.handle().since(&since).await?;
             let expected: Vec<i32> = (first..=5).collect();
             let seen = ids(&mut ops, expected.len()).await?;
@@ -101,7 +115,10 @@ async fn a34_a_cluster_time_means_the_first_change_after_it() -> Result<()> {
         // Where nothing is, it does not go, and goes on as it was.
         let future = Since::After(Timestamp::new(u32::MAX, 1));
         let refused = ops.handle().since(&future).await;
-        assert!(matches!(refused, Err(Error::OutsideWindow { .. })), "{refused:?}");
+        assert!(
+            matches!(refused, Err(Error::OutsideWindow { .. })),
+            "{refused:?}"
+        );
         // Of what was read before a seek nothing is left.
         ops.handle().since(&Since::After(times[0])).await?;
         assert_eq!(ids(&mut ops, 1).await?, [2], "{source:?}");

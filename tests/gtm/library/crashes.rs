@@ -3,6 +3,10 @@
 use std::env;
 
 use anyhow::ensure;
+use oplet::{
+    checkpoint::{self, Checkpoint},
+    op::StoreSpec,
+};
 use oplet_testkit::{Oplet, RunningOplet, Signal, eventually};
 
 use super::*;
@@ -38,10 +42,17 @@ async fn child() -> Result<()> {
 }
 
 fn start(scene: &Scene, hang: usize) -> Result<RunningOplet> {
-    let told = format!("{} {} {} {hang}", scene.uri, scene.namespace("c"), scene.name());
+    let told = format!(
+        "{} {} {} {hang}",
+        scene.uri,
+        scene.namespace("c"),
+        scene.name()
+    );
     let executable = env::current_exe()?;
     let name = concat!(module_path!(), "::child");
-    let (_, name) = name.split_once("::").context("a test's path begins with its crate")?;
+    let (_, name) = name
+        .split_once("::")
+        .context("a test's path begins with its crate")?;
     let child = Oplet::new(executable.to_str().context("a path of text")?);
     child
         .args([name, "--exact", "--ignored", "--nocapture"])
@@ -64,11 +75,11 @@ async fn has_printed(child: &RunningOplet, count: usize) -> Result<()> {
     reached.with_context(|| format!("{:?} {:?}", child.stdout().all(), child.stderr().all()))
 }
 
-/// Where its position is kept, as the example says.
-async fn saved(scene: &Scene) -> Result<Option<Document>> {
-    let checkpoints = scene.client.database("oplet").collection::<Document>("checkpoints");
-    let filter = doc! { "_id": scene.name(), "streams": { "$exists": true } };
-    Ok(checkpoints.find_one(filter).await?)
+/// What is kept of it, as the example says.
+async fn saved(scene: &Scene) -> Result<Option<Checkpoint>> {
+    let place = StoreSpec::own(checkpoint::COLLECTION);
+    let store = checkpoint::Store::open(&place, &scene.client);
+    Ok(store.load(scene.name()).await?)
 }
 
 #[tokio::test]
@@ -78,7 +89,10 @@ async fn a47_what_a_crash_finds_undone_comes_again_and_nothing_is_missing() -> R
     let mut random = fastrand::Rng::with_seed(seed);
     // From the first start on nothing is missed.
     let child = start(&scene, 0)?;
-    eventually(DEADLINE, async || saved(&scene).await.is_ok_and(|saved| saved.is_some())).await?;
+    eventually(DEADLINE, async || {
+        saved(&scene).await.is_ok_and(|saved| saved.is_some())
+    })
+    .await?;
     let mut child = Some(child);
     let mut writer = Writer::start(&scene);
     let mut seen: Vec<i32> = Vec::new();
@@ -96,7 +110,11 @@ async fn a47_what_a_crash_finds_undone_comes_again_and_nothing_is_missing() -> R
         ensure!(consecutive, "seed {seed}: {ids:?}");
         // It begins again at or before where it ended: a line is printed before it is done.
         let reached = seen.last().copied().unwrap_or(0);
-        ensure!(ids[0] <= reached + 1, "seed {seed}: {} after {reached}", ids[0]);
+        ensure!(
+            ids[0] <= reached + 1,
+            "seed {seed}: {} after {reached}",
+            ids[0]
+        );
         seen.extend(ids);
         writer.goes_on(10).await?;
     }
@@ -106,7 +124,11 @@ async fn a47_what_a_crash_finds_undone_comes_again_and_nothing_is_missing() -> R
     seen.extend(printed(&child));
     seen.sort_unstable();
     seen.dedup();
-    assert_eq!(seen[..last as usize], (1..=last).collect::<Vec<_>>(), "seed {seed}");
+    assert_eq!(
+        seen[..last as usize],
+        (1..=last).collect::<Vec<_>>(),
+        "seed {seed}"
+    );
     Ok(())
 }
 
@@ -115,22 +137,23 @@ async fn a48_a_transaction_that_was_cut_by_a_kill_goes_on_behind_what_was_done()
     let scene = Scene::shared("a48").await?;
     scene.database.create_collection("c").await?;
     let child = start(&scene, 4)?;
-    eventually(DEADLINE, async || saved(&scene).await.is_ok_and(|saved| saved.is_some())).await?;
+    eventually(DEADLINE, async || {
+        saved(&scene).await.is_ok_and(|saved| saved.is_some())
+    })
+    .await?;
     let mut session = scene.client.start_session().await?;
     session.start_transaction().await?;
+    let collection = scene.collection("c");
     for id in 1..=7 {
-        let insert = scene.collection("c").insert_one(doc! { "_id": id });
+        let insert = collection.insert_one(doc! { "_id": id });
         insert.session(&mut session).await?;
     }
     session.commit_transaction().await?;
     // It hangs at the fourth; three are done, and that is durable before it is killed.
     let third = async || {
         let saved = saved(&scene).await.ok().flatten();
-        let saved = saved.and_then(|saved| {
-            let stream = saved.get_array("streams").ok()?.first()?.as_document()?.clone();
-            stream.get_document("done").ok()?.get_i64("index").ok()
-        });
-        saved == Some(2)
+        let done = saved.and_then(|saved| saved.streams[0].frontier.done);
+        done.is_some_and(|done| done.index == 2)
     };
     let reached = eventually(DEADLINE, third).await;
     reached.with_context(|| format!("{:?}", child.stdout().all()))?;

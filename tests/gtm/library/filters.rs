@@ -8,7 +8,7 @@ use std::sync::{
 use bson::{RawDocumentBuf, rawdoc};
 use oplet::{
     op::Operation,
-    tail::{Error, OnUndecodable, Options},
+    tail::{DecodeError, Error, OnUndecodable, Options},
 };
 use serde::Deserialize;
 
@@ -17,7 +17,9 @@ use super::*;
 #[tokio::test]
 async fn a06_without_options_each_change_comes_once() -> Result<()> {
     let scene = Scene::shared("a06").await?;
-    let mut ops = oplet::tail(scene.uri.as_str(), Options::default()).await?.ops();
+    let mut ops = oplet::tail(scene.uri.as_str(), Options::default())
+        .await?
+        .ops();
     scene.insert("c", 1..=3).await?;
     // Others write to this server, too.
     let namespace = scene.namespace("c");
@@ -68,7 +70,10 @@ async fn a07_filters_on_type_and_namespace() -> Result<()> {
         let mut seen = Vec::new();
         while let Some(change) = timeout(DEADLINE, ops.next()).await? {
             let change = change?;
-            assert_eq!((change.operation(), change.namespace()), (Operation::Insert, &*users));
+            assert_eq!(
+                (change.operation(), change.namespace()),
+                (Operation::Insert, &*users)
+            );
             seen.push(id(&change)?);
         }
         assert_eq!(seen, [1, 2], "{source:?}");
@@ -84,7 +89,10 @@ async fn filters_on_documents(source: SourceKind) -> Result<()> {
     scene.insert("c", 1..=4).await?;
     for id in 1..=4 {
         let new = doc! { "$set": { "n": id } };
-        scene.collection("c").update_one(doc! { "_id": id }, new).await?;
+        scene
+            .collection("c")
+            .update_one(doc! { "_id": id }, new)
+            .await?;
     }
     let asked = Arc::new(Mutex::new(Vec::new()));
     let seen = asked.clone();
@@ -96,7 +104,11 @@ async fn filters_on_documents(source: SourceKind) -> Result<()> {
     let mut ops = tail.start().await?.ops();
     assert_eq!(all_ids(&mut ops).await?, [3, 4], "{source:?}");
     let asked = asked.lock().unwrap().clone();
-    assert_eq!(asked.len(), 8, "once for each of four inserts and four updates");
+    assert_eq!(
+        asked.len(),
+        8,
+        "once for each of four inserts and four updates"
+    );
     let updates: Vec<_> = asked[4..].iter().map(|(_, n)| *n).collect();
     assert_eq!(updates, [1, 2, 3, 4].map(Some), "each with its document");
     Ok(())
@@ -139,15 +151,22 @@ async fn a44_documents_are_raw_and_decoded_by_namespace_with_a_policy() -> Resul
         let mut ops = tail()?.start().await?.ops();
         for document in &written {
             let change = next(&mut ops).await?;
-            assert_eq!(change.data().map(|data| data.as_bytes()), Some(document.as_bytes()));
+            assert_eq!(
+                change.data().map(|data| data.as_bytes()),
+                Some(document.as_bytes())
+            );
         }
 
         let namespace = scene.namespace("c");
         let decode = move |change: &Change| match change.namespace() == namespace {
-            true => change.data_as::<User>(),
+            true => change.data_as::<User>().map_err(DecodeError::from),
             false => Err("a namespace of no interest".into()),
         };
-        let mut given = tail()?.start().await?.ops().decoded(OnUndecodable::Give, decode.clone());
+        let mut given = tail()?
+            .start()
+            .await?
+            .ops()
+            .decoded(OnUndecodable::Give, decode.clone());
         let mut names = Vec::new();
         while let Some(decoded) = timeout(DEADLINE, given.next()).await? {
             let decoded = decoded?;
@@ -155,28 +174,45 @@ async fn a44_documents_are_raw_and_decoded_by_namespace_with_a_policy() -> Resul
             names.push((id(&decoded.change)?, user.map(|user| user.name)));
         }
         let name = |name: &str| Some(name.to_owned());
-        assert_eq!(names, [(1, name("a")), (2, None), (3, name("c")), (4, None)]);
+        assert_eq!(
+            names,
+            [(1, name("a")), (2, None), (3, name("c")), (4, None)]
+        );
         assert_eq!(given.undecodable(), 2, "{source:?}");
 
-        let mut skipped = tail()?.start().await?.ops().decoded(OnUndecodable::Skip, decode);
+        let mut skipped = tail()?
+            .start()
+            .await?
+            .ops()
+            .decoded(OnUndecodable::Skip, decode);
         let mut names = Vec::new();
         while let Some(decoded) = timeout(DEADLINE, skipped.next()).await? {
             names.extend(decoded?.value.flatten().map(|user| user.name));
         }
         assert_eq!(names, ["a", "c"], "{source:?}");
-        assert_eq!(skipped.handle().in_flight().ops, 0, "what is skipped is done");
+        assert_eq!(
+            skipped.handle().in_flight().ops,
+            0,
+            "what is skipped is done"
+        );
 
         let typed = tail()?.explicit_acks().start().await?.ops();
         let mut typed = typed.typed::<User>(OnUndecodable::Fail);
         let first = timeout(DEADLINE, typed.next()).await?.context("an end")??;
         first.change.ack();
         match timeout(DEADLINE, typed.next()).await? {
-            Some(Err(Error::Decode { namespace, .. })) => assert_eq!(namespace, scene.namespace("c")),
+            Some(Err(Error::Decode { namespace, .. })) => {
+                assert_eq!(namespace, scene.namespace("c"))
+            }
             other => bail!("{other:?}"),
         }
         assert!(timeout(DEADLINE, typed.next()).await?.is_none());
         let done = typed.handle().frontier().done;
-        assert_eq!(done, first.change.op().point(), "what could not be decoded is not done");
+        assert_eq!(
+            done,
+            first.change.op().point(),
+            "what could not be decoded is not done"
+        );
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use crate::op::{
     split_namespace,
 };
 
-/// Why a document could not be decoded.
+/// Why a change could not be decoded, as a program says it.
 pub type DecodeError = Box<dyn std::error::Error + Send + Sync>;
 
 /// One change, with its document. Cheap to clone; it keeps the batch that it came in.
@@ -174,11 +174,10 @@ impl Change {
     ///
     /// # Errors
     /// When it is not of that form.
-    pub fn data_as<T: DeserializeOwned>(&self) -> Result<Option<T>, DecodeError> {
-        let Some(bytes) = self.data_bytes() else {
-            return Ok(None);
-        };
-        Ok(Some(bson::deserialize_from_slice(bytes)?))
+    pub fn data_as<T: DeserializeOwned>(&self) -> Result<Option<T>, bson::error::Error> {
+        self.data_bytes()
+            .map(bson::deserialize_from_slice)
+            .transpose()
     }
 
     /// What an update changed: `updatedFields`, `removedFields`, `truncatedArrays`,

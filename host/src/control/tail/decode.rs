@@ -64,9 +64,8 @@ impl Ops {
     pub fn typed<T: DeserializeOwned>(
         self,
         policy: OnUndecodable,
-    ) -> Decoded<fn(&Change) -> Result<Option<T>, DecodeError>> {
-        let decode: fn(&Change) -> _ = |change| change.data_as();
-        self.decoded(policy, decode)
+    ) -> Decoded<fn(&Change) -> Result<Option<T>, bson::error::Error>> {
+        self.decoded(policy, Change::data_as::<T>)
     }
 }
 

@@ -111,8 +111,14 @@ impl Handle {
     /// the tail then goes on as it did.
     pub async fn since(&self, since: &Since) -> Result<(), Error> {
         let Shared {
-            options, server, ..
+            options,
+            server,
+            stop,
+            ..
         } = &*self.0;
+        if stop.is_cancelled() {
+            return Err(Error::Stopped);
+        }
         let namespace = &options.oplog_namespace;
         // `now` is not when it began.
         let refreshed = server.refreshed().await;
@@ -173,7 +179,11 @@ impl Handle {
     pub fn checkpoint(&self) -> Checkpoint {
         let mut checkpoint = Checkpoint::clone(&self.0.template);
         checkpoint.saved_ms = bson::DateTime::now().timestamp_millis();
-        for (stream, frontier) in checkpoint.streams.iter_mut().zip(self.0.window().frontiers()) {
+        for (stream, frontier) in checkpoint
+            .streams
+            .iter_mut()
+            .zip(self.0.window().frontiers())
+        {
             stream.frontier = frontier;
         }
         checkpoint

@@ -52,7 +52,9 @@ impl Ops {
     fn rest(&mut self) -> Option<Change> {
         let generation = self.tail.shared().generation();
         let (batch, given) = self.batch.as_mut()?;
-        let change = batch.change(*given).filter(|_| batch.part.generation == generation);
+        let change = batch
+            .change(*given)
+            .filter(|_| batch.part.generation == generation);
         *given += 1;
         if change.is_none() {
             self.batch = None;

@@ -201,14 +201,20 @@ impl Session {
             let change = Change::new(part.clone(), *place);
             filters.iter().all(|filter| filter(&change))
         };
-        let (wanted, refused): (Vec<u32>, Vec<u32>) = places.iter().partition(|place| is_wanted(place));
+        let (wanted, refused): (Vec<u32>, Vec<u32>) =
+            places.iter().partition(|place| is_wanted(place));
         part.acknowledge(&refused);
         (!wanted.is_empty()).then(|| wanted.into())
     }
 
     async fn send(&self, items: &mpsc::Sender<Item>, content: Content) -> Result<(), Error> {
         let generation = self.generation;
-        let sent = items.send(Item { generation, content }).await;
+        let sent = items
+            .send(Item {
+                generation,
+                content,
+            })
+            .await;
         sent.map_err(|_| Error::Stopped)
     }
 

@@ -199,7 +199,12 @@ async fn run(
                 stats: Arc::new(control::Stats::default()),
             };
             let template = found.template.clone();
-            let saver = Arc::new(Saver::start(task, window.clone(), template, Saved::default()));
+            let saver = Arc::new(Saver::start(
+                task,
+                window.clone(),
+                template,
+                Saved::default(),
+            ));
             // Who sees that the tail has begun can rely on it: after a crash it begins there again.
             pipeline::begun(saver.clone()).await;
             Some(saver)

@@ -93,7 +93,10 @@ impl Tail {
     }
 
     /// The next batch, of which nothing is done yet.
-    pub(super) fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Batch, Error>>> {
+    pub(super) fn poll_batch(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Batch, Error>>> {
         loop {
             let is_open = ready!(self.poll_open(cx));
             if !is_open || self.ended == Some(self.shared().generation()) {

@@ -112,7 +112,12 @@ async fn failed(saver: Option<Arc<Saver>>) -> Error {
 
 /// Does some work, and tells what comes next. Whatever it is about can be given up at any point.
 async fn step(work: Work, session: &mut Session, items: &mpsc::Sender<Item>) -> Work {
-    let tell = |generation, content| items.send(Item { generation, content });
+    let tell = |generation, content| {
+        items.send(Item {
+            generation,
+            content,
+        })
+    };
     match work {
         Work::Read => match AssertUnwindSafe(session.read(items)).catch_unwind().await {
             Ok(Ok(())) => Work::End,

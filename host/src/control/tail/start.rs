@@ -125,17 +125,20 @@ async fn find(server: &Server, options: &Options, kept: Option<&Kept>) -> Result
     let identity = StreamIdentity {
         digest: template.streams[0].digest.clone(),
         modules: Vec::new(),
+        cluster: None,
     };
     let saved = match (&options.begin, kept) {
         (Begin::Saved, Some(kept)) => kept.store.load(&template.name).await?,
         (Begin::Checkpoint(checkpoint), _) => Some(Checkpoint::clone(checkpoint)),
         _ => None,
     };
-    let begin = match saved {
-        Some(saved) => {
-            let mut frontiers = saved.resume(&[identity])?;
-            begin::Begin::after(frontiers.remove(0))
-        }
+    // Whichever deployment it was saved of, a position of a tail is good for its only stream.
+    let frontier = match saved {
+        Some(saved) => saved.resume(&[identity])?.remove(0),
+        None => None,
+    };
+    let begin = match frontier {
+        Some(frontier) => begin::Begin::after(frontier),
         None => {
             let since = match &options.begin {
                 Begin::At(since) => since,
@@ -172,6 +175,7 @@ fn template(options: &Options) -> Checkpoint {
             digest,
             scope: scope.to_string(),
             modules: Vec::new(),
+            cluster: None,
             frontier: Frontier::at(Position::Time(Timestamp::default())),
         }],
         modules: Vec::new(),

@@ -88,17 +88,17 @@ impl Finding {
 fn examine(settings: &Settings) -> Result<Plan, Vec<Finding>> {
     let mut findings: Vec<Finding> = Vec::new();
     let values = &settings.values;
-    let readable = reading(values).check(values.kind.value);
-    findings.extend(
-        readable
-            .err()
-            .map(|error| Finding::from(UserError::from(error))),
-    );
     findings.extend(settings::parse_uris(settings).err().map(Finding::from));
     findings.extend(
         settings::parse_config_uri(settings)
             .err()
             .map(Finding::from),
+    );
+    let readable = reading(values).check(values.kind.value);
+    findings.extend(
+        readable
+            .err()
+            .map(|error| Finding::from(UserError::from(error))),
     );
     let scope = Scope::new(values.watch.value.clone());
     let sinks = settings.sinks.iter().map(|sink| sink.spec.name.clone());

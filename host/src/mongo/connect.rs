@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::{
-    Fault, describe,
+    Capabilities, Fault, describe,
     remains::writer_name,
     uri::{hosts, parse_uri},
 };
@@ -302,6 +302,12 @@ impl Server {
                 .map_or(0, |time| time.timestamp_millis()),
             options,
         }
+    }
+
+    /// What it can be asked for.
+    #[must_use]
+    pub fn capabilities(&self) -> Capabilities {
+        Capabilities::of_version(&self.version)
     }
 
     /// Another client of the same deployment, with connections and sessions of its own; the same one

@@ -24,7 +24,7 @@ use bson::RawDocumentBuf;
 pub use reading::{Before, Commands, FullDocument, Reading, ReadingError};
 pub use resume::Error;
 pub use start::{Start, oldest_entry, resolve};
-pub use stats::Stats;
+pub use stats::{Stats, Trouble};
 pub use window::Window;
 
 use crate::{

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use anstream::eprintln;
 use oplet::{
-    TailOptions,
+    TailBuilder,
     control::{Absent, Handle, Origin, Rollout, Swap, SwapError},
     guest,
     mongo::Server,
-    op::Scope,
+    op::{Scope, Since},
     project::Built,
     source::Start,
 };
@@ -71,9 +71,15 @@ impl Session {
 
 /// Shows each op in a line.
 async fn show_ops(server: &Server, scope: Scope, start: Start) -> Result<(), UserError> {
-    let mut changes = oplet::tail(server, TailOptions::new(SOURCE, scope, start));
+    let since = start.behind().timestamp().unwrap_or_default();
+    let mut builder = TailBuilder::new(server)
+        .source(SOURCE)
+        .since(Since::After(since));
+    builder.options().watch = scope.namespaces().to_vec();
+    let mut changes = builder.start().await.map_err(UserError::of_tail)?;
     let (mut bytes, mut line) = (Vec::new(), String::new());
-    while let Some(batch) = changes.next().await.map_err(UserError::of_tail)? {
+    while let Some(batch) = changes.next().await {
+        let batch = batch.map_err(UserError::of_tail)?;
         for (op, document) in batch.ops() {
             bytes.clear();
             line.clear();

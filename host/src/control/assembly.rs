@@ -159,7 +159,7 @@ impl Assembly<'_> {
                     self.sources.clone(),
                 ),
                 bounds: self.bounds[stream.at].clone(),
-                position: begin.start.position(),
+                position: begin.start.behind(),
                 leaving: stream.deployment.leaving.clone(),
                 stop: stop.clone(),
             }

@@ -7,6 +7,7 @@ use oplet::{
     control::{OnError, OnPositionLost, WhenOpen},
     flow::OrderingGuarantee,
     op::{Namespace, Since, SourceKind},
+    source::{Before, Commands, FullDocument},
 };
 
 use crate::config::{self, Begin, Secret, Setting, Uri};
@@ -120,6 +121,10 @@ pub(crate) struct SettingsArgs {
     #[arg(long, value_name = "STORE", env = "OPLET_DEAD_LETTERS",
         hide_env_values = true, default_value = "mongodb:oplet.dead_letters", help_heading = FAILURES)]
     pub(crate) dead_letters: Secret,
+    /// Save changes that a module fails on to this folder, each as a file for `oplet replay`, up to a
+    /// hundred
+    #[arg(long, value_name = "DIR", help_heading = FAILURES)]
+    pub(crate) save_failed: Option<PathBuf>,
     /// Where emitted documents go: `stdout`, `null`, `file:PATH`, `mongodb:db.collection`,
     /// `https://HOST/PATH`, with a name and settings as in `copies=mongodb:db.coll#mode=insert`; may be
     /// repeated [default: stdout]
@@ -153,10 +158,6 @@ pub(crate) struct RunArgs {
     /// How emitted documents are printed: relaxed or canonical Extended JSON
     #[arg(long, value_name = "FORMAT", default_value = "json", help_heading = OUTPUT)]
     pub(crate) format: JsonFormat,
-    /// Save changes that a module fails on to this folder, each as a file for `oplet replay`, up to a
-    /// hundred
-    #[arg(long, value_name = "DIR", help_heading = FAILURES)]
-    pub(crate) save_failed: Option<PathBuf>,
 }
 
 /// `oplet check`
@@ -218,6 +219,21 @@ pub(crate) struct SourceArgs {
     #[arg(long = "source", value_name = "SOURCE", env = "OPLET_SOURCE", hide_env_values = true,
         default_value = "change-stream", value_parser = source())]
     pub(crate) kind: SourceKind,
+    /// Which commands are delivered: those after which documents are gone or elsewhere (`drop`,
+    /// `dropDatabase`, `renameCollection`), or all
+    #[arg(long, value_name = "CHOICE", default_value = "data", value_parser = commands())]
+    pub(crate) commands: Commands,
+    /// Which document an update comes with, from a change stream: looked up, as the change left it, or
+    /// none
+    ///
+    /// `when-available` and `required` need collections that record it, from MongoDB 6.0 on:
+    /// `collMod` with `changeStreamPreAndPostImages: {enabled: true}`.
+    #[arg(long, value_name = "CHOICE", default_value = "lookup", value_parser = full_document())]
+    pub(crate) full_document: FullDocument,
+    /// Give the document as it was before the change, from a change stream whose collections record
+    /// that, as for --full-document
+    #[arg(long, value_name = "CHOICE", default_value = "off", value_parser = before())]
+    pub(crate) before: Before,
     /// Stop behind this position, written as for --since
     #[arg(long, value_name = "POSITION", value_parser = config::until)]
     pub(crate) until: Option<Since>,
@@ -267,14 +283,33 @@ fn on_error() -> impl clap::builder::TypedValueParser<Value = OnError> {
         .map(|word| word.parse().expect("clap has checked the word"))
 }
 
+fn commands() -> impl clap::builder::TypedValueParser<Value = Commands> {
+    one_of(&Commands::WORDS)
+}
+
+fn full_document() -> impl clap::builder::TypedValueParser<Value = FullDocument> {
+    one_of(&FullDocument::WORDS)
+}
+
+fn before() -> impl clap::builder::TypedValueParser<Value = Before> {
+    one_of(&Before::WORDS)
+}
+
+/// One of a few words.
+fn one_of<T: Copy + Send + Sync>(
+    words: &'static [(&'static str, T)],
+) -> impl clap::builder::TypedValueParser<Value = T> {
+    PossibleValuesParser::new(words.iter().map(|(word, _)| *word)).map(move |word| {
+        let found = words.iter().find(|(known, _)| *known == word);
+        found.expect("clap has checked the word").1
+    })
+}
+
 fn breaker() -> impl clap::builder::TypedValueParser<Value = WhenOpen> {
     PossibleValuesParser::new(WhenOpen::WORDS.map(|(word, _)| word))
         .map(|word| word.parse().expect("clap has checked the word"))
 }
 
 pub(super) fn source() -> impl clap::builder::TypedValueParser<Value = SourceKind> {
-    PossibleValuesParser::new(config::SOURCES.map(|(word, _)| word)).map(|word| {
-        let found = config::SOURCES.iter().find(|(known, _)| *known == word);
-        found.expect("clap has checked the word").1
-    })
+    one_of(&config::SOURCES)
 }

@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 use super::{
     args::{CheckArgs, CheckFormat},
     error::UserError,
-    modules, plan, settings,
+    modules, plan,
+    run::reading,
+    settings,
     talk::Talk,
 };
 use crate::config::{Problem, Settings};
@@ -91,6 +93,12 @@ fn examine(settings: &Settings) -> Result<Plan, Vec<Finding>> {
         settings::parse_config_uri(settings)
             .err()
             .map(Finding::from),
+    );
+    let readable = reading(values).check(values.kind.value);
+    findings.extend(
+        readable
+            .err()
+            .map(|error| Finding::from(UserError::from(error))),
     );
     let scope = Scope::new(values.watch.value.clone());
     let sinks = settings.sinks.iter().map(|sink| sink.spec.name.clone());

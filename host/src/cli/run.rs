@@ -15,13 +15,13 @@ use oplet::{
     op::{Scope, SourceKind},
     reload::{self, ModuleFile},
     sink::Sinks,
-    source::Start,
+    source::{Reading, Start},
     telemetry::Metrics,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{args::RunArgs, error::UserError, modules, settings, signals, talk::Talk};
-use crate::config::{self, Settings};
+use crate::config::{self, Settings, Values};
 
 pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Result<(), UserError> {
     let shutdown = signals::shutdown_token();
@@ -29,6 +29,7 @@ pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Resul
     let options = options(&args, &settings);
     let values = &settings.values;
     // Everything that can be refused is, before anything is opened.
+    options.reading.check(options.source)?;
     let uris = settings::parse_uris(&settings)?;
     let config_uri = settings::parse_config_uri(&settings)?;
     let cache_directory = args.settings.cache_directory();
@@ -168,6 +169,7 @@ fn options(args: &RunArgs, settings: &Settings) -> control::Options {
         },
         batch_size: values.batch_size.value,
         oplog_namespace: values.oplog_namespace.value.clone(),
+        reading: reading(values),
         ordering: values.ordering.value,
         // One order over all leaves work for one lane only.
         workers: match values.ordering.value {
@@ -186,9 +188,24 @@ fn options(args: &RunArgs, settings: &Settings) -> control::Options {
             text => Some(settings::store(text, checkpoint::COLLECTION)),
         },
         dead_letters: settings::store(&values.dead_letters.value.text, dead_letters::COLLECTION),
-        save_failed: args.save_failed.clone(),
+        save_failed: values.save_failed.value.clone(),
         sinks: settings::sinks(settings, args.format),
         environment: config::environment,
+    }
+}
+
+/// How the source is to read.
+pub(super) fn reading(values: &Values) -> Reading {
+    let comment = match values.comment.value.as_str() {
+        "" => format!("oplet {}", values.name.value),
+        comment => comment.to_owned(),
+    };
+    Reading {
+        commands: values.commands.value,
+        full_document: values.full_document.value,
+        before: values.before.value,
+        await_time: values.await_time.value,
+        comment: Some(comment),
     }
 }
 

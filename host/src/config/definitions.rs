@@ -1,13 +1,14 @@
 //! Every setting, defined once: its names in the file, on the command line and in the environment, its
 //! default, and how the file's value is read.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use oplet::{
     control::{FailurePolicy, OnError, OnPositionLost, Options, WhenOpen},
     flow::OrderingGuarantee,
     guest::{Isolation, Limits, Settings},
     op::{Namespace, SourceKind},
+    source::{Before, Commands, FullDocument},
 };
 
 use super::{
@@ -163,6 +164,22 @@ settings! { Layer, Values:
     oplog_namespace: (String, String) = ["source", "oplog-namespace", "oplog-namespace", ""],
         Options::default().oplog_namespace,
         |s| s.take("oplog-namespace", |v, _| text(v, values::oplog_namespace));
+    /// Which commands are delivered.
+    commands: Commands = ["source", "commands", "commands", ""], Commands::default(),
+        |s| s.take("commands", |v, _| word(v, &Commands::WORDS));
+    /// Which document an update of a change stream comes with.
+    full_document: FullDocument = ["source", "full-document", "full-document", ""],
+        FullDocument::default(),
+        |s| s.take("full-document", |v, _| word(v, &FullDocument::WORDS));
+    /// Whether a change of a change stream comes with the document as it was before.
+    before: Before = ["source", "before", "before", ""], Before::default(),
+        |s| s.take("before", |v, _| word(v, &Before::WORDS));
+    /// What a cursor is known by on the server; empty for `oplet` and the run's name.
+    comment: String = ["source", "comment", "", ""], String::new(),
+        |s| s.take("comment", |v, _| text(v, |text| Ok(text.to_owned())));
+    /// How long a server that has nothing new waits.
+    await_time: Duration = ["source", "await-time-ms", "", ""], Options::default().reading.await_time,
+        |s| s.take("await-time-ms", |v, _| milliseconds(v, 1..=60_000));
     /// Entries or events per reply, at most.
     batch_size: u32 = ["source", "batch-size", "", ""], Options::default().batch_size,
         |s| s.take("batch-size", |v, _| whole(v, 1..=100_000));
@@ -216,6 +233,13 @@ settings! { Layer, Values:
     dead_letters: Deferred = ["dead-letters", "store", "dead-letters", "OPLET_DEAD_LETTERS"],
         Deferred { text: "mongodb:oplet.dead_letters".into() },
         |s| s.take("store", |v, source| text(v, |t| deferred::dead_letters(&source.address(t))));
+
+    /// The folder that ops are saved to that a module fails on.
+    save_failed: Option<PathBuf> = ["dead-letters", "save-failed", "save-failed", ""], None,
+        |s| s.take("save-failed", |v, source| text(v, |t| match t {
+            "" => Err("it is empty".to_owned()),
+            _ => Ok(Some(source.path(t))),
+        }));
 
     /// Where the admin API listens.
     admin: Option<SocketAddr> = ["admin", "address", "admin", "OPLET_ADMIN"], None,

@@ -24,8 +24,8 @@ mod values;
 
 pub(crate) use deferred::{checkpoint, dead_letters};
 #[cfg(test)]
-pub(crate) use definitions::{Definition, GuestValues, PolicyValues, Values};
-pub(crate) use definitions::{Layer, PolicyLayer, Row};
+pub(crate) use definitions::{Definition, GuestValues, PolicyValues};
+pub(crate) use definitions::{Layer, PolicyLayer, Row, Values};
 pub(crate) use load::{CommandLine, environment, load};
 pub(crate) use origin::{Origin, Sourced};
 pub(crate) use parts::{ModuleSettings, SinkSettings, module_name};

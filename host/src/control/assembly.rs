@@ -146,6 +146,7 @@ impl Assembly<'_> {
                 pipeline: stream.plan.pipeline.clone(),
                 batch_size: options.batch_size,
                 oplog_namespace: options.oplog_namespace.clone(),
+                reading: options.reading.clone(),
             };
             Stream {
                 index,

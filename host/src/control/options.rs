@@ -28,6 +28,8 @@ pub struct Options {
     pub batch_size: u32,
     /// The collection that is read as the oplog.
     pub oplog_namespace: (String, String),
+    /// How the source reads.
+    pub reading: source::Reading,
     /// What stays in order.
     pub ordering: OrderingGuarantee,
     /// How many lanes work.
@@ -71,6 +73,7 @@ impl Default for Options {
             on_position_lost: OnPositionLost::default(),
             batch_size: source::BATCH_SIZE,
             oplog_namespace: source::default_oplog_namespace(),
+            reading: source::Reading::default(),
             ordering: OrderingGuarantee::default(),
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             grace_period: Duration::from_secs(10),

@@ -5,6 +5,7 @@
 //! what an error of the driver means to a caller: try again, give up, or the position is lost. A [`Throwaway`]
 //! is a server for as long as somebody tries something out.
 
+mod capabilities;
 mod connect;
 mod fault;
 mod identity;
@@ -15,6 +16,7 @@ mod shards;
 mod throwaway;
 mod uri;
 
+pub use capabilities::Capabilities;
 pub use connect::{Error, Options, Server, Topology, connect_client};
 pub use fault::{Fault, code, describe, has_code};
 pub use reader::{Reader, ReaderOptions, Reply, answer_in_time, only_reply};

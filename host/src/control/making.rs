@@ -182,7 +182,7 @@ impl Making {
         let refused = |error| SwapError::Plan(Arc::new(error));
         let next = plan.with_modules(modules).map_err(refused)?;
         let fresh = match (&spec, at) {
-            (Some(spec), Some(_)) if next.streams == plan.streams => {
+            (Some(spec), Some(_)) if next.is_wired_as(&plan) => {
                 let fresh = (0..lanes).map(|_| Served::fresh(spec, plan.sinks()));
                 let fresh: Result<Vec<_>, _> = fresh.collect();
                 Some(fresh.map_err(|source| SwapError::Lane {

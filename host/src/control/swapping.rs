@@ -231,6 +231,7 @@ impl Supervisor<'_> {
         match self.switch_lanes(at_work, &module, fresh, None).await {
             Ok(pause) => {
                 self.assembly.plan = ready.plan;
+                self.assembly.reads.take_pipelines(&self.assembly.plan);
                 self.taken_over(&module, ready.step, false, pause, answer)
                     .await;
                 if ready.step == Step::Back && std::mem::take(&mut self.swaps.resumes) {

@@ -10,6 +10,7 @@
 
 mod behind;
 pub mod change_stream;
+pub mod direct_read;
 pub mod oplog;
 mod reading;
 mod resume;

@@ -62,7 +62,7 @@ impl Supervisor<'_> {
                 finished.map_err(|Panicked| Error::Panicked("a lane"))?;
             }
         }
-        if step == Step::Back && std::mem::take(&mut self.swaps.resumes) {
+        if step == (Step::Back { resumes: true }) {
             word = Word::Open;
         }
         self.check_failure(at_work).await?;

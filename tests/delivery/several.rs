@@ -41,8 +41,9 @@ impl Member {
 
     /// Inserts documents of these ids, a command each.
     pub(crate) async fn insert(&self, ids: std::ops::Range<i32>) {
+        let things = self.things();
         for id in ids {
-            let inserted = self.things().insert_one(doc! { "_id": id, "n": id });
+            let inserted = things.insert_one(doc! { "_id": id, "n": id });
             inserted.await.unwrap();
         }
     }

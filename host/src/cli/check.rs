@@ -89,7 +89,11 @@ fn examine(settings: &Settings) -> Result<Plan, Vec<Finding>> {
     let values = &settings.values;
     findings.extend(settings::uri(settings).err().map(Finding::from));
     let readable = reading(values).check(values.kind.value);
-    findings.extend(readable.err().map(|error| Finding::from(UserError::from(error))));
+    findings.extend(
+        readable
+            .err()
+            .map(|error| Finding::from(UserError::from(error))),
+    );
     let scope = Scope::new(values.watch.value.clone());
     let sinks = settings.sinks.iter().map(|sink| sink.spec.name.clone());
     let sinks = sinks.collect();

@@ -264,12 +264,12 @@ impl From<source::ReadingError> for UserError {
             ..Self::of(&error)
         };
         match error {
-            source::ReadingError::BeforeOnOplog => {
-                user_error.hint("`--before` is served by `--source change-stream`")
-            }
-            source::ReadingError::FullDocumentOnOplog => {
-                user_error.hint("`--full-document` is served by `--source change-stream`")
-            }
+            source::ReadingError::UpdatesOnChangeStream => user_error.hint(
+                "`--full-document` says it for a change stream; `--updates` for `--source oplog`",
+            ),
+            source::ReadingError::FullDocumentOnOplog => user_error.hint(
+                "`--full-document` is for `--source change-stream`; `--updates` says it for the oplog",
+            ),
         }
     }
 }

@@ -79,6 +79,14 @@ impl Record {
     }
 }
 
+/// The place of all that was appended behind `start`.
+fn span_behind(start: usize, extra: &[u8]) -> Span {
+    Span {
+        start: start as u32 | IN_EXTRA,
+        len: (extra.len() - start) as u32,
+    }
+}
+
 /// Ops in source order, over the reply that they came in, and where the source stands after them.
 #[derive(Debug)]
 pub struct Batch {
@@ -156,6 +164,57 @@ impl Batch {
         self.records.drain(..len);
     }
 
+    /// Cuts off the ops from the `at`th on, as a batch of their own that ends where this one did; this
+    /// one then ends at `position`.
+    ///
+    /// # Panics
+    /// When there are fewer ops.
+    #[must_use]
+    pub fn split_off(&mut self, at: usize, position: Position) -> Self {
+        Self {
+            body: self.body.clone(),
+            extra: self.extra.clone(),
+            records: self.records.split_off(at),
+            source: self.source,
+            position: std::mem::replace(&mut self.position, position),
+            caught_up: std::mem::take(&mut self.caught_up),
+        }
+    }
+
+    /// Gives an update its document, which `write` appends: it need not be looked up then. When that
+    /// fails, the op is as it was.
+    ///
+    /// # Errors
+    /// What `write` answers.
+    ///
+    /// # Panics
+    /// When there is no op of that place.
+    pub fn set_data<E>(
+        &mut self,
+        place: usize,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let start = self.extra.len();
+        if let Err(error) = write(&mut self.extra) {
+            self.extra.truncate(start);
+            return Err(error);
+        }
+        let record = &mut self.records[place];
+        record.data = Some(span_behind(start, &self.extra));
+        record.pending = false;
+        Ok(())
+    }
+
+    /// Gives an op its document before the change.
+    ///
+    /// # Panics
+    /// When there is no op of that place.
+    pub fn set_before(&mut self, place: usize, document: &[u8]) {
+        let start = self.extra.len();
+        self.extra.extend_from_slice(document);
+        self.records[place].before = Some(span_behind(start, &self.extra));
+    }
+
     pub(super) fn slice(&self, span: Span) -> &[u8] {
         let (buffer, start) = match span.start & IN_EXTRA {
             0 => (&self.body[..], span.start),
@@ -223,10 +282,7 @@ impl BatchBuilder {
     pub fn make(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Span {
         let start = self.extra.len();
         write(&mut self.extra);
-        Span {
-            start: start as u32 | IN_EXTRA,
-            len: (self.extra.len() - start) as u32,
-        }
+        span_behind(start, &self.extra)
     }
 
     /// Adds an op.

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use bson::RawDocumentBuf;
 
-pub use reading::{Before, Commands, FullDocument, Reading, ReadingError};
+pub use reading::{Before, Commands, FullDocument, Reading, ReadingError, Updates};
 pub use resume::Error;
 pub use start::{Start, oldest_entry, resolve};
 pub use stats::Stats;

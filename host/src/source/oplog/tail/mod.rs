@@ -1,11 +1,12 @@
 //! The reading loop of the oplog.
 
 mod first;
+mod images;
 mod transaction;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use bson::{Document, RawDocumentBuf, rawdoc};
+use bson::{Document, RawDocumentBuf, cstr, rawdoc};
 use bytes::Bytes;
 use mongodb::{
     Client,
@@ -16,6 +17,7 @@ use tracing::error;
 
 use self::{
     first::{First, Seen},
+    images::Incomplete,
     transaction::Transaction,
 };
 use super::{Chain, Decoded, Decoder, EntryError, Link};
@@ -25,9 +27,6 @@ use crate::{
     op::{Batch, BatchBuilder, Position, SourceKind},
     source::{Error, Options, Start, Stats, behind::Behind, resume::wait_or_fail},
 };
-
-/// How long the server waits for an entry before it answers with an empty reply.
-const AWAIT_TIME: Duration = Duration::from_secs(1);
 
 /// How long to wait before a cursor is opened again that the server closed without an error, as it
 /// does with one on an empty capped collection.
@@ -45,8 +44,10 @@ pub struct Tail {
     answered: bool,
     /// What the first entry of the open cursor has to show.
     first: First,
-    /// Where the last batch ended.
+    /// Where what was taken of the oplog ends.
     position: Position,
+    /// Where the last batch ended that is to be given.
+    pushed: Position,
     backoff: Backoff,
     /// Whether it was told that the server has yet to come to the position.
     waits: bool,
@@ -61,6 +62,8 @@ pub struct Tail {
 #[derive(Debug)]
 enum Ready {
     Batch(Batch),
+    /// A batch whose documents before the changes are to be read.
+    Incomplete(Incomplete),
     Transaction(Transaction),
 }
 
@@ -68,14 +71,17 @@ impl Tail {
     /// A reader of that server; nothing is opened before the first [`next`](Self::next).
     #[must_use]
     pub fn new(server: &Server, options: Options, stats: Arc<Stats>) -> Self {
+        // The oldest entry, where that is the start, is not behind it.
+        let position = options.start.behind();
         Self {
             client: server.client.clone(),
             stats,
-            decoder: Decoder::new(options.scope.clone()),
+            decoder: Decoder::with_reading(options.scope.clone(), &options.reading),
             reader: None,
             answered: false,
             first: First::Any,
-            position: options.start.position(),
+            pushed: position.clone(),
+            position,
             backoff: Backoff::new(),
             waits: false,
             behind: Behind::new(options.behind),
@@ -101,6 +107,7 @@ impl Tail {
         loop {
             match self.ready.pop_front() {
                 Some(Ready::Batch(batch)) => return Ok(batch),
+                Some(Ready::Incomplete(incomplete)) => return self.complete(incomplete).await,
                 Some(Ready::Transaction(transaction)) => match self.next_part(transaction).await? {
                     Some(batch) => return Ok(batch),
                     None => continue,
@@ -146,7 +153,7 @@ impl Tail {
         self.first = first;
         self.answered = false;
         let (database, collection) = &self.options.oplog_namespace;
-        let command = rawdoc! {
+        let mut command = rawdoc! {
             "find": collection.as_str(),
             // A bound on `ts` alone lets the server seek to it: the oplog has no other index.
             "filter": { "ts": { "$gte": bson::Timestamp::from(from) } },
@@ -155,9 +162,12 @@ impl Tail {
             "batchSize": i64::from(self.options.batch_size),
             "readConcern": { "level": "majority" },
         };
+        if let Some(comment) = &self.options.reading.comment {
+            command.append(cstr!("comment"), comment.as_str());
+        }
         let reader = ReaderOptions {
             batch_size: Some(self.options.batch_size),
-            await_time: Some(AWAIT_TIME),
+            await_time: Some(self.options.reading.await_time),
             tailable: true,
         };
         self.reader = Some(Reader::open(
@@ -250,7 +260,23 @@ impl Tail {
 
     fn push(&mut self, builder: BatchBuilder, caught_up: bool) {
         let batch = builder.finish(SourceKind::Oplog, self.position.clone(), caught_up);
-        self.ready.push_back(Ready::Batch(batch));
+        let before = std::mem::replace(&mut self.pushed, self.position.clone());
+        let ready = self.ready_of(batch, before);
+        self.ready.push_back(ready);
+    }
+
+    /// A batch of what was decoded last, which can be given when the documents are there that are
+    /// wanted for it; `before` is where the batch before it ended.
+    fn ready_of(&mut self, batch: Batch, before: Position) -> Ready {
+        let wanted = self.decoder.take_wanted();
+        match wanted.is_empty() {
+            true => Ready::Batch(batch),
+            false => Ready::Incomplete(Incomplete {
+                batch,
+                wanted,
+                before,
+            }),
+        }
     }
 
     /// Reads the first entry of those that are looked for, in the order of `sort` if there is one;

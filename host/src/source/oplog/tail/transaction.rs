@@ -69,10 +69,17 @@ impl Tail {
         let Transaction { chain, index, .. } = &transaction;
         match self.decoder.part(&entry, chain, *index, &mut builder) {
             Ok(index) => {
-                let batch = builder.finish(SourceKind::Oplog, transaction.position.clone(), false);
+                let position = transaction.position.clone();
+                let batch = builder.finish(SourceKind::Oplog, position.clone(), false);
                 transaction.index = index;
                 self.ready.push_front(Ready::Transaction(transaction));
-                Ok(Some(batch))
+                match self.ready_of(batch, position) {
+                    Ready::Batch(batch) => Ok(Some(batch)),
+                    ready => {
+                        self.ready.push_front(ready);
+                        Ok(None)
+                    }
+                }
             }
             Err(error) => {
                 self.give_up_chain(chain, &error);

@@ -10,6 +10,7 @@ mod pipe;
 mod resources;
 mod server;
 mod shutdown;
+mod transaction;
 
 use std::{path::Path, time::Duration};
 

@@ -2,15 +2,17 @@
 //! members that take over from each other, and a backlog larger than memory should be.
 
 mod drain;
+mod dropped;
 mod failover;
 mod faults;
+mod large_transaction;
 mod load;
 mod modules;
 mod pipe;
 mod resources;
 mod server;
 mod shutdown;
-mod transaction;
+mod transactions;
 
 use std::{path::Path, time::Duration};
 

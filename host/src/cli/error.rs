@@ -6,7 +6,7 @@ use anstream::eprintln;
 use anstyle::{AnsiColor, Style};
 use oplet::{
     admin, checkpoint, control, dead_letters, guest, mongo,
-    op::{SourceKind, Timestamp},
+    op::{Namespace, Scope, SourceKind, Timestamp},
     sink, source,
 };
 
@@ -252,9 +252,36 @@ impl From<source::Error> for UserError {
             source::Error::NoOplog { .. } => {
                 user_error.hint("read a sharded cluster with `--source change-stream`")
             }
+            source::Error::NoImages => user_error.hint(
+                "MongoDB 6.0 and later do; `--before off` and `--full-document lookup` need no such records",
+            ),
+            source::Error::NoImage { scope, .. } => user_error.hint(record_images(scope)).hint(
+                "changes that were made before that have none: `--before when-available` and `--full-document \
+                 when-available` go on without what is missing",
+            ),
+            source::Error::EventTooLarge { .. } => user_error.hint(
+                "`--source oplog` reads it, and goes on from the same position",
+            ),
             source::Error::Refused { .. } => user_error,
         }
     }
+}
+
+/// The command by which a collection records documents as they were before and after changes.
+fn record_images(scope: &Scope) -> String {
+    let (database, collection) = match scope.namespaces() {
+        [
+            Namespace::Collection {
+                database,
+                collection,
+            },
+        ] => (database.as_str(), collection.as_str()),
+        _ => ("DATABASE", "COLLECTION"),
+    };
+    format!(
+        "let the collection record them: `db.getSiblingDB(\"{database}\").runCommand({{collMod: \"{collection}\", \
+         changeStreamPreAndPostImages: {{enabled: true}}}})`"
+    )
 }
 
 impl From<source::ReadingError> for UserError {

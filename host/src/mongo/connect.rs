@@ -10,7 +10,7 @@ use mongodb::{
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::{Fault, describe};
+use super::{Capabilities, Fault, describe};
 use crate::{backoff::Backoff, op::Timestamp};
 
 /// How long the first attempt looks for a server: the driver looks until then, even where it is
@@ -271,6 +271,12 @@ impl Server {
                 .map_or(0, |time| time.timestamp_millis()),
             options,
         }
+    }
+
+    /// What it can be asked for.
+    #[must_use]
+    pub fn capabilities(&self) -> Capabilities {
+        Capabilities::of_version(&self.version)
     }
 
     /// Another client of the same deployment, with connections and sessions of its own.

@@ -5,12 +5,14 @@
 //! what an error of the driver means to a caller: try again, give up, or the position is lost. A [`Throwaway`]
 //! is a server for as long as somebody tries something out.
 
+mod capabilities;
 mod connect;
 mod fault;
 mod reader;
 mod sessions;
 mod throwaway;
 
+pub use capabilities::Capabilities;
 pub use connect::{Error, Options, Server, Topology, connect_client, parse_uri};
 pub use fault::{Fault, code, describe, has_code};
 pub use reader::{Reader, ReaderOptions, Reply, answer_in_time, only_reply};

@@ -6,7 +6,7 @@ use super::oldest_entry;
 use crate::{
     backoff::Backoff,
     mongo::{Fault, code, describe, has_code},
-    op::{Position, SourceKind, Timestamp},
+    op::{Position, Scope, SourceKind, Timestamp},
 };
 
 /// Why a source is at its end.
@@ -36,6 +36,35 @@ pub enum Error {
         what: String,
         /// Which reader needs it.
         kind: SourceKind,
+        /// What the server said.
+        #[source]
+        source: mongodb::error::Error,
+    },
+    /// Documents as they were before or after a change, which the server's version does not record.
+    #[error("the server does not record documents as they were before or after a change")]
+    NoImages,
+    /// A change without a recorded document that is required.
+    #[error(
+        "a change on {scope} behind the position {position} has no document on record, which is required"
+    )]
+    NoImage {
+        /// What is watched.
+        scope: Scope,
+        /// Where the source stood.
+        position: Position,
+        /// What the server said.
+        #[source]
+        source: mongodb::error::Error,
+    },
+    /// A change that the server cannot send, not even without what can be left out.
+    #[error(
+        "a change on {scope} behind the position {position} is larger than the server can send"
+    )]
+    EventTooLarge {
+        /// What is watched.
+        scope: Scope,
+        /// Where the source stood.
+        position: Position,
         /// What the server said.
         #[source]
         source: mongodb::error::Error,
@@ -90,10 +119,14 @@ impl Error {
 }
 
 /// The server will not take the resume token: the position cannot be gone on from.
-const TOKEN_REFUSED: [i32; 3] = [
+const TOKEN_REFUSED: [i32; 6] = [
     code::INVALID_RESUME_TOKEN,
     code::KEY_STRING_FORMAT,
     code::CHANGE_STREAM_FATAL_ERROR,
+    // Up to MongoDB 4.0.
+    code::RESUME_POINT_GONE,
+    code::RESUME_TOKEN_NOT_FOUND,
+    code::RESUME_TOKEN_REFUSED,
 ];
 
 /// Decides about an error: after a passing fault it waits for the next attempt's turn and returns;

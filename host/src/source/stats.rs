@@ -9,6 +9,8 @@ use crate::op::{Position, Timestamp};
 pub struct Stats {
     /// Entries or events that could not be decoded.
     pub undecodable: AtomicU64,
+    /// Events that a server sent without some of their parts, since they were too large.
+    pub oversized: AtomicU64,
     /// Times that a cursor was opened again after a fault.
     pub reopened: AtomicU64,
     /// Replies of cursors, also those that held nothing.
@@ -31,6 +33,11 @@ impl Stats {
     /// Counts an entry or event that could not be decoded.
     pub fn count_undecodable(&self) {
         self.undecodable.fetch_add(1, Relaxed);
+    }
+
+    /// Counts an event that came without some of its parts.
+    pub fn count_oversized(&self) {
+        self.oversized.fetch_add(1, Relaxed);
     }
 
     /// Counts a cursor that was opened again.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Op, OpIndex, Operation, Position, SourceKind, Timestamp};
+use super::{Cluster, Op, OpIndex, Operation, Position, SourceKind, Timestamp};
 
 /// Where a part of an op lies: in the server's reply, or among the parts that the source made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,11 +91,15 @@ fn span_behind(start: usize, extra: &[u8]) -> Span {
 #[derive(Debug)]
 pub struct Batch {
     body: Bytes,
-    extra: Vec<u8>,
+    extra: Bytes,
     pub(super) records: Vec<Record>,
     source: SourceKind,
     position: Position,
     caught_up: bool,
+    /// Where several deployments are read, the one that it comes from.
+    cluster: Option<Cluster>,
+    /// Bytes that it counts with: less than it holds, where others hold the same.
+    bytes: usize,
 }
 
 impl Batch {
@@ -111,10 +115,11 @@ impl Batch {
         self.records.is_empty()
     }
 
-    /// Bytes held by the batch.
+    /// Bytes held by the batch; of those that it shares with a batch that was [split
+    /// off](Self::split_to), its part.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.body.len() + self.extra.len() + self.records.len() * size_of::<Record>()
+        self.bytes + self.records.len() * size_of::<Record>()
     }
 
     /// Where the source stands when all these ops are done.
@@ -127,6 +132,17 @@ impl Batch {
     #[must_use]
     pub fn source(&self) -> SourceKind {
         self.source
+    }
+
+    /// The deployment that it comes from, where several are read.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.as_ref()
+    }
+
+    /// Says which of several deployments it comes from: its ops then carry that, and have other ids.
+    pub fn set_cluster(&mut self, cluster: Cluster) {
+        self.cluster = Some(cluster);
     }
 
     /// Whether the source had nothing more to give when it gave this.
@@ -164,21 +180,63 @@ impl Batch {
         self.records.drain(..len);
     }
 
-    /// Cuts off the ops from the `at`th on, as a batch of their own that ends where this one did; this
-    /// one then ends at `position`.
+    /// Gives ops documents that came later than they; they are there when that is
+    /// [finished](Additions::finish).
+    #[must_use]
+    pub fn add_documents(&mut self) -> Additions<'_> {
+        Additions {
+            extra: self.extra.to_vec(),
+            batch: self,
+        }
+    }
+
+    /// Splits off the first `len` ops, as a batch that ends at `position`; what is left keeps its own.
     ///
     /// # Panics
-    /// When there are fewer ops.
+    /// When there are not so many.
     #[must_use]
-    pub fn split_off(&mut self, at: usize, position: Position) -> Self {
+    pub fn split_to(&mut self, len: usize, position: Position) -> Self {
+        let rest = self.records.split_off(len);
+        let records = std::mem::replace(&mut self.records, rest);
+        let ops = records.len() + self.records.len();
+        let bytes = self.bytes * records.len() / ops.max(1);
+        self.bytes -= bytes;
         Self {
             body: self.body.clone(),
             extra: self.extra.clone(),
-            records: self.records.split_off(at),
+            records,
             source: self.source,
-            position: std::mem::replace(&mut self.position, position),
-            caught_up: std::mem::take(&mut self.caught_up),
+            position,
+            caught_up: false,
+            cluster: self.cluster.clone(),
+            bytes,
         }
+    }
+
+    pub(super) fn slice(&self, span: Span) -> &[u8] {
+        let (buffer, start) = match span.start & IN_EXTRA {
+            0 => (&self.body[..], span.start),
+            _ => (&self.extra[..], span.start & !IN_EXTRA),
+        };
+        &buffer[start as usize..(start + span.len) as usize]
+    }
+}
+
+/// Documents that are given to ops of a batch.
+#[derive(Debug)]
+pub struct Additions<'a> {
+    batch: &'a mut Batch,
+    extra: Vec<u8>,
+}
+
+impl Additions<'_> {
+    /// The op of that place, without what was added.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn op(&self, place: usize) -> Op<'_> {
+        self.batch.op(place)
     }
 
     /// Gives an update its document, which `write` appends: it need not be looked up then. When that
@@ -199,7 +257,7 @@ impl Batch {
             self.extra.truncate(start);
             return Err(error);
         }
-        let record = &mut self.records[place];
+        let record = &mut self.batch.records[place];
         record.data = Some(span_behind(start, &self.extra));
         record.pending = false;
         Ok(())
@@ -212,15 +270,14 @@ impl Batch {
     pub fn set_before(&mut self, place: usize, document: &[u8]) {
         let start = self.extra.len();
         self.extra.extend_from_slice(document);
-        self.records[place].before = Some(span_behind(start, &self.extra));
+        self.batch.records[place].before = Some(span_behind(start, &self.extra));
     }
 
-    pub(super) fn slice(&self, span: Span) -> &[u8] {
-        let (buffer, start) = match span.start & IN_EXTRA {
-            0 => (&self.body[..], span.start),
-            _ => (&self.extra[..], span.start & !IN_EXTRA),
-        };
-        &buffer[start as usize..(start + span.len) as usize]
+    /// From now on the ops have what was added.
+    pub fn finish(self) {
+        let Self { batch, extra } = self;
+        batch.bytes += extra.len() - batch.extra.len();
+        batch.extra = extra.into();
     }
 }
 
@@ -304,12 +361,44 @@ impl BatchBuilder {
             records,
         } = self;
         Batch {
+            bytes: body.len() + extra.len(),
             body,
-            extra,
+            extra: extra.into(),
             records,
             source,
             position,
             caught_up,
+            cluster: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_has_its_ops_and_its_share_of_the_bytes() {
+        let mut builder = BatchBuilder::new(vec![0; 1_000].into());
+        for second in 0..10 {
+            let namespace = builder.make(|extra| extra.extend_from_slice(b"a.b"));
+            let time = Timestamp::new(second, 1);
+            builder.push(Record::new(Operation::Insert, namespace, time));
+        }
+        let position = |second| Position::Time(Timestamp::new(second, 1));
+        let mut batch = builder.finish(SourceKind::Oplog, position(9), true);
+        let whole = batch.bytes();
+        let first = batch.split_to(3, position(0));
+        assert_eq!((first.len(), batch.len()), (3, 7));
+        assert_eq!(first.op(2).timestamp(), Timestamp::new(2, 1));
+        assert_eq!(batch.op(0).timestamp(), Timestamp::new(3, 1));
+        assert_eq!(batch.op(0).namespace(), "a.b");
+        assert_eq!(
+            (first.position(), batch.position()),
+            (&position(0), &position(9))
+        );
+        assert_eq!((first.is_caught_up(), batch.is_caught_up()), (false, true));
+        assert_eq!(first.bytes() + batch.bytes(), whole);
+        assert!(first.bytes() * 3 > whole * 3 / 4 && first.bytes() < whole / 2);
     }
 }

@@ -1,8 +1,9 @@
 //! Where reading goes on, and what it passes over.
 
 use anyhow::Result;
-use bson::doc;
-use oplet_testkit::{Options, ReplicaSet, Signal};
+use bson::{Document, doc};
+use futures_util::TryStreamExt as _;
+use oplet_testkit::{Options, ReplicaSet, Signal, guest};
 
 use crate::{
     DEADLINE,
@@ -25,7 +26,7 @@ async fn a23_no_ops_move_the_position() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a25_an_entry_that_cannot_be_decoded_is_named_and_passed_over() -> Result<()> {
+async fn a25_an_entry_that_cannot_be_decoded_is_named_kept_and_passed_over() -> Result<()> {
     let mut oplog = StandIn::new("a25").await?;
     let namespace = oplog.scene.namespace("c");
     oplog.add_insert(1).await?;
@@ -48,6 +49,38 @@ async fn a25_an_entry_that_cannot_be_decoded_is_named_and_passed_over() -> Resul
         assert_eq!(about.len(), 1, "{timestamp}: {said}");
         assert!(about[0].contains("could not be decoded"), "{said}");
     }
+    // A run keeps them, as they came.
+    let (name, letters) = (oplog.scene.name(), oplog.scene.namespace("letters"));
+    let run = crate::oplet().arg("run").arg(guest("guest_echo")?);
+    let run = run
+        .args([
+            "--uri",
+            &oplog.scene.uri,
+            "--watch",
+            name,
+            "--source",
+            "oplog",
+        ])
+        .args(["--oplog-namespace", &oplog.scene.namespace("entries")])
+        .args(["--since", "oldest", "--exit-when-idle", "--name", name])
+        .args(["--dead-letters", &format!("mongodb:{letters}")]);
+    let run = run.start()?;
+    assert_eq!(run.wait_exit(DEADLINE).await?, 0);
+    assert_eq!(ids(&run), [1, 6]);
+    let letters = oplog.scene.collection("letters").find(doc! {}).await?;
+    let mut letters: Vec<Document> = letters.try_collect().await?;
+    letters.sort_by_key(|letter| letter.get_timestamp("clusterTime").ok());
+    let kept = letters.iter().map(|letter| {
+        let entry = letter.get_document("op")?.get_document("entry")?;
+        anyhow::Ok((letter.get_str("kind")?, entry.get_str("op")?))
+    });
+    let expected = ["?", "i", "u", "c"].map(|op| ("undecodable", op));
+    assert_eq!(kept.collect::<Result<Vec<_>>>()?, expected);
+    assert!(
+        letters[0]
+            .get_str("message")?
+            .contains("operation `?` is not known")
+    );
     Ok(())
 }
 

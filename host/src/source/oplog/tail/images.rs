@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     mongo::{Reader, ReaderOptions, only_reply},
-    op::{Batch, Position, SourceKind, Timestamp},
+    op::{Additions, Batch, Position, Scope, SourceKind, Timestamp},
     source::{Before, Error, Updates, default_oplog_namespace, resume::wait_or_fail},
 };
 
@@ -82,31 +82,32 @@ impl Tail {
         let some = wanted.len().min(WANTED_PER_QUERY);
         let newest = batch.ops().last().map(|op| op.timestamp());
         let images = self.read_images(&wanted[..some], newest).await?;
-        let mut done = 0;
-        for wanted in &wanted[..some] {
-            let Some(image) = images.get(wanted.key.as_ref()) else {
-                break;
-            };
-            self.give(&mut batch, wanted, image).await?;
-            done += 1;
-        }
-        let mut wanted = wanted.split_off(done);
-        if let Some(place) = wanted.first().map(|first| first.place) {
-            let batch = batch.split_off(place, before.clone());
-            wanted.iter_mut().for_each(|wanted| wanted.place -= place);
+        let is_answered = |wanted: &&Wanted| images.get(wanted.key.as_ref()).is_some();
+        let answered = wanted[..some].iter().take_while(is_answered).count();
+        let mut rest = wanted.split_off(answered);
+        // Cut before documents are added, which the rest would hold, too.
+        if let Some(place) = rest.first().map(|first| first.place) {
+            let first = batch.split_to(place, before.clone());
+            rest.iter_mut().for_each(|wanted| wanted.place -= place);
             self.ready.push_front(Ready::Incomplete(Incomplete {
-                batch,
-                wanted,
+                batch: std::mem::replace(&mut batch, first),
+                wanted: rest,
                 before,
             }));
         }
+        let mut additions = batch.add_documents();
+        for wanted in &wanted {
+            let image = images.get(wanted.key.as_ref()).flatten();
+            self.give(&mut additions, wanted, image).await?;
+        }
+        additions.finish();
         Ok(batch)
     }
 
     /// Gives an op what it is to have of its document before the change.
     async fn give(
         &mut self,
-        batch: &mut Batch,
+        batch: &mut Additions<'_>,
         wanted: &Wanted,
         image: Option<Bytes>,
     ) -> Result<(), Error> {
@@ -123,14 +124,15 @@ impl Tail {
             match &image {
                 Some(image) if !is_after => batch.set_before(wanted.place, image),
                 _ if reading.before == Before::Required => {
-                    let op = batch.op(wanted.place);
-                    let what = format!(
-                        "give the document of {} before the change {}",
-                        op.namespace(),
-                        op.id()
-                    );
-                    let source = mongodb::error::Error::custom("the server has not kept it");
-                    return Err(Error::Refused { what, source });
+                    let namespace = batch.op(wanted.place).namespace().parse();
+                    return Err(Error::NoImage {
+                        scope: namespace.map_or_else(
+                            |_| self.options.scope.clone(),
+                            |namespace| Scope::new([namespace]),
+                        ),
+                        position: self.pushed.clone(),
+                        source: None,
+                    });
                 }
                 _ => {}
             }

@@ -25,7 +25,10 @@ use crate::{
     backoff::Backoff,
     mongo::{Reader, ReaderOptions, Reply, Server, answer_in_time},
     op::{Batch, BatchBuilder, Position, SourceKind},
-    source::{Error, Options, Start, Stats, behind::Behind, resume::wait_or_fail},
+    source::{
+        Error, Options, Start, Stats, Undecodable, aside::Shelf, behind::Behind,
+        resume::wait_or_fail,
+    },
 };
 
 /// How long to wait before a cursor is opened again that the server closed without an error, as it
@@ -53,6 +56,8 @@ pub struct Tail {
     waits: bool,
     /// What is read again although it is done.
     behind: Behind,
+    /// What could not be decoded.
+    pub(crate) shelf: Shelf,
     ready: VecDeque<Ready>,
     /// Why the tail is at its end, once `ready` is given.
     failed: Option<Error>,
@@ -85,6 +90,7 @@ impl Tail {
             backoff: Backoff::new(),
             waits: false,
             behind: Behind::new(options.behind),
+            shelf: Shelf::default(),
             ready: VecDeque::new(),
             failed: None,
             options,
@@ -97,6 +103,7 @@ impl Tail {
     /// [`Error`]: the oplog cannot be read on.
     pub async fn next(&mut self) -> Result<Batch, Error> {
         let mut batch = self.next_read().await?;
+        self.shelf.hand_over().await;
         self.behind.pass_over(&mut batch);
         self.stats.note_position(batch.position());
         Ok(batch)
@@ -239,7 +246,9 @@ impl Tail {
                     self.take_chain(&chain, reply.bytes().slice_ref(entry))
                         .await?;
                 }
-                Err(error) => self.undecodable_entry(&error),
+                Err(error) => {
+                    self.undecodable_entry(&error, reply.bytes().slice_ref(entry));
+                }
             }
             last = Some(entry);
         }
@@ -309,9 +318,15 @@ impl Tail {
         }
     }
 
-    fn undecodable_entry(&self, error: &EntryError) {
+    fn undecodable_entry(&mut self, error: &EntryError, entry: Bytes) {
         self.stats.count_undecodable();
         let timestamp = error.timestamp.map(|timestamp| timestamp.to_string());
         error!(timestamp, error = %error.fault, "an entry could not be decoded and is passed over");
+        self.shelf.put([Undecodable {
+            kind: SourceKind::Oplog,
+            timestamp: error.timestamp,
+            reason: error.fault.to_string(),
+            bytes: entry,
+        }]);
     }
 }

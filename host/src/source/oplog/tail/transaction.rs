@@ -34,7 +34,7 @@ impl Tail {
             next = match Link::read(&entry) {
                 Ok(link) => link.prev_op_time,
                 Err(error) => {
-                    self.give_up_chain(chain, &error);
+                    self.give_up_chain(chain, &error, entry.clone());
                     return Ok(());
                 }
             };
@@ -82,7 +82,8 @@ impl Tail {
                 }
             }
             Err(error) => {
-                self.give_up_chain(chain, &error);
+                let chain = *chain;
+                self.give_up_chain(&chain, &error, entry);
                 Ok(None)
             }
         }
@@ -113,8 +114,8 @@ impl Tail {
     }
 
     /// A transaction with a part that cannot be decoded is passed over as far as it was not given.
-    fn give_up_chain(&self, chain: &Chain, error: &EntryError) {
+    fn give_up_chain(&mut self, chain: &Chain, error: &EntryError, entry: Bytes) {
         error!(timestamp = %chain.timestamp, "a transaction is passed over from its undecodable part on");
-        self.undecodable_entry(error);
+        self.undecodable_entry(error, entry);
     }
 }

@@ -245,12 +245,13 @@ async fn what_a_server_has_not_kept_is_looked_up() -> Result<()> {
     assert_eq!(tail.wait_exit(DEADLINE).await?, 1);
     let said = said(&tail);
     assert!(
-        said.contains(&format!(
-            "cannot give the document of {plain} before the change"
-        )),
+        said.contains(&format!("a change on {plain} behind the position")),
         "{said}"
     );
-    assert!(said.contains("the server has not kept it"), "{said}");
+    assert!(
+        said.contains("has no document on record, which is required"),
+        "{said}"
+    );
     Ok(())
 }
 

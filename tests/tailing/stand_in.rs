@@ -178,8 +178,8 @@ async fn what_is_no_change_of_a_document_is_not_delivered() -> Result<()> {
     oplog.add_insert(1).await?;
     let moved = with(oplog.insert(2), doc! { "fromMigrate": true });
     oplog.add(moved).await?;
-    for unknown in ["create", "createIndexes", "collMod", "notYetInvented"] {
-        let fields = doc! { "op": "c", "ns": &command, "o": { unknown: "c" } };
+    for command_name in ["create", "createIndexes", "collMod", "startIndexBuild"] {
+        let fields = doc! { "op": "c", "ns": &command, "o": { command_name: "c" } };
         oplog.add(fields).await?;
     }
     let shards = doc! { "op": "n", "ns": "", "o": { "msg": "x" }, "o2": oplog.insert(3) };

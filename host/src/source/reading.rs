@@ -17,6 +17,17 @@ pub enum Commands {
     All,
 }
 
+/// Commands that leave documents where they are.
+const WITHOUT_DATA: [&str; 7] = [
+    "create",
+    "createIndexes",
+    "dropIndexes",
+    "collMod",
+    "shardCollection",
+    "refineCollectionShardKey",
+    "reshardCollection",
+];
+
 /// Which document an update of a change stream comes with; other changes carry theirs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum FullDocument {
@@ -127,7 +138,7 @@ impl Commands {
     /// of the commands that are known.
     #[must_use]
     pub fn include(self, command: &str) -> bool {
-        self == Self::All || matches!(command, "drop" | "dropDatabase" | "renameCollection")
+        self == Self::All || !WITHOUT_DATA.contains(&command)
     }
 }
 

@@ -124,8 +124,12 @@ fn what_is_done_to_a_collection_is_told() {
         }
         // By default, commands are told after which documents are gone or elsewhere.
         let (decoded, ops) = decode("*", &entry);
-        assert!(decoded.unwrap().starts_with("Skipped(Command("), "{name}");
-        assert!(ops.is_empty(), "{name}");
+        let leaves_data = ["create", "commit", "drop", "delete", "collMod"];
+        let command = entry.get_document("o").unwrap().keys().next().unwrap();
+        match leaves_data.iter().any(|begin| command.starts_with(begin)) {
+            true => assert_eq!(decoded.unwrap(), format!("Skipped(Command({command:?}))")),
+            false => assert_eq!(ops.len(), 1, "{name}"),
+        }
     }
 }
 

@@ -121,6 +121,10 @@ pub(crate) struct SettingsArgs {
     #[arg(long, value_name = "STORE", env = "OPLET_DEAD_LETTERS",
         hide_env_values = true, default_value = "mongodb:oplet.dead_letters", help_heading = FAILURES)]
     pub(crate) dead_letters: Secret,
+    /// Save changes that a module fails on to this folder, each as a file for `oplet replay`, up to a
+    /// hundred
+    #[arg(long, value_name = "DIR", help_heading = FAILURES)]
+    pub(crate) save_failed: Option<PathBuf>,
     /// Where emitted documents go: `stdout`, `null`, `file:PATH`, `mongodb:db.collection`,
     /// `https://HOST/PATH`, with a name and settings as in `copies=mongodb:db.coll#mode=insert`; may be
     /// repeated [default: stdout]
@@ -154,10 +158,6 @@ pub(crate) struct RunArgs {
     /// How emitted documents are printed: relaxed or canonical Extended JSON
     #[arg(long, value_name = "FORMAT", default_value = "json", help_heading = OUTPUT)]
     pub(crate) format: JsonFormat,
-    /// Save changes that a module fails on to this folder, each as a file for `oplet replay`, up to a
-    /// hundred
-    #[arg(long, value_name = "DIR", help_heading = FAILURES)]
-    pub(crate) save_failed: Option<PathBuf>,
 }
 
 /// `oplet check`

@@ -7,7 +7,7 @@ use anstyle::{AnsiColor, Style};
 use oplet::{
     admin, checkpoint, control, dead_letters, guest, mongo,
     op::{Namespace, Scope, SourceKind, Timestamp},
-    sink, source,
+    sink, source, tail,
 };
 
 use crate::config;
@@ -154,7 +154,15 @@ impl UserError {
     }
 
     /// Why `tail` ended, which keeps no position, and has no policy for a lost one.
-    pub(crate) fn of_tail(error: source::Error) -> Self {
+    pub(crate) fn of_tail(error: tail::Error) -> Self {
+        let error = match error {
+            tail::Error::Source(error) => error,
+            tail::Error::Lookup(source) => source::Error::Refused {
+                what: "look up the documents of updates".into(),
+                source,
+            },
+            other => return Self::of(&other),
+        };
         let oldest = match &error {
             source::Error::PositionLost { oldest, .. } => *oldest,
             _ => return error.into(),

@@ -188,7 +188,7 @@ fn options(args: &RunArgs, settings: &Settings) -> control::Options {
             text => Some(settings::store(text, checkpoint::COLLECTION)),
         },
         dead_letters: settings::store(&values.dead_letters.value.text, dead_letters::COLLECTION),
-        save_failed: args.save_failed.clone(),
+        save_failed: values.save_failed.value.clone(),
         sinks: settings::sinks(settings, args.format),
         environment: config::environment,
     }

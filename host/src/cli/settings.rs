@@ -70,6 +70,7 @@ fn command_line(args: &SettingsArgs, matches: &ArgMatches) -> CommandLine {
             lease: None,
             standby: given.flag("standby", args.standby),
             dead_letters: None,
+            save_failed: given.flag("save_failed", args.save_failed.clone()),
             admin: given.or("admin", "OPLET_ADMIN", args.admin),
             admin_token: None,
         },

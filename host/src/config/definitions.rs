@@ -1,7 +1,7 @@
 //! Every setting, defined once: its names in the file, on the command line and in the environment, its
 //! default, and how the file's value is read.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use oplet::{
     control::{FailurePolicy, OnError, OnPositionLost, Options, WhenOpen},
@@ -236,6 +236,13 @@ settings! { Layer, Values:
     dead_letters: Deferred = ["dead-letters", "store", "dead-letters", "OPLET_DEAD_LETTERS"],
         Deferred { text: "mongodb:oplet.dead_letters".into() },
         |s| s.take("store", |v, source| text(v, |t| deferred::dead_letters(&source.address(t))));
+
+    /// The folder that ops are saved to that a module fails on.
+    save_failed: Option<PathBuf> = ["dead-letters", "save-failed", "save-failed", ""], None,
+        |s| s.take("save-failed", |v, source| text(v, |t| match t {
+            "" => Err("it is empty".to_owned()),
+            _ => Ok(Some(source.path(t))),
+        }));
 
     /// Where the admin API listens.
     admin: Option<SocketAddr> = ["admin", "address", "admin", "OPLET_ADMIN"], None,

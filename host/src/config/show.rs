@@ -1,6 +1,6 @@
 //! How values of settings are shown: as in a file, without secrets.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use oplet::{
     control::{OnError, OnPositionLost, WhenOpen},
@@ -95,6 +95,12 @@ impl Show for Uris {
 impl Show for Duration {
     fn show(&self) -> Value {
         humantime::format_duration(*self).to_string().into()
+    }
+}
+
+impl Show for PathBuf {
+    fn show(&self) -> Value {
+        self.display().to_string().into()
     }
 }
 

@@ -26,7 +26,7 @@ pub use aside::{Aside, Undecodable};
 pub use reading::{Before, Commands, FullDocument, Reading, ReadingError, Updates};
 pub use resume::Error;
 pub use start::{Start, oldest_entry, resolve};
-pub use stats::Stats;
+pub use stats::{Stats, Trouble};
 pub use window::Window;
 
 use crate::{

@@ -149,8 +149,8 @@ impl Tail {
         }
         let what = format!("read the change stream on {scope}");
         let kind = SourceKind::ChangeStream;
-        let position = Some(&self.position);
-        match wait_or_fail(error, &what, kind, position, &mut self.backoff).await {
+        let (position, stats) = (Some(&self.position), Some(&*self.stats));
+        match wait_or_fail(error, &what, kind, position, &mut self.backoff, stats).await {
             Ok(()) => Ok(()),
             Err(error) => {
                 let namespace = &self.options.oplog_namespace;

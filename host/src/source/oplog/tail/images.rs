@@ -177,7 +177,8 @@ impl Tail {
             let what = "read config.system.preimages";
             while let Err(error) = self.read_range(range, newest, &mut images).await {
                 let (position, backoff) = (Some(&self.position), &mut self.backoff);
-                wait_or_fail(error, what, SourceKind::Oplog, position, backoff).await?;
+                let stats = Some(&*self.stats);
+                wait_or_fail(error, what, SourceKind::Oplog, position, backoff, stats).await?;
             }
             if images.bytes >= BYTES_MAX {
                 break;
@@ -255,7 +256,8 @@ impl Tail {
                 }
                 Err(error) => {
                     let (position, backoff) = (Some(&self.position), &mut self.backoff);
-                    wait_or_fail(error, what, SourceKind::Oplog, position, backoff).await?;
+                    let stats = Some(&*self.stats);
+                    wait_or_fail(error, what, SourceKind::Oplog, position, backoff, stats).await?;
                 }
             }
         }

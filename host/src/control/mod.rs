@@ -80,6 +80,7 @@ mod trial;
 mod trials;
 mod trying;
 mod turns;
+mod undecodable;
 mod updates;
 mod versions;
 mod vitals;

@@ -6,7 +6,7 @@
 use std::sync::{Arc, atomic::AtomicU64};
 
 use anyhow::{Context as _, Result, ensure};
-use bson::{RawDocumentBuf, Timestamp, doc};
+use bson::{Document, RawArrayBuf, RawDocumentBuf, Timestamp, doc, rawdoc};
 use clap::Args;
 use mongodb::{Client, options::CursorType};
 use oplet::{
@@ -57,6 +57,9 @@ pub(crate) async fn run(args: &ChildArgs) -> Result<()> {
         .await?;
     eprintln!("start");
     let ops = match args.source {
+        Source::Oplog if args.subject == Subject::BareLookup => {
+            bare_oplog_with_lookups(&client, args).await?
+        }
         Source::Oplog => bare_oplog(&client, args, batch_size).await?,
         Source::ChangeStream => bare_change_stream(&client, args, batch_size).await?,
     };
@@ -82,6 +85,52 @@ async fn bare_oplog(client: &Client, args: &ChildArgs, batch_size: Option<u32>) 
     while cursor.advance().await? {
         entries += 1;
         if cursor.current().get_timestamp("ts")? >= last {
+            break;
+        }
+    }
+    Ok(entries)
+}
+
+/// How many documents are looked up at a time, as Oplet does.
+const LOOKUP: usize = 1_000;
+
+/// The same cursor, and the documents of all updates: what a user must write who wants them.
+async fn bare_oplog_with_lookups(client: &Client, args: &ChildArgs) -> Result<u64> {
+    let oplog = client
+        .database("local")
+        .collection::<RawDocumentBuf>("oplog.rs");
+    let since = Timestamp::from(args.since);
+    let mut cursor = oplog
+        .find(doc! {"ts": {"$gt": since}})
+        .cursor_type(CursorType::TailableAwait)
+        .batch_size(source::BATCH_SIZE)
+        .await?;
+    let namespace = args.namespace.to_string();
+    let (database, collection) = namespace.split_once('.').context("not `db.coll`")?;
+    let collection = client
+        .database(database)
+        .collection::<RawDocumentBuf>(collection);
+    let last = Timestamp::from(args.last);
+    let (mut entries, mut ids) = (0, RawArrayBuf::new());
+    let mut waiting = 0;
+    while cursor.advance().await? {
+        let entry = cursor.current();
+        entries += 1;
+        let is_update = entry.get_str("op")? == "u" && entry.get_str("ns")? == namespace;
+        if is_update && let Some(id) = entry.get_document("o2")?.get("_id")? {
+            ids.push(id);
+            waiting += 1;
+        }
+        let is_last = entry.get_timestamp("ts")? >= last;
+        if waiting == LOOKUP || (is_last && waiting > 0) {
+            let find = rawdoc! {"_id": {"$in": std::mem::take(&mut ids)}};
+            let mut found = collection.find(Document::try_from(find)?).await?;
+            while found.advance().await? {
+                ensure!(found.current().get("_id")?.is_some());
+            }
+            waiting = 0;
+        }
+        if is_last {
             break;
         }
     }

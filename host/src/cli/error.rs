@@ -250,7 +250,7 @@ impl From<source::Error> for UserError {
                 )
             }
             source::Error::NoOplog { .. } => {
-                user_error.hint("read a sharded cluster with `--source change-stream`")
+                user_error.hint("read a sharded cluster with `--source change-stream`, or by its config servers with `--config-uri`")
             }
             source::Error::NoImages => user_error.hint(
                 "MongoDB 6.0 and later do; `--before off` and `--full-document lookup` need no such records",
@@ -263,6 +263,33 @@ impl From<source::Error> for UserError {
                 "`--source oplog` reads it, and goes on from the same position",
             ),
             source::Error::Refused { .. } => user_error,
+        }
+    }
+}
+
+impl From<control::DeploymentsError> for UserError {
+    fn from(error: control::DeploymentsError) -> Self {
+        let user_error = match error {
+            control::DeploymentsError::Connect(error) => return error.into(),
+            _ => Self::of(&error),
+        };
+        let refused = |user_error| Self {
+            code: REFUSED,
+            ..user_error
+        };
+        match &error {
+            control::DeploymentsError::Same { .. } => refused(user_error)
+                .hint("one connection string is enough, with all members of the set"),
+            control::DeploymentsError::Alike { .. } => refused(user_error).hint(
+                "the role `clusterMonitor` lets the user see the ids of replica sets, by which two of one name are \
+                 told apart",
+            ),
+            control::DeploymentsError::NoShards { .. } => refused(user_error)
+                .hint("--config-uri names the replica set of the cluster's config servers"),
+            control::DeploymentsError::List { .. } => {
+                user_error.hint("grant the user the role `read` on the database `config`")
+            }
+            control::DeploymentsError::Connect(_) => user_error,
         }
     }
 }
@@ -419,6 +446,16 @@ impl From<control::Error> for UserError {
             control::Error::Resnapshot => Self {
                 code: REFUSED,
                 ..Self::of(&error).hint("`--on-position-lost skip` goes on with what is left")
+            },
+            control::Error::TokenOfOne => Self {
+                code: REFUSED,
+                ..Self::of(&error).hint("a cluster time, as `1700000001:7`, is a position in all of them")
+            },
+            control::Error::CheckpointElsewhere { .. } => Self {
+                code: REFUSED,
+                ..Self::of(&error).hint(
+                    "give the connection string of that deployment first; the order of the others does not matter",
+                )
             },
             control::Error::Transactional { .. } => Self {
                 code: REFUSED,

@@ -14,10 +14,7 @@ use oplet::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    args::{SourceArgs, Talk},
-    error::UserError,
-    recording::RecordingArgs,
-    signals, tail,
+    args::SourceArgs, error::UserError, recording::RecordingArgs, signals, tail, talk::Talk,
 };
 use crate::config;
 

@@ -43,7 +43,7 @@ pub(super) async fn connect(
     source: &SourceArgs,
     shutdown: &CancellationToken,
 ) -> Result<Option<Server>, UserError> {
-    let uri = settings::parse_uri(&source.uri)?;
+    let uri = settings::only_uri(&source.uri)?;
     let connect = mongo::Options {
         connect_timeout: source.connect_timeout,
     };

@@ -19,7 +19,7 @@ use super::{
     readers::{milliseconds, seconds, size, switch, text, time, whole, word},
     secret::Secret,
     show::Show,
-    values::{self, Begin, Size, Uri},
+    values::{self, Begin, Size, Uri, Uris},
 };
 
 /// The names of a setting.
@@ -136,12 +136,20 @@ settings! { Layer, Values:
     reload: bool = ["", "reload", "reload", ""], false,
         |s| s.take("reload", |v, _| switch(v));
 
-    /// The deployment.
-    uri: Uri = ["source", "uri", "uri", "OPLET_URI"],
-        Uri::from("mongodb://localhost:27017".to_owned()),
+    /// The deployments.
+    uri: Uris = ["source", "uri", "uri", "OPLET_URI"],
+        Uri::from("mongodb://localhost:27017".to_owned()).into(),
         |s| {
-            let secret = s.take_secret(Some("uri"), "uri-file", "uri-env")?;
-            Some(Sourced::new(secret.value.expose().to_owned().into(), secret.origin))
+            let secrets = s.take_secrets("uri", "uri-file", "uri-env")?;
+            let uris = Uris::of(secrets.value.iter().map(Secret::expose));
+            Some(Sourced::new(uris, secrets.origin))
+        };
+    /// The config servers of a cluster whose shards are read.
+    config_uri: Option<Uri> = ["source", "config-uri", "config-uri", "OPLET_CONFIG_URI"], None,
+        |s| {
+            let secret = s.take_secret(Some("config-uri"), "config-uri-file", "config-uri-env")?;
+            let uri = Uri::from(secret.value.expose().to_owned());
+            Some(Sourced::new(Some(uri), secret.origin))
         };
     /// Which way to read changes.
     kind: SourceKind = ["source", "kind", "source", "OPLET_SOURCE"], SourceKind::ChangeStream,

@@ -15,7 +15,7 @@ use super::{
     deferred::Deferred,
     granted::Variable,
     secret::Secret,
-    values::{Begin, Size, Uri},
+    values::{Begin, Size, Uri, Uris},
 };
 
 /// A value that can be shown.
@@ -79,6 +79,15 @@ impl Show for SourceKind {
         let words = super::values::SOURCES;
         let found = words.iter().find(|(_, kind)| kind == self);
         found.map(|(word, _)| *word).into()
+    }
+}
+
+impl Show for Uris {
+    fn show(&self) -> Value {
+        match self.all() {
+            [one] => one.show(),
+            all => all.iter().map(Show::show).collect(),
+        }
     }
 }
 

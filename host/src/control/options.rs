@@ -112,6 +112,17 @@ pub enum Error {
         /// How that showed.
         reason: String,
     },
+    /// A resume token is a position in one deployment.
+    #[error("a resume token is a position in one deployment, and several are read")]
+    TokenOfOne,
+    /// The checkpoint is not where it is looked for.
+    #[error("the checkpoint of `{name}` is on {hosts}, which is not the first deployment")]
+    CheckpointElsewhere {
+        /// The name of the run.
+        name: String,
+        /// Where it is.
+        hosts: String,
+    },
     /// Direct reads, which alone could make good a lost position, do not exist yet.
     #[error("the policy `resnapshot` needs direct reads, which do not exist yet")]
     Resnapshot,

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use bson::{RawDocumentBuf, cstr, rawdoc};
+use bson::{RawDocumentBuf, cstr, doc, rawdoc};
 use bytes::Bytes;
 use mongodb::Client;
 use oplet_sdk::raw::{Walk, kind};
@@ -60,6 +60,12 @@ impl Lookup {
     #[must_use]
     pub fn new(client: Client, is_causal: bool) -> Self {
         Self { client, is_causal }
+    }
+
+    /// Whether the deployment answers.
+    pub async fn answers(&self) -> bool {
+        let admin = self.client.database("admin");
+        admin.run_command(doc! { "ping": 1 }).await.is_ok()
     }
 
     /// Fetches the documents of the given ops, the first of which is answered for certain; the others

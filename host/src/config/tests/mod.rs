@@ -256,7 +256,7 @@ fn secrets_come_from_elsewhere_and_are_not_shown() {
     scene.file("token", "s3cret\n");
     let settings = scene.load(CommandLine::default()).ok().unwrap();
     let values = &settings.values;
-    assert_eq!(values.uri.value.expose(), "mongodb://ann:s3cret@h");
+    assert_eq!(values.uri.value.first().expose(), "mongodb://ann:s3cret@h");
     let token = values.admin_token.value.as_ref().map(Secret::expose);
     assert_eq!(token, Some("s3cret"));
     let rows: Vec<_> = values.rows().into_iter().map(|row| row.value).collect();

@@ -251,9 +251,12 @@ impl Tail {
             self.reader = None;
         }
         let is_past = tells && caught_up;
-        if (self.is_lean && (gathered.is_lean || is_past)) || (self.is_single && is_past) {
-            self.is_lean &= !(gathered.is_lean || is_past);
-            self.is_single &= !is_past;
+        if self.is_lean && (gathered.is_lean || is_past) {
+            self.is_lean = false;
+            self.reader = None;
+        }
+        if self.is_single && is_past {
+            self.is_single = false;
             self.reader = None;
         }
         Ok(())

@@ -18,7 +18,7 @@ mod lookup;
 mod output;
 mod positions;
 mod restart;
-mod stand_in;
+pub(crate) mod stand_in;
 
 use anyhow::{Context, Result, ensure};
 use bson::{Document, doc};

@@ -7,7 +7,7 @@ use oplet::{
     control::{OnError, OnPositionLost, WhenOpen},
     flow::OrderingGuarantee,
     op::{Namespace, Since, SourceKind},
-    source::{Before, Commands, FullDocument},
+    source::{Before, Commands, FullDocument, Updates},
 };
 
 use crate::config::{self, Begin, Secret, Setting, Uri};
@@ -230,8 +230,12 @@ pub(crate) struct SourceArgs {
     /// `collMod` with `changeStreamPreAndPostImages: {enabled: true}`.
     #[arg(long, value_name = "CHOICE", default_value = "lookup", value_parser = full_document())]
     pub(crate) full_document: FullDocument,
-    /// Give the document as it was before the change, from a change stream whose collections record
-    /// that, as for --full-document
+    /// Which document an update comes with, from the oplog: looked up, none (`delta`), or the one
+    /// before it with the update applied, where the server keeps that
+    #[arg(long, value_name = "CHOICE", default_value = "lookup", value_parser = one_of(&Updates::WORDS))]
+    pub(crate) updates: Updates,
+    /// Give the document as it was before the change, of collections that record that, as for
+    /// --full-document
     #[arg(long, value_name = "CHOICE", default_value = "off", value_parser = before())]
     pub(crate) before: Before,
     /// Stop behind this position, written as for --since

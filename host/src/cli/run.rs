@@ -203,6 +203,7 @@ pub(super) fn reading(values: &Values) -> Reading {
     Reading {
         commands: values.commands.value,
         full_document: values.full_document.value,
+        updates: values.updates.value,
         before: values.before.value,
         await_time: values.await_time.value,
         comment: Some(comment),

@@ -48,6 +48,7 @@ fn command_line(args: &SettingsArgs, matches: &ArgMatches) -> CommandLine {
             oplog_namespace: given.flag("oplog_namespace", source.oplog_namespace.clone()),
             commands: given.flag("commands", source.commands),
             full_document: given.flag("full_document", source.full_document),
+            updates: given.flag("updates", source.updates),
             before: given.flag("before", source.before),
             comment: None,
             await_time: None,

@@ -8,7 +8,7 @@ use oplet::{
     flow::OrderingGuarantee,
     guest::{Isolation, Limits, Settings},
     op::{Namespace, SourceKind},
-    source::{Before, Commands, FullDocument},
+    source::{Before, Commands, FullDocument, Updates},
 };
 
 use super::{
@@ -171,7 +171,10 @@ settings! { Layer, Values:
     full_document: FullDocument = ["source", "full-document", "full-document", ""],
         FullDocument::default(),
         |s| s.take("full-document", |v, _| word(v, &FullDocument::WORDS));
-    /// Whether a change of a change stream comes with the document as it was before.
+    /// Which document an update of the oplog comes with.
+    updates: Updates = ["source", "updates", "updates", ""], Updates::default(),
+        |s| s.take("updates", |v, _| word(v, &Updates::WORDS));
+    /// Whether a change comes with the document as it was before.
     before: Before = ["source", "before", "before", ""], Before::default(),
         |s| s.take("before", |v, _| word(v, &Before::WORDS));
     /// What a cursor is known by on the server; empty for `oplet` and the run's name.

@@ -7,7 +7,7 @@ use oplet::{
     flow::OrderingGuarantee,
     guest::Isolation,
     op::{Namespace, SourceKind},
-    source::{Before, Commands, FullDocument},
+    source::{Before, Commands, FullDocument, Updates},
 };
 use serde_json::Value;
 
@@ -58,6 +58,7 @@ show_as_word!(
     Isolation,
     Commands,
     FullDocument,
+    Updates,
     Before
 );
 

@@ -78,6 +78,7 @@ mod trial;
 mod trials;
 mod trying;
 mod turns;
+mod undecodable;
 mod updates;
 mod versions;
 mod vitals;

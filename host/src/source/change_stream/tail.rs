@@ -17,7 +17,10 @@ use crate::{
         Capabilities, Reader, ReaderOptions, Reply, Server, Topology, code, describe, has_code,
     },
     op::{Batch, Position, SourceKind},
-    source::{Before, Error, FullDocument, Options, Stats, behind::Behind, resume::wait_or_fail},
+    source::{
+        Before, Error, FullDocument, Options, Stats, aside::Shelf, behind::Behind,
+        resume::wait_or_fail,
+    },
 };
 
 /// Reads one change stream.
@@ -29,6 +32,8 @@ pub struct Tail {
     sharded: bool,
     stats: Arc<Stats>,
     gatherer: Gatherer,
+    /// What could not be decoded.
+    pub(crate) shelf: Shelf,
     /// Whether events that are too large come without some of their parts: behind one that the server
     /// would not send, until it has.
     is_lean: bool,
@@ -58,6 +63,7 @@ impl Tail {
         let sharded = server.topology == Topology::Sharded;
         Self {
             client: server.client.clone(),
+            shelf: Shelf::default(),
             gatherer: Gatherer::new(
                 options.scope.clone(),
                 options.reading.commands,
@@ -87,6 +93,7 @@ impl Tail {
     /// [`Error`]: the stream is at its end.
     pub async fn next(&mut self) -> Result<Batch, Error> {
         let mut batch = self.next_read().await?;
+        self.shelf.hand_over().await;
         self.behind.pass_over(&mut batch);
         self.stats.note_position(batch.position());
         Ok(batch)
@@ -144,7 +151,7 @@ impl Tail {
             return Err(Error::NoImage {
                 scope: scope.clone(),
                 position: self.position.clone(),
-                source: error,
+                source: Some(error),
             });
         }
         let what = format!("read the change stream on {scope}");
@@ -231,6 +238,7 @@ impl Tail {
         self.stats.count_reply(reply.bytes().len());
         let gathered = self.gatherer.take(reply, &self.stats);
         let gathered = gathered.map_err(Error::broken_reply)?;
+        self.shelf.put(gathered.undecodable);
         let caught_up = !gathered.has_events;
         // The first reply tells nothing when it is empty: the server has not looked at the oplog yet,
         // its token stands for the time at which the stream begins, and what happened at that very

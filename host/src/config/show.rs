@@ -1,12 +1,13 @@
 //! How values of settings are shown: as in a file, without secrets.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use oplet::{
     control::{OnError, OnPositionLost, WhenOpen},
     flow::OrderingGuarantee,
     guest::Isolation,
     op::{Namespace, SourceKind},
+    source::{Before, Commands, FullDocument},
 };
 use serde_json::Value;
 
@@ -14,7 +15,7 @@ use super::{
     deferred::Deferred,
     granted::Variable,
     secret::Secret,
-    values::{Begin, Size, Uri},
+    values::{Begin, Size, Uri, Uris},
 };
 
 /// A value that can be shown.
@@ -54,7 +55,10 @@ show_as_word!(
     OnPositionLost,
     OnError,
     WhenOpen,
-    Isolation
+    Isolation,
+    Commands,
+    FullDocument,
+    Before
 );
 
 /// By itself.
@@ -78,9 +82,24 @@ impl Show for SourceKind {
     }
 }
 
+impl Show for Uris {
+    fn show(&self) -> Value {
+        match self.all() {
+            [one] => one.show(),
+            all => all.iter().map(Show::show).collect(),
+        }
+    }
+}
+
 impl Show for Duration {
     fn show(&self) -> Value {
         humantime::format_duration(*self).to_string().into()
+    }
+}
+
+impl Show for PathBuf {
+    fn show(&self) -> Value {
+        self.display().to_string().into()
     }
 }
 

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::{
-    Bounds, Error, OnPositionLost, Options, Plan, RunState, Stats, Summary,
+    Bounds, Deployments, Error, OnPositionLost, Options, Plan, RunState, Stats, Summary,
     assembly::Assembly,
     begin::{self, Begin},
     board::Board,
@@ -18,9 +18,9 @@ use super::{
     profiling::Profiles,
     restored::Restored,
     saver::{Saved, Saver, Task},
+    shards::ShardWatch,
     supervisor::{Supervisor, last_word},
     swapping::Swaps,
-    vitals::VitalsWatch,
 };
 use crate::{
     checkpoint::{
@@ -28,7 +28,6 @@ use crate::{
         WindowOptions, take,
     },
     guest::{Limits, Lookups},
-    mongo::Server,
     sink::Spec,
     source::{self, Start},
     telemetry::Metrics,
@@ -52,7 +51,7 @@ const RELEASE_TIME: Duration = Duration::from_secs(2);
     reason = "what a run is made of, each named by its type"
 )]
 pub async fn run(
-    server: &Server,
+    deployments: impl Into<Deployments>,
     plan: Plan,
     options: &Options,
     limits: &Limits,
@@ -71,9 +70,10 @@ pub async fn run(
     let board = Board::new(options, scopes.join(", "), stats.clone(), sources.clone());
     metrics.show(Arc::new(board.clone()));
     let desk = Desk::new(board.clone(), inbox);
-    let lookups = Arc::new(ServerLookups::of_run(server, options));
+    let deployments = deployments.into();
+    let lookups = Arc::new(ServerLookups::of_run(deployments.home(), options));
     let mut run = Run {
-        server,
+        deployments,
         plan: Arc::new(plan.with_lookups(&(lookups.clone() as Arc<dyn Lookups>))),
         lookups,
         options,
@@ -89,7 +89,7 @@ pub async fn run(
 }
 
 struct Run<'a> {
-    server: &'a Server,
+    deployments: Deployments,
     plan: Arc<Plan>,
     lookups: Arc<ServerLookups>,
     options: &'a Options,
@@ -117,9 +117,10 @@ impl Run<'_> {
             return Err(Error::Transactional { reason });
         }
         let board = desk.board.clone();
-        let opened = Delivery::open(self.server, self.options);
+        let holder = Holder::this_process();
+        let opened = Delivery::open(self.deployments.home(), self.options, &holder.id);
         let ended = match self.unless_asked_to_end(&mut desk, opened).await {
-            Some(Ok(delivery)) => self.deliver(&mut desk, delivery, on_start).await,
+            Some(Ok(delivery)) => self.deliver(&mut desk, delivery, holder, on_start).await,
             Some(Err(error)) => Err(error),
             None => Ok(()),
         };
@@ -133,16 +134,17 @@ impl Run<'_> {
         &self,
         desk: &mut Desk,
         delivery: Delivery,
+        holder: Holder,
         on_start: impl FnOnce(&Start),
     ) -> Result<(), Error> {
         let delivery = Arc::new(delivery);
         let board = desk.board.clone();
         board.show_delivery(delivery.clone());
-        board.show_vitals(VitalsWatch::start(self.server));
+        board.show_deployments(&self.deployments);
         let mut kept = None;
         if self.options.checkpoint.is_some() {
             // On the heap: it holds the opening of every kind of store.
-            let taken = Box::pin(self.take_over(&delivery, &board));
+            let taken = Box::pin(self.take_over(&delivery, holder, &board));
             match self.unless_asked_to_end(desk, taken).await {
                 Some(taken) => kept = Some(taken?),
                 None => return Ok(()),
@@ -195,18 +197,26 @@ impl Run<'_> {
     }
 
     /// Finds with which modules, and where the streams begin and end.
-    async fn find(&self, kept: Option<&Kept>) -> Result<(Restored, Vec<Begin>, Bounds), Error> {
+    async fn find(
+        &self,
+        kept: Option<&Kept>,
+    ) -> Result<(Restored, Vec<Begin>, Vec<Bounds>), Error> {
         let saved = match kept {
             Some(kept) => kept.store.load(&self.options.name).await?,
             None => None,
         };
+        if kept.is_some() && saved.is_none() && self.options.since.is_none() {
+            begin::look_elsewhere(&self.deployments, self.options).await?;
+        }
         let plan = self.plan.clone();
         let restored = match (kept, &saved) {
             (Some(kept), Some(saved)) => Restored::after(plan, &kept.store, saved).await?,
             _ => Restored::as_given(plan),
         };
-        let begins = begin::find(self.server, &restored.plan, self.options, saved.as_ref()).await?;
-        Ok((restored, begins, self.bounds().await?))
+        let plan = &restored.plan;
+        let begins = begin::find(&self.deployments, plan, self.options, saved.as_ref()).await?;
+        let bounds = Bounds::resolve_all(&self.deployments, self.options).await?;
+        Ok((restored, begins, bounds))
     }
 
     async fn supervise(
@@ -215,12 +225,12 @@ impl Run<'_> {
         delivery: Arc<Delivery>,
         kept: Option<&Kept>,
         (restored, begins): (Restored, Vec<Begin>),
-        bounds: Bounds,
+        bounds: Vec<Bounds>,
         on_start: impl FnOnce(&Start),
     ) -> Result<(), Error> {
         let Restored { plan, standings } = restored;
         let saver = kept.map(|kept| {
-            let template = begin::template(&plan, self.options, &standings);
+            let template = begin::template(&self.deployments, &plan, self.options, &standings);
             Arc::new(self.saver(kept, &delivery, &begins, template))
         });
         if let (Some(saver), Some(kept)) = (&saver, kept) {
@@ -235,13 +245,14 @@ impl Run<'_> {
         }
         let mut supervisor = Supervisor {
             assembly: Assembly {
-                server: self.server,
+                deployments: self.deployments.clone(),
                 plan,
                 options: self.options,
                 limits: self.limits,
                 bounds,
                 delivery,
                 lookups: self.lookups.clone(),
+                holdup: desk.board.holdup().clone(),
                 standings,
                 stats: self.stats.clone(),
                 sources: self.sources.clone(),
@@ -250,11 +261,16 @@ impl Run<'_> {
             states: Vec::new(),
             swaps: Swaps::default(),
             profiles: Profiles::default(),
+            shards: self.deployments.listed().cloned().map(ShardWatch::start),
             saver: saver.clone(),
             store: kept.map(|kept| kept.store.clone()),
             shutdown: self.shutdown,
         };
         let ended = supervisor.run(begins).await;
+        let deployments = supervisor.assembly.deployments.clone();
+        drop(supervisor);
+        // Who began the run ends those that it began with.
+        deployments.shutdown_others(&self.deployments).await;
         let failure = match saver {
             Some(saver) => saver.end().await,
             None => None,
@@ -263,18 +279,13 @@ impl Run<'_> {
         failure.map_or(ended, Err)
     }
 
-    async fn bounds(&self) -> Result<Bounds, Error> {
-        let Options {
-            end,
-            source,
-            oplog_namespace,
-            ..
-        } = self.options;
-        Ok(Bounds::resolve(end, *source, self.server, oplog_namespace).await?)
-    }
-
     /// Opens the store, and waits for the lease.
-    async fn take_over(&self, delivery: &Delivery, board: &Board) -> Result<Kept, Error> {
+    async fn take_over(
+        &self,
+        delivery: &Delivery,
+        holder: Holder,
+        board: &Board,
+    ) -> Result<Kept, Error> {
         let spec = self
             .options
             .checkpoint
@@ -282,7 +293,7 @@ impl Run<'_> {
             .expect("the caller has looked");
         let client = match &delivery.ledger {
             Some(ledger) => ledger.client(),
-            None => &self.server.client,
+            None => &self.deployments.home().client,
         };
         let store = Store::open(spec, client);
         if delivery.ledger.is_some() && !store.has_transactions() {
@@ -291,7 +302,7 @@ impl Run<'_> {
         }
         let holder = Holder {
             sessions: delivery.sessions().await,
-            ..Holder::this_process()
+            ..holder
         };
         let lease_options = LeaseOptions::with_ttl(self.options.lease);
         let standby = match self.options.standby {
@@ -321,8 +332,14 @@ impl Run<'_> {
         )
         .await?;
         let keeper = Keeper::start(store.clone(), lease.clone(), lease_options);
-        // Before anything is read: what the one before had sent last must not come after it.
-        delivery.end_sessions(&lease.replaced).await;
+        if !lease.replaced.is_empty() {
+            // Before anything is read: what the one before had sent last must not come after it.
+            delivery.end(&lease.replaced).await;
+            if let Err(error) = store.settle(&lease).await {
+                // Whoever takes over from this one does it again, which is harmless.
+                tracing::debug!(%error, "it cannot be noted that nothing is left of the holder before");
+            }
+        }
         Ok(Kept {
             store,
             lease,
@@ -358,7 +375,7 @@ impl Run<'_> {
 
 /// Waits until it is durable where the run begins, or never will be. Without that no op may be handled:
 /// after a crash a run without a checkpoint would begin at the present, and skip what came meanwhile.
-async fn begun(saver: Arc<Saver>) {
+pub(super) async fn begun(saver: Arc<Saver>) {
     let saved = async {
         while !saver.save_now().await {
             tokio::time::sleep(FIRST_SAVE_PAUSE).await;

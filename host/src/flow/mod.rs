@@ -7,11 +7,12 @@
 //!
 //! A lane is one thread with one [`Worker`], which owns all that it needs; what a worker does is not
 //! this room's business, but that it works only while the [`Gate`] is open: by its [`Turn`].
-//! [`Lookup`] fetches the current documents of updates.
+//! [`Lookup`] fetches the current documents of updates. [`Merge`] brings several streams into one order.
 
 mod gate;
 mod lanes;
 mod lookup;
+mod merge;
 mod ordering;
 mod partition;
 mod turn;
@@ -19,5 +20,6 @@ mod turn;
 pub use gate::{Gate, Pass, Word};
 pub use lanes::{Closed, Dispatcher, Lanes, Options, Panicked, Stop, Work, Worker};
 pub use lookup::{Documents, Lookup};
+pub use merge::Merge;
 pub use ordering::OrderingGuarantee;
 pub use turn::{Begun, Turn};

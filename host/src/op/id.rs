@@ -10,7 +10,8 @@ use super::Timestamp;
 /// is. An ordinary entry has index 0; the ops of a transaction, or of writes that the server grouped
 /// into one entry, count from 0 in the order in which the entry lists them, whatever of them is
 /// watched. Behind a mongos two shards can write at the same cluster time, so there a fourth part
-/// tells the documents apart.
+/// tells the documents apart. Where several deployments are read, a last part, `@` and eight digits,
+/// tells these apart.
 ///
 /// The document of a direct read has `direct:HASH` instead: a document that is read again, after a
 /// restart, has the same id for as long as it has not changed, whatever the cluster time of the read.
@@ -23,6 +24,8 @@ pub struct OpId {
     pub index: OpIndex,
     /// Hash of the document's key, on a sharded cluster.
     pub shard_key_hash: Option<u32>,
+    /// [Mark](super::Cluster::mark) of the deployment, where several are read.
+    pub cluster: Option<u32>,
 }
 
 /// Which of the ops of one cluster time.
@@ -50,6 +53,11 @@ impl OpId {
             bytes: [0; ID_BYTES_MAX],
             start: ID_BYTES_MAX,
         };
+        if let Some(mark) = self.cluster {
+            text.hex(u64::from(mark), 8);
+            text.byte(b'@');
+            text.byte(b':');
+        }
         if let Some(hash) = self.shard_key_hash {
             text.hex(u64::from(hash), 8);
             text.byte(b':');
@@ -105,12 +113,20 @@ impl FromStr for OpId {
             Some(hash) => OpIndex::TokenHash(u64::from_str_radix(hash, 16).map_err(drop)?),
             None => OpIndex::Known(index.parse().map_err(drop)?),
         };
-        let hash = parts.next().map(|hash| u32::from_str_radix(hash, 16));
-        let id = Self {
+        let mut id = Self {
             timestamp,
             index,
-            shard_key_hash: hash.transpose().map_err(drop)?,
+            shard_key_hash: None,
+            cluster: None,
         };
+        let hex = |digits: &str| u32::from_str_radix(digits, 16).map_err(drop);
+        for part in parts {
+            match part.strip_prefix('@') {
+                Some(mark) => id.cluster = Some(hex(mark)?),
+                None => id.shard_key_hash = Some(hex(part)?),
+            }
+        }
+        // Whatever stood in another place, or twice, is written differently.
         match id.text().as_str() == text {
             true => Ok(id),
             false => Err(()),
@@ -120,18 +136,24 @@ impl FromStr for OpId {
 
 impl OpId {
     /// The id of a document that was read, but for the cluster time of the read.
-    fn read(hash: &str) -> Option<Self> {
+    fn read(text: &str) -> Option<Self> {
+        let (hash, mark) = match text.split_once(":@") {
+            Some((hash, mark)) => (hash, Some(u32::from_str_radix(mark, 16).ok()?)),
+            None => (text, None),
+        };
         let word = |at: usize| u32::from_str_radix(hash.get(at..at + 8)?, 16).ok();
         Some(Self {
             timestamp: Timestamp::default(),
             index: OpIndex::Read([word(0)?, word(8)?, word(16)?]),
             shard_key_hash: None,
+            cluster: mark,
         })
     }
 }
 
-/// Two numbers of ten digits, `t` and sixteen digits, eight digits, and the colons between them.
-const ID_BYTES_MAX: usize = 2 * 10 + 17 + 8 + 3;
+/// Two numbers of ten digits, `t` and sixteen digits, eight digits, `@` and eight digits, and the
+/// colons between them.
+const ID_BYTES_MAX: usize = 2 * 10 + 17 + 8 + 9 + 4;
 
 /// The text of an [`OpId`], written from its end.
 #[derive(Debug, Clone, Copy)]
@@ -144,7 +166,7 @@ impl OpIdText {
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[self.start..]).expect("digits, letters and colons")
+        std::str::from_utf8(&self.bytes[self.start..]).expect("digits, letters and signs")
     }
 
     fn byte(&mut self, byte: u8) {
@@ -180,20 +202,25 @@ mod tests {
             timestamp: Timestamp::new(17, 3),
             index: OpIndex::Known(4),
             shard_key_hash: None,
+            cluster: None,
         };
         assert_eq!(id.to_string(), "17:3:4");
         id.shard_key_hash = Some(0xAB);
         assert_eq!(id.to_string(), "17:3:4:000000ab");
         id.index = OpIndex::TokenHash(1);
         assert_eq!(id.to_string(), "17:3:t0000000000000001:000000ab");
+        id.cluster = Some(0xCD);
+        id.index = OpIndex::Known(0);
+        assert_eq!(id.to_string(), "17:3:0:000000ab:@000000cd");
         let longest = OpId {
             timestamp: Timestamp::new(u32::MAX, u32::MAX),
             index: OpIndex::TokenHash(u64::MAX),
             shard_key_hash: Some(u32::MAX),
+            cluster: Some(u32::MAX),
         };
         assert_eq!(
             longest.to_string(),
-            "4294967295:4294967295:tffffffffffffffff:ffffffff"
+            "4294967295:4294967295:tffffffffffffffff:ffffffff:@ffffffff"
         );
         assert_eq!(longest.to_string().len(), ID_BYTES_MAX);
     }
@@ -205,8 +232,11 @@ mod tests {
             "17:3:4:000000ab",
             "17:3:t0000000000000001",
             "17:3:t0000000000000001:000000ab",
+            "17:3:4:@000000cd",
+            "17:3:4:000000ab:@000000cd",
             "4294967295:4294967295:tffffffffffffffff:ffffffff",
             "direct:000000010000000200abcdef",
+            "direct:000000010000000200abcdef:@000000cd",
         ] {
             assert_eq!(
                 text.parse().map(|id: OpId| id.to_string()),
@@ -225,6 +255,10 @@ mod tests {
             "17:3:t1",
             "17:3:4:000000AB",
             "17:3:4:000000ab:",
+            "17:3:4:@cd",
+            "17:3:4:@000000cd:000000ab",
+            "17:3:4:000000ab:000000ab",
+            "17:3:4:@000000cd:@000000cd",
             "4294967296:0:0",
             "a:b:c",
             "direct:",

@@ -17,7 +17,7 @@ use crate::{
 /// with text, since nobody but the server knows what comes next.
 pub(super) async fn bounds(server: &Server, target: &Target) -> Result<Option<KeyRange>, Error> {
     let what = format!("find the first and the last key of {}", target.namespace);
-    ask(&what, async || {
+    ask(&what, || async {
         let database = server.client.database(target.database());
         let end = async |as_of, direction| {
             let command = find_end(target, as_of, direction);

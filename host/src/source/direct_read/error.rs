@@ -96,10 +96,10 @@ pub(super) async fn wait_or_fail(
 }
 
 /// Asks until the server answers, through passing faults.
-pub(super) async fn ask<T>(
-    what: &str,
-    mut question: impl AsyncFnMut() -> mongodb::error::Result<T>,
-) -> Result<T, Error> {
+pub(super) async fn ask<T, F>(what: &str, mut question: impl FnMut() -> F) -> Result<T, Error>
+where
+    F: Future<Output = mongodb::error::Result<T>>,
+{
     let mut backoff = Backoff::new();
     loop {
         match question().await {

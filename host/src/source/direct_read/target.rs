@@ -144,7 +144,7 @@ async fn describe_collection(
     let (database, collection) = names(namespace);
     let database = server.client.database(database);
     let what = format!("find out what {namespace} is");
-    let reply = ask(&what, async || {
+    let reply = ask(&what, || async {
         let list = doc! { "listCollections": 1, "filter": { "name": collection } };
         answer_in_time(database.run_command(list)).await
     });
@@ -225,11 +225,11 @@ async fn count(
     let run =
         async |name: &str| answer_in_time(database.run_command(doc! { name: collection })).await;
     let what = format!("count the documents of {namespace}");
-    match ask(&what, async || run("collStats").await).await {
+    match ask(&what, || run("collStats")).await {
         Ok(stats) => return Ok(sizes(&stats)),
         Err(error) => note(&error),
     }
-    match ask(&what, async || run("count").await).await {
+    match ask(&what, || run("count")).await {
         Ok(reply) => Ok((reply.get("n").and_then(whole), None)),
         Err(error) => {
             note(&error);

@@ -9,6 +9,7 @@
 //! - `commands`: those that change what a collection is
 //! - `cursors`: whose they are, and where
 //! - `output`: formats, and what is never delivered
+//! - `stream`: the library that it uses, as other programs use it
 
 mod commands;
 mod cursors;
@@ -18,7 +19,8 @@ mod lookup;
 mod output;
 mod positions;
 mod restart;
-mod stand_in;
+pub(crate) mod stand_in;
+mod stream;
 
 use anyhow::{Context, Result, ensure};
 use bson::{Document, doc};

@@ -3,18 +3,16 @@
 //! A child connects, says `start`, reads, and says `done` with the number of ops. The parent takes
 //! the time between the two.
 
-use std::sync::{Arc, atomic::AtomicU64};
-
 use anyhow::{Context as _, Result, ensure};
 use bson::{Document, RawArrayBuf, RawDocumentBuf, Timestamp, doc, rawdoc};
 use clap::Args;
 use mongodb::{Client, options::CursorType};
 use oplet::{
-    Tail, TailOptions,
-    control::Bounds,
+    TailBuilder,
     mongo::{self, Server},
-    op::{self, DocumentState, Position, Scope, SourceKind},
-    source::{self, Start},
+    op::{self, DocumentState, Since, SourceKind},
+    source,
+    tail::Tail,
 };
 use oplet_sdk::raw::Walk;
 
@@ -177,14 +175,12 @@ async fn tail(args: &ChildArgs) -> Result<()> {
         Source::Oplog => SourceKind::Oplog,
         Source::ChangeStream => SourceKind::ChangeStream,
     };
-    let scope = Scope::new([args.namespace.clone()]);
-    let start = Start::After(Position::Time(args.since));
-    let mut options = TailOptions::new(kind, scope, start);
-    options.bounds = Bounds {
-        ops_left: Some(Arc::new(AtomicU64::new(args.ops))),
-        ..Bounds::default()
-    };
-    let ops = count(oplet::tail(&server, options)).await?;
+    let tail = TailBuilder::new(&server)
+        .source(kind)
+        .watch(args.namespace.clone())
+        .since(Since::After(args.since))
+        .max_ops(args.ops);
+    let ops = count(tail.start().await?).await?;
     eprintln!("done {ops}");
     server.shutdown().await;
     Ok(())
@@ -192,7 +188,8 @@ async fn tail(args: &ChildArgs) -> Result<()> {
 
 async fn count(mut changes: Tail) -> Result<u64> {
     let (mut ops, mut sum) = (0, 0_i64);
-    while let Some(batch) = changes.next().await? {
+    while let Some(batch) = changes.next().await {
+        let batch = batch?;
         for (op, document) in batch.ops() {
             let document = match document {
                 DocumentState::LookedUp(document) => document,

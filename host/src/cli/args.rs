@@ -7,7 +7,7 @@ use oplet::{
     control::{OnError, OnPositionLost, WhenOpen},
     flow::OrderingGuarantee,
     op::{Namespace, Since, SourceKind},
-    source::{Before, Commands, FullDocument},
+    source::{Before, Commands, FullDocument, Updates},
 };
 
 use super::direct_read_args::DirectReadArgs;
@@ -125,6 +125,10 @@ pub(crate) struct SettingsArgs {
     #[arg(long, value_name = "STORE", env = "OPLET_DEAD_LETTERS",
         hide_env_values = true, default_value = "mongodb:oplet.dead_letters", help_heading = FAILURES)]
     pub(crate) dead_letters: Secret,
+    /// Save changes that a module fails on to this folder, each as a file for `oplet replay`, up to a
+    /// hundred
+    #[arg(long, value_name = "DIR", help_heading = FAILURES)]
+    pub(crate) save_failed: Option<PathBuf>,
     /// Where emitted documents go: `stdout`, `null`, `file:PATH`, `mongodb:db.collection`,
     /// `https://HOST/PATH`, with a name and settings as in `copies=mongodb:db.coll#mode=insert`; may be
     /// repeated [default: stdout]
@@ -158,10 +162,6 @@ pub(crate) struct RunArgs {
     /// How emitted documents are printed: relaxed or canonical Extended JSON
     #[arg(long, value_name = "FORMAT", default_value = "json", help_heading = OUTPUT)]
     pub(crate) format: JsonFormat,
-    /// Save changes that a module fails on to this folder, each as a file for `oplet replay`, up to a
-    /// hundred
-    #[arg(long, value_name = "DIR", help_heading = FAILURES)]
-    pub(crate) save_failed: Option<PathBuf>,
 }
 
 /// `oplet check`
@@ -234,8 +234,12 @@ pub(crate) struct SourceArgs {
     /// `collMod` with `changeStreamPreAndPostImages: {enabled: true}`.
     #[arg(long, value_name = "CHOICE", default_value = "lookup", value_parser = full_document())]
     pub(crate) full_document: FullDocument,
-    /// Give the document as it was before the change, from a change stream whose collections record
-    /// that, as for --full-document
+    /// Which document an update comes with, from the oplog: looked up, none (`delta`), or the one
+    /// before it with the update applied, where the server keeps that
+    #[arg(long, value_name = "CHOICE", default_value = "lookup", value_parser = one_of(&Updates::WORDS))]
+    pub(crate) updates: Updates,
+    /// Give the document as it was before the change, of collections that record that, as for
+    /// --full-document
     #[arg(long, value_name = "CHOICE", default_value = "off", value_parser = before())]
     pub(crate) before: Before,
     /// Stop behind this position, written as for --since

@@ -6,10 +6,10 @@ use anstream::eprintln;
 use clap::Args;
 use indicatif::{BinaryBytes, ProgressBar, ProgressStyle};
 use oplet::{
-    TailBatch,
     mongo::Server,
     op::{Namespace, Since},
     replay::{Redaction, Writer},
+    tail::Batch,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -94,9 +94,9 @@ async fn record_from(
             () = shutdown.cancelled() => break Ok(()),
         };
         match next {
-            Ok(Some(batch)) => recorder.take(&batch).map_err(failed)?,
-            Ok(None) => break Ok(()),
-            Err(error) => break Err(UserError::of_tail(error)),
+            Some(Ok(batch)) => recorder.take(&batch).map_err(failed)?,
+            None => break Ok(()),
+            Some(Err(error)) => break Err(UserError::of_tail(error)),
         }
     };
     tail::warn_of_undecodable(&changes);
@@ -121,7 +121,7 @@ struct Recorder {
 
 impl Recorder {
     /// Writes a batch, all of it: who looks at the file meanwhile sees whole ops.
-    fn take(&mut self, batch: &TailBatch) -> std::io::Result<()> {
+    fn take(&mut self, batch: &Batch) -> std::io::Result<()> {
         for (op, document) in batch.ops() {
             self.op.clear();
             op.encode(document, &mut self.op);

@@ -194,7 +194,7 @@ fn options(args: &RunArgs, settings: &Settings) -> control::Options {
             text => Some(settings::store(text, checkpoint::COLLECTION)),
         },
         dead_letters: settings::store(&values.dead_letters.value.text, dead_letters::COLLECTION),
-        save_failed: args.save_failed.clone(),
+        save_failed: values.save_failed.value.clone(),
         direct: DirectReadOptions {
             namespaces: values.direct_read.value.clone(),
             split: values.direct_read_split.value,
@@ -216,6 +216,7 @@ pub(super) fn reading(values: &Values) -> Reading {
     Reading {
         commands: values.commands.value,
         full_document: values.full_document.value,
+        updates: values.updates.value,
         before: values.before.value,
         await_time: values.await_time.value,
         comment: Some(comment),

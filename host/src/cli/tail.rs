@@ -3,12 +3,13 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use oplet::{
-    Tail, TailBatch, TailOptions,
-    control::{Bounds, End},
+    TailBuilder,
+    control::End,
     mongo::{self, Server},
-    op::{Format, Namespace, Scope, Since, write_json},
+    op::{Format, Namespace, Since, write_json},
     sink::Stdout,
-    source::{self, Reading},
+    source::Reading,
+    tail::{Batch, Tail},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -65,17 +66,17 @@ pub(super) async fn changes(
         oplog_namespace,
         ..
     } = source;
-    let start = source::resolve(since, *kind, server, oplog_namespace).await?;
-    let end = End {
+    let mut builder = TailBuilder::new(server).source(*kind).since(since.clone());
+    let options = builder.options();
+    options.watch = watch.to_vec();
+    options.end = End {
         until: source.until.clone(),
         max_ops: source.max_ops,
         when_idle: source.exit_when_idle,
     };
-    let mut options = TailOptions::new(*kind, Scope::new(watch.to_vec()), start);
-    options.bounds = Bounds::resolve(&end, *kind, server, oplog_namespace).await?;
     options.oplog_namespace = oplog_namespace.clone();
     options.reading = reading(source);
-    Ok(oplet::tail(server, options))
+    builder.start().await.map_err(UserError::of_tail)
 }
 
 /// How the source is to read.
@@ -83,6 +84,7 @@ pub(super) fn reading(source: &SourceArgs) -> Reading {
     Reading {
         commands: source.commands,
         full_document: source.full_document,
+        updates: source.updates,
         before: source.before,
         comment: Some(COMMENT.into()),
         ..Reading::default()
@@ -91,7 +93,7 @@ pub(super) fn reading(source: &SourceArgs) -> Reading {
 
 /// Says at the end what was not given.
 pub(super) fn warn_of_undecodable(changes: &Tail) {
-    let undecodable = changes.stats().undecodable.load(Relaxed);
+    let undecodable = changes.handle().stats().undecodable.load(Relaxed);
     if undecodable > 0 {
         tracing::warn!(
             undecodable,
@@ -107,8 +109,8 @@ async fn print(server: &Server, args: &TailArgs) -> Result<(), UserError> {
         op: Vec::new(),
         lines: String::new(),
     };
-    while let Some(batch) = changes.next().await.map_err(UserError::of_tail)? {
-        printer.print(&batch).await?;
+    while let Some(batch) = changes.next().await {
+        printer.print(&batch.map_err(UserError::of_tail)?).await?;
     }
     warn_of_undecodable(&changes);
     Ok(())
@@ -121,7 +123,7 @@ struct Printer {
 }
 
 impl Printer {
-    async fn print(&mut self, batch: &TailBatch) -> Result<(), UserError> {
+    async fn print(&mut self, batch: &Batch) -> Result<(), UserError> {
         for (op, document) in batch.ops() {
             self.op.clear();
             op.encode(document, &mut self.op);

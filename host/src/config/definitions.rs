@@ -1,14 +1,14 @@
 //! Every setting, defined once: its names in the file, on the command line and in the environment, its
 //! default, and how the file's value is read.
 
-use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use oplet::{
     control::{DirectReadOptions, FailurePolicy, OnError, OnPositionLost, Options, WhenOpen},
     flow::OrderingGuarantee,
     guest::{Isolation, Limits, Settings},
     op::{Namespace, SourceKind},
-    source::{Before, Commands, FullDocument},
+    source::{Before, Commands, FullDocument, Updates},
 };
 
 use super::{
@@ -171,7 +171,10 @@ settings! { Layer, Values:
     full_document: FullDocument = ["source", "full-document", "full-document", ""],
         FullDocument::default(),
         |s| s.take("full-document", |v, _| word(v, &FullDocument::WORDS));
-    /// Whether a change of a change stream comes with the document as it was before.
+    /// Which document an update of the oplog comes with.
+    updates: Updates = ["source", "updates", "updates", ""], Updates::default(),
+        |s| s.take("updates", |v, _| word(v, &Updates::WORDS));
+    /// Whether a change comes with the document as it was before.
     before: Before = ["source", "before", "before", ""], Before::default(),
         |s| s.take("before", |v, _| word(v, &Before::WORDS));
     /// What a cursor is known by on the server; empty for `oplet` and the run's name.
@@ -254,6 +257,13 @@ settings! { Layer, Values:
     dead_letters: Deferred = ["dead-letters", "store", "dead-letters", "OPLET_DEAD_LETTERS"],
         Deferred { text: "mongodb:oplet.dead_letters".into() },
         |s| s.take("store", |v, source| text(v, |t| deferred::dead_letters(&source.address(t))));
+
+    /// The folder that ops are saved to that a module fails on.
+    save_failed: Option<PathBuf> = ["dead-letters", "save-failed", "save-failed", ""], None,
+        |s| s.take("save-failed", |v, source| text(v, |t| match t {
+            "" => Err("it is empty".to_owned()),
+            _ => Ok(Some(source.path(t))),
+        }));
 
     /// Where the admin API listens.
     admin: Option<SocketAddr> = ["admin", "address", "admin", "OPLET_ADMIN"], None,

@@ -1,13 +1,13 @@
 //! How values of settings are shown: as in a file, without secrets.
 
-use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use oplet::{
     control::{OnError, OnPositionLost, WhenOpen},
     flow::OrderingGuarantee,
     guest::Isolation,
     op::{Namespace, SourceKind},
-    source::{Before, Commands, FullDocument},
+    source::{Before, Commands, FullDocument, Updates},
 };
 use serde_json::Value;
 
@@ -58,6 +58,7 @@ show_as_word!(
     Isolation,
     Commands,
     FullDocument,
+    Updates,
     Before
 );
 
@@ -100,6 +101,12 @@ impl Show for Uris {
 impl Show for Duration {
     fn show(&self) -> Value {
         humantime::format_duration(*self).to_string().into()
+    }
+}
+
+impl Show for PathBuf {
+    fn show(&self) -> Value {
+        self.display().to_string().into()
     }
 }
 

@@ -167,18 +167,20 @@ impl Assembly<'_> {
                 oplog_namespace: options.oplog_namespace.clone(),
                 reading: options.reading.clone(),
             };
+            let mut source = Source::new(
+                options.source,
+                &stream.deployment.server,
+                source_options,
+                self.sources.clone(),
+            );
+            source.put_aside(self.delivery.post.clone());
             Stream {
                 index,
                 cluster: are_told_apart.then(|| stream.deployment.cluster.clone()),
                 kind: options.source,
-                source: Source::new(
-                    options.source,
-                    &stream.deployment.server,
-                    source_options,
-                    self.sources.clone(),
-                ),
+                source,
                 bounds: self.bounds[stream.at].clone(),
-                position: begin.start.position(),
+                position: begin.start.behind(),
                 leaving: stream.deployment.leaving.clone(),
                 stop: stop.clone(),
             }

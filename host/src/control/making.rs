@@ -38,7 +38,7 @@ impl Supervisor<'_> {
         })
     }
 
-    pub(super) fn making_before(&self, module: &str) -> Result<Making, SwapError> {
+    pub(super) fn making_before(&self, module: &str, resumes: bool) -> Result<Making, SwapError> {
         let plan = self.assembly.plan.clone();
         let at = plan.find(module).ok_or_else(|| no_such(&plan, module))?;
         if let Some(trial) = self.open_trial(at) {
@@ -56,7 +56,7 @@ impl Supervisor<'_> {
             return Err(SwapError::NoVersionBefore { module });
         };
         Ok(Making {
-            step: Step::Back,
+            step: Step::Back { resumes },
             what: What::Spec(before),
             at: Some(at),
             plan,

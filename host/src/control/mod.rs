@@ -5,8 +5,8 @@
 //! Leaves: a [`Summary`]. [`prepare`] asks the modules for their pipelines before anything is opened;
 //! [`run`] reads until an end is reached or asked for, lets lanes and sinks finish what they have, and
 //! saves how far that is. A [`Handle`] asks a run how it stands, and has it pause, resume, seek or
-//! drain. [`Redrive`] runs dead letters through a module again; [`Tail`] is changes without modules,
-//! for programs and for `oplet tail`.
+//! drain. [`Redrive`] runs dead letters through a module again; [`mod@tail`] is changes without
+//! modules, for programs and for `oplet tail`.
 //!
 //! Promised: an op counts as done only when all of its modules' outputs are where they belong, or it
 //! lies in the dead letters, or was skipped as its policy says; commands take effect between two ops,
@@ -72,7 +72,7 @@ mod swap_stats;
 mod swap_words;
 mod swapping;
 mod switching;
-mod tail;
+pub mod tail;
 mod tally;
 mod ticks;
 mod transaction;
@@ -80,6 +80,7 @@ mod trial;
 mod trials;
 mod trying;
 mod turns;
+mod undecodable;
 mod updates;
 mod versions;
 mod vitals;
@@ -108,6 +109,6 @@ pub use stats::{Stats, Summary};
 pub use swap::{
     Absent, Canary, Origin, Rollout, Shadow, Swap, SwapAnswer, SwapError, Swapped, Version,
 };
-pub use tail::{Tail, TailBatch, TailOptions, tail};
+pub use tail::tail;
 pub use trial::{Difference, TrialStatus};
 pub use versions::KnownVersion;

@@ -412,7 +412,7 @@ impl Run<'_> {
 
 /// Waits until it is durable where the run begins, or never will be. Without that no op may be handled:
 /// after a crash a run without a checkpoint would begin at the present, and skip what came meanwhile.
-async fn begun(saver: Arc<Saver>) {
+pub(super) async fn begun(saver: Arc<Saver>) {
     let saved = async {
         while !saver.save_now().await {
             tokio::time::sleep(FIRST_SAVE_PAUSE).await;

@@ -95,13 +95,12 @@ impl Lookup {
             }
         }
         let newest = ops.iter().map(Op::timestamp).max().unwrap_or_default();
-        let queries = by_namespace.iter().flat_map(|(namespace, ops)| {
-            ops.chunks(IDS_PER_QUERY).map(move |ops| (*namespace, ops))
-        });
-        for (namespace, ops) in queries {
-            self.fetch_some(namespace, ops, newest, documents).await?;
-            if documents.is_full() {
-                break;
+        'queries: for (namespace, ops) in &by_namespace {
+            for ops in ops.chunks(IDS_PER_QUERY) {
+                self.fetch_some(namespace, ops, newest, documents).await?;
+                if documents.is_full() {
+                    break 'queries;
+                }
             }
         }
         // Where memory ran out before the first op's document came, it is fetched by itself.

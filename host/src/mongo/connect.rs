@@ -121,7 +121,8 @@ pub struct Server {
     pub majority_time: Timestamp,
     /// The server's clock when it answered, in milliseconds since 1970.
     pub local_time_ms: i64,
-    options: ClientOptions,
+    /// What the client was made of; not known of one that somebody else has made.
+    options: Option<ClientOptions>,
 }
 
 /// A client of a deployment that is written to. Nothing is connected yet, but a name of a DNS record
@@ -187,6 +188,39 @@ impl Server {
         }
     }
 
+    /// The deployment of a client that somebody else has made. It is asked once, for as long as its own
+    /// time-outs say.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] when no server answers; at once for one that cannot be used.
+    pub async fn of_client(client: Client) -> Result<Self, Error> {
+        let begun = Instant::now();
+        let hosts = "the servers of the given client";
+        let admin = client.database("admin");
+        let asked = async {
+            let hello = admin.run_command(doc! {"hello": 1}).await?;
+            // An unauthenticated user may say hello, but nothing else.
+            let build = admin.run_command(doc! {"buildInfo": 1}).await?;
+            Ok((hello, build))
+        };
+        let (hello, build) = asked.await.map_err(|error| match classify(error, hosts) {
+            Attempt::Permanent(error) => error,
+            Attempt::Passing(source) => Error::Unreachable {
+                hosts: hosts.to_owned(),
+                waited: Duration::from_secs(begun.elapsed().as_secs()),
+                source,
+            },
+        })?;
+        let host = hello.get_str("me").unwrap_or(hosts);
+        check_hello(&hello, host)?;
+        Ok(Self::from_answers(
+            (client.clone(), None),
+            host,
+            &hello,
+            &build,
+        ))
+    }
+
     async fn attempt(uri: &ConnectionString, hosts: &str, time: Duration) -> Result<Self, Attempt> {
         let mut options = ClientOptions::parse(uri.clone())
             .await
@@ -221,13 +255,13 @@ impl Server {
         options.server_selection_timeout = Some(wanted.unwrap_or(SELECTION_TIME));
         let client =
             Client::with_options(options.clone()).map_err(|error| classify(error, hosts))?;
-        let server = Self::from_answers((client, options), hosts, &hello, &build);
+        let server = Self::from_answers((client, Some(options)), hosts, &hello, &build);
         info!(hosts, version = server.version, operation_time = %server.operation_time, "connected");
         Ok(server)
     }
 
     fn from_answers(
-        (client, options): (Client, ClientOptions),
+        (client, options): (Client, Option<ClientOptions>),
         hosts: &str,
         hello: &Document,
         build: &Document,
@@ -276,13 +310,15 @@ impl Server {
         Capabilities::of_version(&self.version)
     }
 
-    /// Another client of the same deployment, with connections and sessions of its own. For `writer` see
-    /// [`connect_client`].
+    /// Another client of the same deployment, with connections and sessions of its own; the same one
+    /// where somebody else has made it. For `writer` see [`connect_client`].
     ///
     /// # Errors
     /// The driver's; the options were good for the first one.
     pub fn another_client(&self, writer: &str) -> Result<Client, Error> {
-        let mut options = self.options.clone();
+        let Some(mut options) = self.options.clone() else {
+            return Ok(self.client.clone());
+        };
         options.app_name = Some(writer_name(options.app_name.as_deref(), writer));
         Client::with_options(options).map_err(|source| Error::Refused {
             hosts: self.hosts.clone(),

@@ -136,13 +136,17 @@ impl FromStr for OpId {
 
 impl OpId {
     /// The id of a document that was read, but for the cluster time of the read.
-    fn read(hash: &str) -> Option<Self> {
+    fn read(text: &str) -> Option<Self> {
+        let (hash, mark) = match text.split_once(":@") {
+            Some((hash, mark)) => (hash, Some(u32::from_str_radix(mark, 16).ok()?)),
+            None => (text, None),
+        };
         let word = |at: usize| u32::from_str_radix(hash.get(at..at + 8)?, 16).ok();
         Some(Self {
             timestamp: Timestamp::default(),
             index: OpIndex::Read([word(0)?, word(8)?, word(16)?]),
             shard_key_hash: None,
-            cluster: None,
+            cluster: mark,
         })
     }
 }
@@ -232,6 +236,7 @@ mod tests {
             "17:3:4:000000ab:@000000cd",
             "4294967295:4294967295:tffffffffffffffff:ffffffff",
             "direct:000000010000000200abcdef",
+            "direct:000000010000000200abcdef:@000000cd",
         ] {
             assert_eq!(
                 text.parse().map(|id: OpId| id.to_string()),

@@ -140,6 +140,12 @@ impl<'a> Op<'a> {
         self.part(self.record.update_description)
     }
 
+    /// The document before the change, when it was asked for and there is one.
+    #[must_use]
+    pub fn before(&self) -> Option<&'a [u8]> {
+        self.part(self.record.before)
+    }
+
     /// Appends the op document, its fields in the order of the guest ABI.
     ///
     /// `document` says what is known of the document of a pending update; other ops ignore it.

@@ -2,7 +2,7 @@
 
 use mongodb::Client;
 
-use super::oldest_entry;
+use super::{Stats, Trouble, oldest_entry};
 use crate::{
     backoff::Backoff,
     mongo::{Fault, code, describe, has_code},
@@ -52,9 +52,9 @@ pub enum Error {
         scope: Scope,
         /// Where the source stood.
         position: Position,
-        /// What the server said.
+        /// What the server said, if that was the one who noticed.
         #[source]
-        source: mongodb::error::Error,
+        source: Option<mongodb::error::Error>,
     },
     /// A change that the server cannot send, not even without what can be left out.
     #[error(
@@ -133,22 +133,32 @@ const TOKEN_REFUSED: [i32; 6] = [
 /// everything else is the source's end.
 ///
 /// `what` says what was attempted and on what, as in "cannot {what}"; `position` is what is read on
-/// from, if anything is.
+/// from, if anything is; `stats` tell who listens.
 pub(super) async fn wait_or_fail(
     source: mongodb::error::Error,
     what: &str,
     kind: SourceKind,
     position: Option<&Position>,
     backoff: &mut Backoff,
+    stats: Option<&Stats>,
 ) -> Result<(), Error> {
     let what = what.to_owned();
     let is_lost = |fault| fault == Fault::PositionLost || has_code(&source, &TOKEN_REFUSED);
     match Fault::of(&source) {
         Fault::Passing => {
             let delay = backoff.next_delay();
+            let (attempt, error) = (backoff.attempts(), describe(&source));
             let position = position.map(tracing::field::display);
-            tracing::warn!(what, position, attempt = backoff.attempts(), retry_in = ?delay,
-                error = describe(&source), "reading broke off; trying again");
+            tracing::warn!(what, position, attempt, retry_in = ?delay, error,
+                "reading broke off; trying again");
+            if let Some(stats) = stats {
+                stats.tell_trouble(&Trouble {
+                    what: &what,
+                    error: &error,
+                    attempt,
+                    retry_in: delay,
+                });
+            }
             tokio::time::sleep(delay).await;
             Ok(())
         }

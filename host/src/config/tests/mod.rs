@@ -221,7 +221,7 @@ fn sinks_are_set_up_by_flag_or_table() {
 #[test]
 fn paths_are_relative_to_the_file() {
     let scene = Scene::new(
-        "[checkpoint]\nstore = 'file:here'\n[dead-letters]\nstore = 'file:~/there'
+        "[checkpoint]\nstore = 'file:here'\n[dead-letters]\nstore = 'file:~/there'\nsave-failed = 'failed'
         [[module]]\npath = 'a.wasm'\n[[module]]\npath = '/b.wasm'
         [[sink]]\nurl = 'file:out'\n[[sink]]\nurl = 'https://h'\nbearer-token-file = 't'",
     );
@@ -233,6 +233,8 @@ fn paths_are_relative_to_the_file() {
         format!("file:{}", inside("here"))
     );
     assert_eq!(values.dead_letters.value.text, "file:/home/ann/there");
+    let failed = values.save_failed.value.as_deref();
+    assert_eq!(failed, Some(scene.folder.path().join("failed").as_path()));
     assert_eq!(
         settings.modules[0].path.value.display().to_string(),
         inside("a.wasm")

@@ -47,12 +47,12 @@ pub(super) async fn find_boundaries(
     let keys = if documents <= walked {
         // Rather too many: so many as are wanted are chosen of them.
         let every = (documents / (wanted.count + 1)).max(1);
-        ask(&what, async || {
+        ask(&what, || async {
             walk(server, target, wanted.within, every).await
         })
         .await?
     } else {
-        match ask(&what, async || sample(server, target, size).await).await {
+        match ask(&what, || sample(server, target, size)).await {
             Ok(keys) => keys,
             Err(Error::Refused { what, source }) => {
                 tracing::warn!(

@@ -20,6 +20,7 @@ use super::{
     restored::Restored,
     saver::{Saved, Saver, Task},
     shards::ShardWatch,
+    snapshot::with_unfinished_reads,
     supervisor::{Supervisor, last_word},
     swapping::Swaps,
 };
@@ -29,7 +30,6 @@ use crate::{
         WindowOptions, take,
     },
     guest::{Limits, Lookups},
-    op::Namespace,
     sink::Spec,
     source::{self, Start},
     telemetry::Metrics,
@@ -209,7 +209,10 @@ impl Run<'_> {
         if kept.is_some() && saved.is_none() && self.options.since.is_none() {
             begin::look_elsewhere(&self.deployments, self.options).await?;
         }
-        let plan = self.with_unfinished_reads(saved.as_ref()).await?;
+        let plan = match self.deployments.are_told_apart() {
+            true => self.plan.clone(),
+            false => with_unfinished_reads(&self.plan, saved.as_ref()).await?,
+        };
         let restored = match (kept, &saved) {
             (Some(kept), Some(saved)) => Restored::after(plan, &kept.store, saved).await?,
             _ => Restored::as_given(plan),
@@ -229,22 +232,6 @@ impl Run<'_> {
             reads,
         };
         Ok((found, bounds))
-    }
-
-    /// The plan, which also reads what a process before was asked to and has not come to the end of.
-    async fn with_unfinished_reads(&self, saved: Option<&Checkpoint>) -> Result<Arc<Plan>, Error> {
-        let reads = saved.into_iter().flat_map(|saved| &saved.direct_reads);
-        let unfinished = reads.filter(|read| read.complete_ms.is_none() && read.ended.is_none());
-        let namespaces = unfinished.filter_map(|read| read.namespace.parse().ok());
-        let namespaces: Vec<Namespace> = namespaces.collect();
-        let reads = &self.plan.reads;
-        let known = |namespace: &Namespace| reads.iter().any(|read| read.namespace == *namespace);
-        if namespaces.iter().all(known) || self.deployments.are_told_apart() {
-            return Ok(self.plan.clone());
-        }
-        let plan = self.plan.clone();
-        let asked = tokio::task::spawn_blocking(move || plan.with_direct_reads(&namespaces));
-        Ok(Arc::new(asked.await.expect("asking does not panic")?))
     }
 
     async fn supervise(

@@ -62,7 +62,10 @@ async fn a_collation_of_its_own_loses_nothing() {
         let id = names(n, n + 1).next().unwrap();
         let second = doc! { "_id": &id, "v": 2 };
         let things = reading.things();
-        things.replace_one(doc! { "_id": &id }, second).await.unwrap();
+        things
+            .replace_one(doc! { "_id": &id }, second)
+            .await
+            .unwrap();
         let id = names(n + 2, n + 3).next().unwrap();
         reading
             .things()

@@ -7,6 +7,7 @@ mod cli;
 mod containment;
 mod dead_letters;
 mod delivery;
+mod direct_reads;
 mod gtm;
 mod modules;
 mod parity;

@@ -1,13 +1,13 @@
 //! How values of settings are shown: as in a file, without secrets.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use oplet::{
     control::{OnError, OnPositionLost, WhenOpen},
     flow::OrderingGuarantee,
     guest::Isolation,
     op::{Namespace, SourceKind},
-    source::{Before, Commands, FullDocument},
+    source::{Before, Commands, FullDocument, Updates},
 };
 use serde_json::Value;
 
@@ -58,6 +58,7 @@ show_as_word!(
     Isolation,
     Commands,
     FullDocument,
+    Updates,
     Before
 );
 
@@ -72,7 +73,13 @@ macro_rules! show_as_is {
     )*};
 }
 
-show_as_is!(bool, u32, u64, usize);
+show_as_is!(bool, i32, u32, u64, usize);
+
+impl Show for NonZeroU32 {
+    fn show(&self) -> Value {
+        self.get().into()
+    }
+}
 
 impl Show for SourceKind {
     fn show(&self) -> Value {

@@ -27,7 +27,7 @@ mod timestamp;
 mod view;
 
 pub use ack::{Ack, Acknowledge, BatchTicket};
-pub use batch::{Batch, BatchBuilder, Record, Span, Value};
+pub use batch::{Additions, Batch, BatchBuilder, Record, Span, Value};
 pub use cluster::Cluster;
 pub use frontier::{Frontier, OpPoint};
 pub use id::{OpId, OpIdText, OpIndex};

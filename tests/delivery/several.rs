@@ -41,9 +41,10 @@ impl Member {
 
     /// Inserts documents of these ids, a command each.
     pub(crate) async fn insert(&self, ids: std::ops::Range<i32>) {
+        let things = self.things();
         for id in ids {
-            let inserted = self.things().insert_one(doc! { "_id": id, "n": id });
-            inserted.await.unwrap();
+            let document = doc! { "_id": id, "n": id };
+            things.insert_one(document).await.unwrap();
         }
     }
 }

@@ -451,9 +451,13 @@ impl From<control::Error> for UserError {
                 "the log above has the failure; `--on-error skip` passes such ops over, `--on-error dead-letter` \
                  keeps them for later",
             ),
-            control::Error::Resnapshot => Self {
+            control::Error::DirectRead {
+                source: source::direct_read::Error::Unauthorized { .. },
+                ..
+            } => Self::of(&error).hint("the user needs the role `read` on its database"),
+            control::Error::ReadOfOne => Self {
                 code: REFUSED,
-                ..Self::of(&error).hint("`--on-position-lost skip` goes on with what is left")
+                ..Self::of(&error).hint("let a run of its own read each of them")
             },
             control::Error::TokenOfOne => Self {
                 code: REFUSED,

@@ -33,8 +33,8 @@ pub(crate) use problem::Problem;
 pub(crate) use secret::{Secret, without_secrets};
 pub(crate) use settings::Settings;
 pub(crate) use values::{
-    Begin, SOURCES, Setting, Uri, Uris, address, begin, count, name, namespace, on_position_lost,
-    oplog_namespace, setting, since, span, until,
+    Begin, SOURCES, Setting, Uri, Uris, address, begin, collection, count, name, namespace,
+    on_position_lost, oplog_namespace, setting, since, span, until,
 };
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! How values of settings are shown: as in a file, without secrets.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use oplet::{
     control::{OnError, OnPositionLost, WhenOpen},
@@ -73,7 +73,13 @@ macro_rules! show_as_is {
     )*};
 }
 
-show_as_is!(bool, u32, u64, usize);
+show_as_is!(bool, i32, u32, u64, usize);
+
+impl Show for NonZeroU32 {
+    fn show(&self) -> Value {
+        self.get().into()
+    }
+}
 
 impl Show for SourceKind {
     fn show(&self) -> Value {

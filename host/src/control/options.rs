@@ -2,12 +2,12 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{End, OnPositionLost, PlanError};
+use super::{DirectReadOptions, End, OnPositionLost, PlanError};
 use crate::{
     checkpoint, dead_letters,
     flow::OrderingGuarantee,
     guest::GuestError,
-    op::{Format, Since, SourceKind, StoreSpec},
+    op::{Format, Namespace, Since, SourceKind, StoreSpec},
     sink, source,
 };
 
@@ -61,6 +61,8 @@ pub struct Options {
     /// The folder that ops are saved to that a module fails on, each as a file for `oplet replay`, up to
     /// a hundred; `None` saves none.
     pub save_failed: Option<PathBuf>,
+    /// What is read directly, and how; what is named here is for a run whose plan has it, too.
+    pub direct: DirectReadOptions,
 }
 
 impl Default for Options {
@@ -88,6 +90,7 @@ impl Default for Options {
             environment: |_| None,
             dead_letters: StoreSpec::own(dead_letters::COLLECTION),
             save_failed: None,
+            direct: DirectReadOptions::default(),
         }
     }
 }
@@ -112,6 +115,15 @@ pub enum Error {
         /// How that showed.
         reason: String,
     },
+    /// A collection cannot be read directly.
+    #[error("the direct read of {namespace} has failed")]
+    DirectRead {
+        /// The collection.
+        namespace: Namespace,
+        /// Why.
+        #[source]
+        source: source::direct_read::Error,
+    },
     /// A resume token is a position in one deployment.
     #[error("a resume token is a position in one deployment, and several are read")]
     TokenOfOne,
@@ -123,9 +135,9 @@ pub enum Error {
         /// Where it is.
         hosts: String,
     },
-    /// Direct reads, which alone could make good a lost position, do not exist yet.
-    #[error("the policy `resnapshot` needs direct reads, which do not exist yet")]
-    Resnapshot,
+    /// What is read directly is read from one deployment.
+    #[error("direct reads, and the policy `resnapshot`, are for a run that reads one deployment")]
+    ReadOfOne,
     /// A sink cannot be opened.
     #[error(transparent)]
     SinkOpen(#[from] sink::OpenError),

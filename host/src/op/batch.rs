@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Cluster, Op, OpIndex, Operation, Position, SourceKind, Timestamp};
+use super::{Cluster, Op, OpIndex, Operation, Origin, Position, Timestamp};
 
 /// Where a part of an op lies: in the server's reply, or among the parts that the source made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +93,7 @@ pub struct Batch {
     body: Bytes,
     extra: Bytes,
     pub(super) records: Vec<Record>,
-    source: SourceKind,
+    source: Origin,
     position: Position,
     caught_up: bool,
     /// Where several deployments are read, the one that it comes from.
@@ -130,7 +130,7 @@ impl Batch {
 
     /// Which reader the ops came through.
     #[must_use]
-    pub fn source(&self) -> SourceKind {
+    pub fn source(&self) -> Origin {
         self.source
     }
 
@@ -178,6 +178,20 @@ impl Batch {
     /// Leaves out the first `len` ops: they are done already.
     pub fn skip(&mut self, len: usize) {
         self.records.drain(..len);
+    }
+
+    /// Leaves out the ops of these places, which are in order: they need not be handled.
+    pub fn leave_out(&mut self, places: &[u32]) {
+        if places.is_empty() {
+            return;
+        }
+        let mut left_out = places.iter().peekable();
+        let mut place = 0;
+        self.records.retain(|_| {
+            let stays = left_out.next_if_eq(&&place).is_none();
+            place += 1;
+            stays
+        });
     }
 
     /// Gives ops documents that came later than they; they are there when that is
@@ -354,7 +368,7 @@ impl BatchBuilder {
 
     /// Ends the batch.
     #[must_use]
-    pub fn finish(self, source: SourceKind, position: Position, caught_up: bool) -> Batch {
+    pub fn finish(self, source: impl Into<Origin>, position: Position, caught_up: bool) -> Batch {
         let Self {
             body,
             extra,
@@ -365,7 +379,7 @@ impl BatchBuilder {
             body,
             extra: extra.into(),
             records,
-            source,
+            source: source.into(),
             position,
             caught_up,
             cluster: None,
@@ -376,6 +390,38 @@ impl BatchBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::op::SourceKind;
+
+    /// A batch of one op per second, from 0 on.
+    fn batch(len: u32) -> Batch {
+        let mut builder = BatchBuilder::new(Vec::new().into());
+        let namespace = builder.make(|extra| extra.extend_from_slice(b"a.b"));
+        for second in 0..len {
+            let time = Timestamp::new(second, 1);
+            builder.push(Record::new(Operation::Insert, namespace, time));
+        }
+        let position = Position::Time(Timestamp::new(len, 1));
+        builder.finish(SourceKind::Oplog, position, true)
+    }
+
+    fn seconds(batch: &Batch) -> Vec<u32> {
+        assert!(batch.ops().all(|op| op.namespace() == "a.b"));
+        batch.ops().map(|op| op.timestamp().seconds).collect()
+    }
+
+    #[test]
+    fn ops_are_left_out_by_their_places() {
+        for (places, expected) in [
+            (&[][..], &[0, 1, 2, 3][..]),
+            (&[0], &[1, 2, 3]),
+            (&[1, 3], &[0, 2]),
+            (&[0, 1, 2, 3], &[]),
+        ] {
+            let mut batch = batch(4);
+            batch.leave_out(places);
+            assert_eq!(seconds(&batch), expected);
+        }
+    }
 
     #[test]
     fn a_part_has_its_ops_and_its_share_of_the_bytes() {

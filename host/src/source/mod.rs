@@ -11,6 +11,7 @@
 mod aside;
 mod behind;
 pub mod change_stream;
+pub mod direct_read;
 pub mod oplog;
 mod reading;
 mod resume;

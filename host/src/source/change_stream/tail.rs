@@ -37,6 +37,9 @@ pub struct Tail {
     /// Whether events that are too large come without some of their parts: behind one that the server
     /// would not send, until it has.
     is_lean: bool,
+    /// Whether events come one at a time: behind one that has to have a document and has none, so that
+    /// those before it are given.
+    is_single: bool,
     reader: Option<Reader>,
     /// Whether the open cursor has answered: the first reply only shows that it could be opened.
     answered: bool,
@@ -71,6 +74,7 @@ impl Tail {
             sharded,
             stats,
             is_lean: false,
+            is_single: false,
             reader: None,
             answered: false,
             resume: Resume::from(&options.start),
@@ -122,7 +126,10 @@ impl Tail {
                 Some(Err(error)) => {
                     self.reader = None;
                     self.stats.count_reopened();
-                    if !self.opens_by_time(&error) && !self.becomes_lean(&error) {
+                    let goes_on = self.opens_by_time(&error)
+                        || self.becomes_lean(&error)
+                        || self.becomes_single(&error);
+                    if !goes_on {
                         self.reopen_after(error).await?;
                     }
                 }
@@ -140,7 +147,7 @@ impl Tail {
                 source: error,
             });
         }
-        if has_code(&error, &[code::NO_MATCHING_DOCUMENT]) && self.requires_images() {
+        if self.is_without_image(&error) {
             return Err(Error::NoImage {
                 scope: scope.clone(),
                 position: self.position.clone(),
@@ -201,9 +208,19 @@ impl Tail {
         true
     }
 
-    fn requires_images(&self) -> bool {
+    /// Decides about an event without a document that is required: a server that meets one in a reply
+    /// sends nothing of the reply.
+    fn becomes_single(&mut self, error: &mongodb::error::Error) -> bool {
+        let becomes = self.is_without_image(error) && !self.is_single;
+        self.is_single |= becomes;
+        becomes
+    }
+
+    fn is_without_image(&self, error: &mongodb::error::Error) -> bool {
         let reading = &self.options.reading;
-        reading.full_document == FullDocument::Required || reading.before == Before::Required
+        let required =
+            reading.full_document == FullDocument::Required || reading.before == Before::Required;
+        required && has_code(error, &[code::NO_MATCHING_DOCUMENT])
     }
 
     /// The server closed the cursor without an error: after an invalidation whose event a stage took
@@ -241,8 +258,13 @@ impl Tail {
             self.resume = Resume::After(token);
             self.reader = None;
         }
-        if self.is_lean && (gathered.is_lean || (tells && caught_up)) {
+        let is_past = tells && caught_up;
+        if self.is_lean && (gathered.is_lean || is_past) {
             self.is_lean = false;
+            self.reader = None;
+        }
+        if self.is_single && is_past {
+            self.is_single = false;
             self.reader = None;
         }
         Ok(())
@@ -280,7 +302,10 @@ impl Tail {
         };
         let (database, command) = asking.aggregate(&self.resume);
         let options = ReaderOptions {
-            batch_size: Some(self.options.batch_size),
+            batch_size: Some(match self.is_single {
+                true => 1,
+                false => self.options.batch_size,
+            }),
             await_time: Some(reading.await_time),
             tailable: false,
         };

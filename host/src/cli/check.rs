@@ -86,6 +86,7 @@ fn examine(settings: &Settings) -> Result<Plan, Vec<Finding>> {
     let mut findings: Vec<Finding> = Vec::new();
     let values = &settings.values;
     findings.extend(settings::uri(settings).err().map(Finding::from));
+    findings.extend(settings::share(settings).err().map(Finding::from));
     let scope = Scope::new(values.watch.value.clone());
     let sinks = settings.sinks.iter().map(|sink| sink.spec.name.clone());
     let sinks = sinks.collect();

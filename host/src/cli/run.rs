@@ -28,7 +28,11 @@ use crate::config::{self, Settings};
 pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Result<(), UserError> {
     let shutdown = signals::shutdown_token();
     let limits = Limits::default();
-    let options = options(&args, &settings);
+    let share = settings::share(&settings)?;
+    let options = control::Options {
+        share,
+        ..options(&args, &settings)
+    };
     let values = &settings.values;
     // Everything that can be refused is, before anything is opened.
     let uri = settings::uri(&settings)?;
@@ -165,6 +169,7 @@ fn options(args: &RunArgs, settings: &Settings) -> control::Options {
         },
         dead_letters: settings::store(&values.dead_letters.value.text, dead_letters::COLLECTION),
         save_failed: args.save_failed.clone(),
+        share: None,
         sinks: settings::sinks(settings, args.format),
         environment: config::environment,
     }

@@ -1,10 +1,10 @@
 //! How values of settings are shown: as in a file, without secrets.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use oplet::{
-    control::{OnError, OnPositionLost, WhenOpen},
-    flow::OrderingGuarantee,
+    control::{ListDocument, OnError, OnPositionLost, WhenOpen},
+    flow::{OrderingGuarantee, workers::RingKind},
     guest::Isolation,
     op::{Namespace, SourceKind},
 };
@@ -34,7 +34,15 @@ macro_rules! show_as_text {
 }
 
 show_as_text!(
-    String, Uri, Namespace, Begin, Deferred, SocketAddr, Size, Variable
+    String,
+    Uri,
+    Namespace,
+    Begin,
+    Deferred,
+    SocketAddr,
+    Size,
+    Variable,
+    ListDocument
 );
 
 /// By the word that users write.
@@ -54,7 +62,8 @@ show_as_word!(
     OnPositionLost,
     OnError,
     WhenOpen,
-    Isolation
+    Isolation,
+    RingKind
 );
 
 /// By itself.
@@ -75,6 +84,12 @@ impl Show for SourceKind {
         let words = super::values::SOURCES;
         let found = words.iter().find(|(_, kind)| kind == self);
         found.map(|(word, _)| *word).into()
+    }
+}
+
+impl Show for PathBuf {
+    fn show(&self) -> Value {
+        self.display().to_string().into()
     }
 }
 

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Bounds, Error, Options, Plan, Stats,
+    barrier::Barrier,
     begin::Begin,
     delivery::Delivery,
     instances::States,
@@ -14,6 +15,7 @@ use super::{
     orders::Orders,
     saved_ops::SavedOps,
     session::{Session, Stream},
+    share::Share,
     shared::{Shared, Standing},
     worker::LaneWorker,
 };
@@ -35,6 +37,7 @@ pub(super) struct Assembly<'a> {
     pub(super) options: &'a Options,
     pub(super) limits: &'a Limits,
     pub(super) bounds: Bounds,
+    pub(super) share: Option<Arc<Share>>,
     pub(super) delivery: Arc<Delivery>,
     pub(super) lookups: Arc<ServerLookups>,
     /// They outlive sessions, as the modules' failures do.
@@ -129,9 +132,16 @@ impl Assembly<'_> {
                     self.sources.clone(),
                 ),
                 bounds: self.bounds.clone(),
+                share: self.share.clone(),
                 position: begin.start.position(),
                 window: window.clone(),
-                dispatcher: lanes.dispatcher(),
+                lanes: Barrier {
+                    dispatcher: lanes.dispatcher(),
+                    ordering: options.ordering,
+                    window: window.clone(),
+                    delivery: self.delivery.clone(),
+                    gate: gate.clone(),
+                },
                 ledger: self.delivery.ledger.clone(),
                 stats: self.stats.clone(),
                 stop: stop.clone(),

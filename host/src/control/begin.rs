@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use super::{Error, Options, Plan, board::earliest, shared::Standing};
+use super::{Error, Options, Plan, board::earliest, share::Share, shared::Standing};
 use crate::{
     checkpoint::{self, Checkpoint, StreamCheckpoint, StreamIdentity},
     mongo::Server,
@@ -107,7 +107,8 @@ pub(super) fn go_on(
     Ok(frontiers.into_iter().map(Begin::after).collect())
 }
 
-/// Finds where each stream begins: where the user said, else at the checkpoint, else now.
+/// Finds where each stream begins: where the user said, else at the checkpoint, else where this worker
+/// came into the list, else now.
 ///
 /// # Errors
 /// When the server cannot be asked, or the checkpoint cannot be gone on from.
@@ -116,13 +117,15 @@ pub(super) async fn find(
     plan: &Plan,
     options: &Options,
     saved: Option<&Checkpoint>,
+    share: Option<&Share>,
 ) -> Result<Vec<Begin>, Error> {
     if let (None, Some(saved)) = (&options.since, saved) {
         let frontiers = saved.resume(&identities(plan, options))?;
         info!(name = saved.name, "going on at the checkpoint");
         return Ok(frontiers.into_iter().map(Begin::after).collect());
     }
-    let since = options.since.clone().unwrap_or(Since::Now);
+    let joined = || share.and_then(|share| share.joined(server.operation_time));
+    let since = options.since.clone().or_else(joined).unwrap_or(Since::Now);
     let start = source::resolve(&since, options.source, server, &options.oplog_namespace).await?;
     if let Some(saved) = saved {
         let frontiers = saved.streams.iter().map(|stream| stream.frontier.clone());

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{End, OnPositionLost, PlanError};
+use super::{End, OnPositionLost, PlanError, ShareError, ShareOptions};
 use crate::{
     checkpoint, dead_letters,
     flow::OrderingGuarantee,
@@ -59,6 +59,8 @@ pub struct Options {
     /// The folder that ops are saved to that a module fails on, each as a file for `oplet replay`, up to
     /// a hundred; `None` saves none.
     pub save_failed: Option<PathBuf>,
+    /// The part of the work that this process has, where others have the rest.
+    pub share: Option<ShareOptions>,
 }
 
 impl Default for Options {
@@ -85,6 +87,7 @@ impl Default for Options {
             environment: |_| None,
             dead_letters: StoreSpec::own(dead_letters::COLLECTION),
             save_failed: None,
+            share: None,
         }
     }
 }
@@ -112,6 +115,9 @@ pub enum Error {
     /// Direct reads, which alone could make good a lost position, do not exist yet.
     #[error("the policy `resnapshot` needs direct reads, which do not exist yet")]
     Resnapshot,
+    /// The process does not know which part of the work it has.
+    #[error(transparent)]
+    Share(#[from] ShareError),
     /// A sink cannot be opened.
     #[error(transparent)]
     SinkOpen(#[from] sink::OpenError),

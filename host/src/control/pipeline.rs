@@ -18,6 +18,7 @@ use super::{
     profiling::Profiles,
     restored::Restored,
     saver::{Saved, Saver, Task},
+    share::Share,
     supervisor::{Supervisor, last_word},
     swapping::Swaps,
     vitals::VitalsWatch,
@@ -99,6 +100,9 @@ struct Run<'a> {
     sources: Arc<source::Stats>,
 }
 
+/// Where streams end, and the part of this process in them.
+type Ends = (Bounds, Option<Arc<Share>>);
+
 /// What a run that keeps a checkpoint holds.
 struct Kept {
     store: Store,
@@ -151,13 +155,13 @@ impl Run<'_> {
         board.enter(RunState::Starting, None);
         let found = self.find(kept.as_ref());
         let ended = match self.unless_asked_to_end(desk, found).await {
-            Some(Ok((restored, begins, bounds))) => {
+            Some(Ok((restored, begins, ends))) => {
                 self.supervise(
                     desk,
                     delivery,
                     kept.as_ref(),
                     (restored, begins),
-                    bounds,
+                    ends,
                     on_start,
                 )
                 .await
@@ -194,8 +198,8 @@ impl Run<'_> {
         desk.serve_while(work).await
     }
 
-    /// Finds with which modules, and where the streams begin and end.
-    async fn find(&self, kept: Option<&Kept>) -> Result<(Restored, Vec<Begin>, Bounds), Error> {
+    /// Finds with which modules, and where the streams begin and end, and which part of them is ours.
+    async fn find(&self, kept: Option<&Kept>) -> Result<(Restored, Vec<Begin>, Ends), Error> {
         let saved = match kept {
             Some(kept) => kept.store.load(&self.options.name).await?,
             None => None,
@@ -205,8 +209,13 @@ impl Run<'_> {
             (Some(kept), Some(saved)) => Restored::after(plan, &kept.store, saved).await?,
             _ => Restored::as_given(plan),
         };
-        let begins = begin::find(self.server, &restored.plan, self.options, saved.as_ref()).await?;
-        Ok((restored, begins, self.bounds().await?))
+        let share = match &self.options.share {
+            Some(options) => Some(Arc::new(Share::open(self.server, options).await?)),
+            None => None,
+        };
+        let (plan, saved) = (&restored.plan, saved.as_ref());
+        let begins = begin::find(self.server, plan, self.options, saved, share.as_deref()).await?;
+        Ok((restored, begins, (self.bounds().await?, share)))
     }
 
     async fn supervise(
@@ -215,7 +224,7 @@ impl Run<'_> {
         delivery: Arc<Delivery>,
         kept: Option<&Kept>,
         (restored, begins): (Restored, Vec<Begin>),
-        bounds: Bounds,
+        (bounds, share): Ends,
         on_start: impl FnOnce(&Start),
     ) -> Result<(), Error> {
         let Restored { plan, standings } = restored;
@@ -240,6 +249,7 @@ impl Run<'_> {
                 options: self.options,
                 limits: self.limits,
                 bounds,
+                share,
                 delivery,
                 lookups: self.lookups.clone(),
                 standings,

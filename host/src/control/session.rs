@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::info;
 
-use super::{Bounds, Stats, transaction::Ledger};
+use super::{Bounds, Stats, barrier::Barrier, share::Share, transaction::Ledger};
 use crate::{
     checkpoint::AckWindow,
-    flow::{Dispatcher, Lanes, Panicked},
+    flow::{Lanes, Panicked},
     op::{Position, SourceKind},
     source::{self, Source},
 };
@@ -38,10 +39,12 @@ pub(super) struct Stream {
     pub(super) kind: SourceKind,
     pub(super) source: Source,
     pub(super) bounds: Bounds,
+    /// The part of this process, where others have the rest.
+    pub(super) share: Option<Arc<Share>>,
     /// Where it stands before its first batch.
     pub(super) position: Position,
     pub(super) window: Arc<AckWindow>,
-    pub(super) dispatcher: Dispatcher,
+    pub(super) lanes: Barrier,
     /// Where outputs wait that are written with the checkpoint.
     pub(super) ledger: Option<Arc<Ledger>>,
     pub(super) stats: Arc<Stats>,
@@ -68,8 +71,22 @@ impl Stream {
                     };
                 }
             };
+            let mut is_over = false;
+            if let Some(share) = &self.share {
+                let kept = tokio::select! {
+                    biased;
+                    () = self.stop.cancelled() => return StreamEnd::Done,
+                    kept = share.keep_own(&mut batch) => kept,
+                };
+                Stats::add(&self.stats.of_others, kept.others as u64);
+                is_over = kept.is_over;
+                if is_over {
+                    info!(position = %batch.position(),
+                        "the worker is not in the list any more: it ends when it has done its part");
+                }
+            }
             let len = batch.len();
-            let reached = self.bounds.apply(&mut batch, self.kind);
+            let reached = self.bounds.apply(&mut batch, self.kind) || is_over;
             if batch.len() < len {
                 // What was cut off is not done: a later run has to read it.
                 batch.hold_at(self.position.clone());
@@ -92,7 +109,7 @@ impl Stream {
                 batch.ops().for_each(|op| counts.of(&op).read += 1);
                 counts.tell();
                 // Not given up half way: the ops of one batch are handled together or not at all.
-                if self.dispatcher.dispatch(batch, ticket).await.is_err() {
+                if self.lanes.dispatch(&batch, ticket).await.is_err() {
                     return StreamEnd::LaneEnded;
                 }
             }

@@ -7,7 +7,8 @@
 //!
 //! A lane is one thread with one [`Worker`], which owns all that it needs; what a worker does is not
 //! this room's business, but that it works only while the [`Gate`] is open: by its [`Turn`].
-//! [`Lookup`] fetches the current documents of updates.
+//! [`Lookup`] fetches the current documents of updates. [`workers`] says which of several processes an
+//! op belongs to.
 
 mod gate;
 mod lanes;
@@ -15,6 +16,7 @@ mod lookup;
 mod ordering;
 mod partition;
 mod turn;
+pub mod workers;
 
 pub use gate::{Gate, Pass, Word};
 pub use lanes::{Closed, Dispatcher, Lanes, Options, Panicked, Stop, Work, Worker};

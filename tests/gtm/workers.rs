@@ -366,16 +366,16 @@ async fn a_list_in_a_document_changes_without_a_loss_or_a_repeat() {
             .update_one(id, doc! {"$set": {"workers": ["c", "b"]}})
             .await
             .unwrap();
-        // The one that is stopped goes on where the list before still held.
+        // One that is stopped before the change and goes on after it: there where the list before held.
         b.signal(Signal::Kill).unwrap();
         b.wait_exit(DEADLINE).await.unwrap();
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let c = start("c", "change-stream");
-        let again = start("b", "oplog");
-        // It ends by itself.
+        // It ends by itself, as the new list begins to hold.
         assert_eq!(a.wait_exit(DEADLINE).await.unwrap(), 0);
         let words = "not in the list any more";
         assert!(a.stderr().all().iter().any(|line| line.contains(words)));
+        // One that comes late.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let (c, again) = (start("c", "change-stream"), start("b", "oplog"));
         tokio::time::sleep(Duration::from_secs(2)).await;
         stop.cancel();
         (c, again)
@@ -415,4 +415,58 @@ async fn a_list_in_a_document_changes_without_a_loss_or_a_repeat() {
         run.signal(Signal::Terminate).unwrap();
         assert_eq!(run.wait_exit(DEADLINE).await.unwrap(), 0);
     }
+}
+
+#[tokio::test]
+async fn a_list_in_a_file_holds_when_it_says() {
+    let scene = Scene::new("workers_file").await;
+    let module = scene.module("file", &Handwritten::new("file").text());
+    let list = scene.file("workers.toml", b"workers = ['a']");
+    let run = scene
+        .run(&[module])
+        .args(["--worker", "a", "--workers-file"]);
+    let run = run.arg(&list).start().unwrap();
+    scene.insert((0..10).map(|n| doc! {"_id": n, "n": n})).await;
+    run.wait_for_lines(10, DEADLINE).await.unwrap();
+    let admin = scene.client.database("admin");
+    let answer = admin.run_command(doc! {"ping": 1}).await.unwrap();
+    let since = answer.get_timestamp("operationTime").unwrap().time + 4;
+    scene.file("workers.toml", b"workers = ['b']");
+    run.wait_for_stderr(|line| line.contains("does not say since when"), DEADLINE)
+        .await
+        .unwrap();
+    scene
+        .insert((10..20).map(|n| doc! {"_id": n, "n": n}))
+        .await;
+    let changed = format!("workers = ['b']\nbefore = ['a']\nsince = '{since}:0'");
+    scene.file("workers.toml", changed.as_bytes());
+    run.wait_for_stderr(
+        |line| line.contains("another list of workers holds"),
+        DEADLINE,
+    )
+    .await
+    .unwrap();
+    let later = async {
+        let mut n = 20;
+        while run.wait_exit(Duration::from_millis(1)).await.is_err() {
+            let inserted = scene
+                .collection("things")
+                .insert_one(doc! {"_id": n, "n": n});
+            inserted.await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            n += 1;
+        }
+        n
+    };
+    let written = tokio::time::timeout(DEADLINE, later).await.unwrap();
+    assert_eq!(run.wait_exit(DEADLINE).await.unwrap(), 0);
+    let handled = numbers(&run);
+    assert!(
+        handled.len() >= 20 && (handled.len() as i32) < written,
+        "{written}: {handled:?}"
+    );
+    assert!(
+        handled.iter().copied().eq(0..handled.len() as i64),
+        "{handled:?}"
+    );
 }

@@ -259,3 +259,71 @@ fn shown(id: &Bson) -> String {
         other => other.clone().into_relaxed_extjson().to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::{
+        flow::workers::WorkerList,
+        op::{BatchBuilder, Operation, Position, Record, SourceKind},
+    };
+
+    /// Commands, one a second.
+    fn batch(seconds: std::ops::Range<u32>) -> Batch {
+        let position = Position::Time(Timestamp::new(seconds.end, 0));
+        let mut builder = BatchBuilder::new(Vec::new().into());
+        let namespace = builder.make(|extra| extra.extend_from_slice(b"a.b"));
+        for second in seconds {
+            let time = Timestamp::new(second, 1);
+            builder.push(Record::new(Operation::Command, namespace, time));
+        }
+        builder.finish(SourceKind::Oplog, position, true)
+    }
+
+    #[tokio::test]
+    async fn ops_wait_until_it_is_sure_whose_they_are() {
+        let list = |name: &str| WorkerList::new(vec![name.to_owned()]).unwrap();
+        let mut membership = Membership::new("a", RingKind::Oplet, list("a"));
+        let until = |seconds| Timestamp::new(seconds, 0);
+        let known = |membership: &Membership, until| Known {
+            membership: Arc::new(membership.clone()),
+            until,
+        };
+        let (sender, receiver) = watch::channel(known(&membership, until(10)));
+        let share = Share {
+            known: receiver,
+            told: Arc::default(),
+            watching: tokio::spawn(std::future::ready(())).abort_handle(),
+        };
+        let kept = share.keep_own(&mut batch(5..10)).await;
+        assert_eq!(
+            kept,
+            Kept {
+                others: 0,
+                is_over: false
+            }
+        );
+        let mut later = batch(10..20);
+        let mut keeping = Box::pin(share.keep_own(&mut later));
+        let early = timeout(Duration::from_millis(20), &mut keeping).await;
+        assert!(early.is_err(), "{early:?}");
+        membership.add(until(15), list("b"));
+        sender.send_replace(known(&membership, until(19)));
+        let early = timeout(Duration::from_millis(20), &mut keeping).await;
+        assert!(early.is_err(), "one of them is later: {early:?}");
+        sender.send_replace(known(&membership, until(20)));
+        assert_eq!(
+            keeping.await,
+            Kept {
+                others: 5,
+                is_over: true
+            }
+        );
+        assert_eq!(later.len(), 5);
+        assert_eq!(*share.told.lock().unwrap(), Timestamp::new(19, 1));
+    }
+}

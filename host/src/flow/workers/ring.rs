@@ -179,9 +179,7 @@ mod tests {
         assert_eq!(owners, OWNERS);
     }
 
-    const OWNERS: [&str; 8] = [
-        "Dick", "Dick", "Tom", "Tom", "Harry", "Tom", "Dick", "Tom",
-    ];
+    const OWNERS: [&str; 8] = ["Dick", "Dick", "Tom", "Tom", "Harry", "Tom", "Dick", "Tom"];
 
     #[test]
     fn numbers_that_are_one_id_have_one_owner() {

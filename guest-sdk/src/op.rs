@@ -11,11 +11,13 @@ use crate::decode::{DecodeError, decode_quickly};
 use crate::{
     Namespace, Operation, Source, UpdateDescription,
     fields::{Field, Fields, Offsets},
-    raw,
     value::{Value, raw_document},
 };
 #[cfg(not(target_family = "wasm"))]
-use crate::{kinds::operation_of, raw::Malformed};
+use crate::{
+    kinds::operation_of,
+    raw::{self, Malformed},
+};
 
 /// One change in MongoDB.
 ///

@@ -16,7 +16,33 @@
 //! - [`project`]: handlers as people write them, made from a template and built into modules
 //! - [`mongo`], [`telemetry`], [`backoff`]: leaves that any room may use
 //!
-//! Programs that want changes without WebAssembly use [`tail`].
+//! # Changes without WebAssembly
+//!
+//! Programs that handle changes themselves use [`tail()`] or [`TailBuilder`], as Go programs use gtm:
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use oplet::TailBuilder;
+//!
+//! let mut ops = TailBuilder::new("mongodb://localhost:27017")
+//!     .watch("shop.orders".parse()?)
+//!     .filter(|change| !change.is_command())
+//!     .save_as("orders-to-somewhere")
+//!     .start()
+//!     .await?
+//!     .ops();
+//! while let Some(change) = ops.next().await {
+//!     let change = change?;
+//!     println!("{} {:?}", change.op_id(), change.data());
+//!     // It counts as done when the next one is asked for, or at once:
+//!     change.ack();
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The module [`mod@tail`] has the options, the handle that pauses and seeks, and typed documents;
+//! `examples/tail.rs` is a whole program.
 #![forbid(unsafe_code)]
 
 pub mod admin;
@@ -35,4 +61,4 @@ pub mod sink;
 pub mod source;
 pub mod telemetry;
 
-pub use control::{Tail, TailBatch, TailOptions, tail};
+pub use control::{tail, tail::TailBuilder};

@@ -4,6 +4,7 @@
 mod audit;
 mod compiler;
 mod documented;
+mod lookups;
 mod memory;
 mod parity;
 mod probe;

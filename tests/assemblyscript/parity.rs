@@ -11,7 +11,7 @@ use oplet_testkit::history;
 use super::{Answer, Stage, bytes};
 
 /// Both, in the same order everywhere.
-const TWINS: [&str; 2] = ["guest_parity", "parity_assemblyscript"];
+pub(super) const TWINS: [&str; 2] = ["guest_parity", "parity_assemblyscript"];
 
 fn twins() -> [Stage; 2] {
     let config = Some(doc! {"prefix": "ß🦀/"});

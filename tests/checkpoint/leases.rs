@@ -16,7 +16,7 @@ const BRIEF: LeaseOptions = LeaseOptions {
 };
 
 fn is_held(error: &Error, holder: &Holder) -> bool {
-    matches!(error, Error::Held { by, .. } if by.holder == *holder)
+    matches!(error, Error::Held { by, .. } if by.holder.id == holder.id)
 }
 
 #[tokio::test]
@@ -64,13 +64,45 @@ async fn a_holder_that_slept_past_its_lease_cannot_save() {
                 Error::Fenced { by, .. } => by,
                 other => panic!("{other:?}"),
             };
-            assert_eq!(by.as_deref(), Some(&successor));
+            assert_eq!(by.map(|by| by.id), Some(successor.id.clone()));
         }
         store.release(&first).await.unwrap();
         assert_eq!(stored(&store).await, Some(2));
         store.save(&second, &checkpoint(4)).await.unwrap();
         assert_eq!(stored(&store).await, Some(4));
         assert_eq!(store.load("n").await.unwrap().unwrap().epoch, second.epoch);
+    }
+}
+
+#[tokio::test]
+async fn what_a_holder_leaves_behind_is_told_until_somebody_has_ended_it() {
+    let scene = Scene::new("remains").await;
+    for store in scene.both() {
+        let with_a_session = |holder: Holder| Holder {
+            sessions: vec![bson::Uuid::new()],
+            ..holder
+        };
+        let holders = [dead(), dead(), dead(), Holder::this_process()].map(with_a_session);
+        let [first, second, third, last] = &holders;
+        let lease = store.acquire("n", first, TTL).await.unwrap();
+        assert!(lease.replaced.is_empty());
+        let lease = store.acquire("n", second, TTL).await.unwrap();
+        assert_eq!(lease.replaced, first.remains());
+        // The second died before it could end that. The third lives longer.
+        let lease = store.acquire("n", third, TTL).await.unwrap();
+        assert_eq!(
+            lease.replaced.writers,
+            [&first.id, &second.id].map(Clone::clone)
+        );
+        let sessions = [first.sessions[0], second.sessions[0]];
+        assert_eq!(lease.replaced.sessions, sessions);
+        store.settle(&lease).await.unwrap();
+        store.renew(&lease).await.unwrap();
+        let lease = store.acquire("n", last, TTL).await.unwrap();
+        assert_eq!(lease.replaced, third.remains());
+        store.release(&lease).await.unwrap();
+        let lease = store.acquire("n", first, TTL).await.unwrap();
+        assert!(lease.replaced.is_empty());
     }
 }
 
@@ -174,8 +206,12 @@ async fn a_standby_takes_over_within_the_time_to_live_and_the_first_learns_of_it
         let silent = Instant::now();
         let taken = standby.await.unwrap().unwrap();
         assert!(silent.elapsed() < BRIEF.ttl + Duration::from_secs(5));
-        assert_eq!((taken.epoch, &taken.holder), (2, &second));
+        assert_eq!((taken.epoch, &taken.holder.id), (2, &second.id));
         // It wakes.
+        let second = Holder {
+            inherited: lease.holder.remains(),
+            ..second
+        };
         let first = Keeper::start(store.clone(), lease, BRIEF);
         assert_eq!(first.lost().await, Some(second.clone()));
         assert!(!first.is_valid());

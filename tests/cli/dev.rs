@@ -79,7 +79,7 @@ async fn what_is_saved_takes_over_and_what_is_broken_does_not() {
     prints(&dev, r#""customer":"Zoë","amount":120.25}"#).await;
     prints(&dev, r#""customer":"Ann","amount":9.5}"#).await;
 
-    let client = connect_client(&uri).await.unwrap();
+    let client = connect_client(&uri, None).await.unwrap();
     let orders = client.database("shop").collection("orders");
     let order = |customer: &str| doc! {"customer": customer, "total": 7.0, "status": "paid"};
     orders.insert_one(order("Bo")).await.unwrap();
@@ -147,7 +147,7 @@ async fn a_saved_handler_in_assemblyscript_takes_over_too() {
     let double = format!("{total} * 2.0");
     fs::write(&source, first.replace(total, &double)).unwrap();
     waits_for(&dev, "ready    generation 2  built in ").await;
-    let client = connect_client(&uri).await.unwrap();
+    let client = connect_client(&uri, None).await.unwrap();
     let orders = client.database("shop").collection("orders");
     let order = doc! {"customer": "Cy", "total": 7.0, "status": "paid"};
     orders.insert_one(order).await.unwrap();

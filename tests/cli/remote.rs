@@ -5,8 +5,8 @@ use std::{path::Path, sync::OnceLock};
 use oplet::{
     admin::{self, Server},
     control::{
-        CheckpointStatus, Command, CommandError, Handle, ModuleStatus, Reached, RunState, ShownGap,
-        ShownOps, ShownPosition, SinkStatus, Status, SwapError,
+        CheckpointStatus, Command, CommandError, DeploymentStatus, Handle, ModuleStatus, Reached,
+        RunState, ShownGap, ShownOps, ShownPosition, SinkStatus, Status, SwapError,
     },
     op::{Since, Timestamp},
     telemetry::Metrics,
@@ -78,6 +78,24 @@ fn status() -> Status {
             queued_bytes: 900,
             last_error: Some("503 Service Unavailable".into()),
         }],
+        deployments: vec![
+            DeploymentStatus {
+                cluster: "eu".into(),
+                hosts: "eu1:27017".into(),
+                position: at(7),
+                lag_seconds: Some(4.25),
+                oplog_window_hours: Some(36.0),
+                holds_up_since: Some("2023-11-14T22:13:23Z".into()),
+            },
+            DeploymentStatus {
+                cluster: "us".into(),
+                hosts: "us1:27017".into(),
+                position: at(8),
+                lag_seconds: None,
+                oplog_window_hours: None,
+                holds_up_since: None,
+            },
+        ],
         gap: Some(ShownGap {
             from: at(1),
             to: at(3),

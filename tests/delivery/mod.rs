@@ -9,6 +9,7 @@ pub(crate) mod process;
 mod restart;
 pub(crate) mod run;
 mod scrape;
+pub(crate) mod several;
 mod sinks;
 mod states;
 mod transaction;

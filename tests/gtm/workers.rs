@@ -449,10 +449,8 @@ async fn a_list_in_a_file_holds_when_it_says() {
     let later = async {
         let mut n = 20;
         while run.wait_exit(Duration::from_millis(1)).await.is_err() {
-            let inserted = scene
-                .collection("things")
-                .insert_one(doc! {"_id": n, "n": n});
-            inserted.await.unwrap();
+            let things = scene.collection("things");
+            things.insert_one(doc! {"_id": n, "n": n}).await.unwrap();
             tokio::time::sleep(Duration::from_millis(20)).await;
             n += 1;
         }

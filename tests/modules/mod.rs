@@ -17,6 +17,7 @@ mod passing;
 mod pipelines;
 pub(crate) mod scene;
 mod several;
+mod ticks;
 
 pub(crate) use handwritten::{Handwritten, bytes, data};
 pub(crate) use scene::{Ended, Scene};

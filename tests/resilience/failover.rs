@@ -181,6 +181,7 @@ async fn goes_on_behind_the_common_entry(cluster: &Cluster, watched: &str, doome
         pipeline: Vec::new(),
         batch_size: source::BATCH_SIZE,
         oplog_namespace: source::default_oplog_namespace(),
+        reading: source::Reading::default(),
     };
     let mut source = Source::new(SourceKind::Oplog, &server, options, Default::default());
     let mut ids = Vec::new();

@@ -2,6 +2,7 @@
 //! members that take over from each other, and a backlog larger than memory should be.
 
 mod drain;
+mod dropped;
 mod failover;
 mod faults;
 mod load;
@@ -10,6 +11,7 @@ mod pipe;
 mod resources;
 mod server;
 mod shutdown;
+mod transactions;
 
 use std::{path::Path, time::Duration};
 

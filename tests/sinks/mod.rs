@@ -6,11 +6,13 @@ pub(crate) mod http_server;
 mod http_tls;
 mod mongodb;
 mod mongodb_faults;
+mod mongodb_remains;
 mod mongodb_retries;
 mod mongodb_transactions;
 
 use std::sync::Arc;
 
+use ::mongodb::Client;
 use bson::Document;
 use bytes::Bytes;
 use oplet::{
@@ -18,7 +20,7 @@ use oplet::{
         Ack, Acknowledge, BatchBuilder, BatchTicket, Format, Operation, Position, Record,
         SourceKind, Timestamp, write_json,
     },
-    sink::{Cause, Chunk, Encoding, Output, OutputBatch},
+    sink::{Cause, Chunk, Context, Encoding, Output, OutputBatch},
 };
 
 /// Sinks are tested by what they deliver; acknowledging is the runner's.
@@ -27,6 +29,15 @@ struct Unheard;
 
 impl Acknowledge for Unheard {
     fn acknowledge(&self, _: BatchTicket, _: &[u32]) {}
+}
+
+/// What sinks need to be opened, where nobody takes over from anybody.
+fn context(client: &Client) -> Context {
+    Context {
+        client: client.clone(),
+        environment: Arc::new(|_| None),
+        writer: None,
+    }
 }
 
 /// What a module `m` emitted, one document per op. The `n`th has the key `1:n:0#m#0`.

@@ -9,7 +9,7 @@ use oplet::sink::{
 };
 use oplet_testkit::{ReplicaSet, database_name};
 
-use super::{bson, pairs};
+use super::{bson, context, pairs};
 
 /// A database of its own, and sinks that write to its collection `c`.
 pub(super) struct Scene {
@@ -32,7 +32,8 @@ impl Scene {
     pub(super) async fn sink(&self, options: &[(&str, &str)]) -> MongodbSink {
         let url = format!("mongodb:{}.c", self.database);
         let options = Options::from_pairs(&url, &mut pairs(options)).unwrap();
-        MongodbSink::open(&options, &self.writer).await.unwrap()
+        let context = context(&self.writer);
+        MongodbSink::open(&options, &context).await.unwrap()
     }
 
     pub(super) fn collection(&self, name: &str) -> mongodb::Collection<Document> {

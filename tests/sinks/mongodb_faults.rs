@@ -9,7 +9,7 @@ use oplet::sink::{
 };
 use oplet_testkit::{Options as SetOptions, ReplicaSet, database_name, options::Mode};
 
-use super::{bson, pairs};
+use super::{bson, context, pairs};
 
 /// A sink on a deployment that it connects to by itself, under a name by which it can be failed.
 async fn own_sink(set: &ReplicaSet, name: &str, options: &[(&str, &str)]) -> MongodbSink {
@@ -22,7 +22,7 @@ async fn own_sink(set: &ReplicaSet, name: &str, options: &[(&str, &str)]) -> Mon
     let mut pairs = pairs(options);
     pairs.push(("namespace".into(), namespace));
     let options = Options::from_pairs(&uri, &mut pairs).unwrap();
-    let unused = set.client().await.unwrap();
+    let unused = context(&set.client().await.unwrap());
     MongodbSink::open(&options, &unused).await.unwrap()
 }
 
@@ -130,7 +130,7 @@ async fn a_server_that_is_away_at_the_start_is_told() {
     let uri = "mongodb://u:secret@127.0.0.1:1/?serverSelectionTimeoutMS=200";
     let options = Options::from_pairs(uri, &mut options).unwrap();
     let set = ReplicaSet::shared().await.unwrap();
-    let unused = set.client().await.unwrap();
+    let unused = context(&set.client().await.unwrap());
     let error = MongodbSink::open(&options, &unused).await.unwrap_err();
     assert!(matches!(error, DeliverError::Passing { .. }), "{error:?}");
     assert!(!error.to_string().contains("secret"), "{error}");

@@ -13,7 +13,7 @@ use oplet_testkit::{Options as SetOptions, ReplicaSet, database_name, options::M
 
 use super::{
     answers::{Answers, Fate},
-    bson, pairs,
+    bson, context, pairs,
 };
 
 /// A sink behind a way on which answers get lost.
@@ -36,7 +36,9 @@ impl Scene {
         let client = set.client().await.unwrap();
         Self {
             answers,
-            sink: MongodbSink::open(&options, &client).await.unwrap(),
+            sink: MongodbSink::open(&options, &context(&client))
+                .await
+                .unwrap(),
             client,
             database,
         }
@@ -251,7 +253,9 @@ async fn collections_of_every_kind_take_numbered_writes() {
         let mut pairs = pairs(&[("mode", "insert")]);
         pairs.push(("namespace".into(), namespace.clone()));
         let options = Options::from_pairs(&scene.answers.uri(), &mut pairs).unwrap();
-        let sink = MongodbSink::open(&options, &scene.client).await.unwrap();
+        let sink = MongodbSink::open(&options, &context(&scene.client))
+            .await
+            .unwrap();
         let documents = [1, 2].map(|n| doc! { "_id": n, "at": bson::DateTime::now() });
         assert_eq!(
             sink.deliver(&bson(&documents)).await,

@@ -2,12 +2,13 @@
 
 use oplet::{
     control::{FailurePolicy, OnError, RunState, SwapError},
+    guest::Class,
     op::SourceKind,
 };
-use oplet_testkit::{guest, wat};
+use oplet_testkit::{eventually, guest, wat};
 
 use super::{swap, version};
-use crate::delivery::run::Mirrored;
+use crate::{DEADLINE, delivery::run::Mirrored};
 
 /// A handler that emits nothing, with more of a module behind it.
 fn handler(more: &str) -> Vec<u8> {
@@ -86,6 +87,47 @@ async fn a_state_that_is_not_handed_over_undoes_the_swap_in_every_lane() {
     assert_eq!(back.to.as_ref().unwrap().generation, 3);
     assert_eq!(back.to.unwrap().digest, swapped.from.unwrap().digest);
     running.end().await.1.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_whose_handing_over_never_ends_is_left() {
+    let state = r#"
+        (data (i32.const 64) "\13\00\00\00\10v\00\01\00\00\00\0astate\00\00")
+        (func (export "oplet_save") (result i64)
+            (i64.or (i64.shl (i64.const 64) (i64.const 32)) (i64.const 19)))"#;
+    let saves_for_ever =
+        r#"(func (export "oplet_save") (result i64) (loop $l (br $l)) (unreachable))"#;
+    let restores = r#"(func (export "oplet_restore") (param i32 i32) (result i32) i32.const 0)"#;
+    let restores_for_ever = r#"(func (export "oplet_restore") (param i32 i32) (result i32)
+        (loop $l (br $l)) (unreachable))"#;
+    for (hint, before, after) in [
+        ("endless_save", saves_for_ever, restores),
+        ("endless_restore", state, restores_for_ever),
+    ] {
+        let mirrored = Mirrored::new(hint).await;
+        let before = mirrored.module("m", &handler(before), FailurePolicy::default());
+        let specs = vec![before, mirrored.mirror()];
+        let running = mirrored
+            .launch(mirrored.options(SourceKind::Oplog), specs)
+            .await;
+        running.wait_for(RunState::Streaming).await;
+        mirrored.insert(0..10).await;
+        mirrored.wait_for_copies(10).await;
+        let error = running.handle.swap(swap("m", handler(after))).await;
+        let Err(SwapError::Lane { source, .. }) = error else {
+            panic!("{hint}: {error:?}");
+        };
+        assert_eq!(source.class, Class::Deadline, "{hint}: {source}");
+        // The version before goes on, in both lanes, and so does the module beside.
+        mirrored.insert(10..30).await;
+        mirrored.wait_for_copies(30).await;
+        let handled = async || running.handle.status().await.unwrap().ops.handled == 60;
+        eventually(DEADLINE, handled).await.unwrap();
+        let status = running.handle.status().await.unwrap();
+        assert_eq!(status.modules[0].generation, 1, "{hint}");
+        assert_eq!(status.ops.failed, 0, "{hint}");
+        running.end().await.1.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

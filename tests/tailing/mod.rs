@@ -5,14 +5,22 @@
 //! - `restart`: reading on where another reader ended
 //! - `stand_in`: entries that this server would never write, from a collection in the oplog's stead
 //! - `lookup`: which document an update of the oplog comes with
+//! - `images`: documents as they were before and after a change
+//! - `commands`: those that change what a collection is
+//! - `cursors`: whose they are, and where
 //! - `output`: formats, and what is never delivered
+//! - `stream`: the library that it uses, as other programs use it
 
+mod commands;
+mod cursors;
 mod ends;
+mod images;
 mod lookup;
 mod output;
 mod positions;
 mod restart;
 mod stand_in;
+mod stream;
 
 use anyhow::{Context, Result, ensure};
 use bson::{Document, doc};

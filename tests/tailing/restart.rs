@@ -43,6 +43,7 @@ async fn read(
         pipeline: Vec::new(),
         batch_size: 3,
         oplog_namespace: source::default_oplog_namespace(),
+        reading: source::Reading::default(),
     };
     let mut source = Source::new(kind, &server, options, Default::default());
     let mut ops = Vec::new();

@@ -31,15 +31,31 @@ export class Lookup {
     return this;
   }
 
-  /** The first document that is found. */
+  /** The first document that is found. Ends the call when there is no answer, as `all` does. */
   one(): Document | null {
     const found = this.limit(1).all();
     return found.length > 0 ? found[0] : null;
   }
 
-  /** All documents that are found; they may be kept. */
+  /**
+   * All documents that are found; they may be kept. Ends the call when there is no answer, and with it this instance:
+   * the host knows why, and tries the op again when the server was away.
+   */
   all(): Document[] {
+    const found = this.tryAll();
+    if (found === null) throw new Error("cannot look up: the server gave no answer");
+    return found;
+  }
+
+  /**
+   * As `all`, but `null` when there is no answer, since the server is away, refused the question, took too long, or found
+   * too much. To go on without is fine; after `return retry(...)` the host does what it does about `all`, and this
+   * instance keeps what it has in memory.
+   */
+  tryAll(): Document[] | null {
     const length = host.lookup(this.question.seal(), this.question.sealedLength);
+    // Less than 0: there is none.
+    if (length < 0) return null;
     const bytes = new ArrayBuffer(length);
     const start = changetype<usize>(bytes);
     const isWhole = host.reply(start, length) == length;

@@ -3,18 +3,16 @@
 //! A child connects, says `start`, reads, and says `done` with the number of ops. The parent takes
 //! the time between the two.
 
-use std::sync::{Arc, atomic::AtomicU64};
-
 use anyhow::{Context as _, Result, ensure};
-use bson::{RawDocumentBuf, Timestamp, doc};
+use bson::{Document, RawArrayBuf, RawDocumentBuf, Timestamp, doc, rawdoc};
 use clap::Args;
 use mongodb::{Client, options::CursorType};
 use oplet::{
-    Tail, TailOptions,
-    control::Bounds,
+    TailBuilder,
     mongo::{self, Server},
-    op::{self, DocumentState, Position, Scope, SourceKind},
-    source::{self, Start},
+    op::{self, DocumentState, Since, SourceKind},
+    source,
+    tail::Tail,
 };
 use oplet_sdk::raw::Walk;
 
@@ -57,6 +55,9 @@ pub(crate) async fn run(args: &ChildArgs) -> Result<()> {
         .await?;
     eprintln!("start");
     let ops = match args.source {
+        Source::Oplog if args.subject == Subject::BareLookup => {
+            bare_oplog_with_lookups(&client, args).await?
+        }
         Source::Oplog => bare_oplog(&client, args, batch_size).await?,
         Source::ChangeStream => bare_change_stream(&client, args, batch_size).await?,
     };
@@ -82,6 +83,52 @@ async fn bare_oplog(client: &Client, args: &ChildArgs, batch_size: Option<u32>) 
     while cursor.advance().await? {
         entries += 1;
         if cursor.current().get_timestamp("ts")? >= last {
+            break;
+        }
+    }
+    Ok(entries)
+}
+
+/// How many documents are looked up at a time, as Oplet does.
+const LOOKUP: usize = 1_000;
+
+/// The same cursor, and the documents of all updates: what a user must write who wants them.
+async fn bare_oplog_with_lookups(client: &Client, args: &ChildArgs) -> Result<u64> {
+    let oplog = client
+        .database("local")
+        .collection::<RawDocumentBuf>("oplog.rs");
+    let since = Timestamp::from(args.since);
+    let mut cursor = oplog
+        .find(doc! {"ts": {"$gt": since}})
+        .cursor_type(CursorType::TailableAwait)
+        .batch_size(source::BATCH_SIZE)
+        .await?;
+    let namespace = args.namespace.to_string();
+    let (database, collection) = namespace.split_once('.').context("not `db.coll`")?;
+    let collection = client
+        .database(database)
+        .collection::<RawDocumentBuf>(collection);
+    let last = Timestamp::from(args.last);
+    let (mut entries, mut ids) = (0, RawArrayBuf::new());
+    let mut waiting = 0;
+    while cursor.advance().await? {
+        let entry = cursor.current();
+        entries += 1;
+        let is_update = entry.get_str("op")? == "u" && entry.get_str("ns")? == namespace;
+        if is_update && let Some(id) = entry.get_document("o2")?.get("_id")? {
+            ids.push(id);
+            waiting += 1;
+        }
+        let is_last = entry.get_timestamp("ts")? >= last;
+        if waiting == LOOKUP || (is_last && waiting > 0) {
+            let find = rawdoc! {"_id": {"$in": std::mem::take(&mut ids)}};
+            let mut found = collection.find(Document::try_from(find)?).await?;
+            while found.advance().await? {
+                ensure!(found.current().get("_id")?.is_some());
+            }
+            waiting = 0;
+        }
+        if is_last {
             break;
         }
     }
@@ -128,14 +175,12 @@ async fn tail(args: &ChildArgs) -> Result<()> {
         Source::Oplog => SourceKind::Oplog,
         Source::ChangeStream => SourceKind::ChangeStream,
     };
-    let scope = Scope::new([args.namespace.clone()]);
-    let start = Start::After(Position::Time(args.since));
-    let mut options = TailOptions::new(kind, scope, start);
-    options.bounds = Bounds {
-        ops_left: Some(Arc::new(AtomicU64::new(args.ops))),
-        ..Bounds::default()
-    };
-    let ops = count(oplet::tail(&server, options)).await?;
+    let tail = TailBuilder::new(&server)
+        .source(kind)
+        .watch(args.namespace.clone())
+        .since(Since::After(args.since))
+        .max_ops(args.ops);
+    let ops = count(tail.start().await?).await?;
     eprintln!("done {ops}");
     server.shutdown().await;
     Ok(())
@@ -143,7 +188,8 @@ async fn tail(args: &ChildArgs) -> Result<()> {
 
 async fn count(mut changes: Tail) -> Result<u64> {
     let (mut ops, mut sum) = (0, 0_i64);
-    while let Some(batch) = changes.next().await? {
+    while let Some(batch) = changes.next().await {
+        let batch = batch?;
         for (op, document) in batch.ops() {
             let document = match document {
                 DocumentState::LookedUp(document) => document,

@@ -42,6 +42,11 @@ impl DataSet {
         ops.next_multiple_of(CHUNK * 2)
     }
 
+    /// Whether documents are updated in it.
+    pub(crate) fn has_updates(self) -> bool {
+        self == Self::Mixed
+    }
+
     /// The collection.
     pub(crate) fn name(self) -> &'static str {
         match self {

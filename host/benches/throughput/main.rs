@@ -108,6 +108,8 @@ enum Source {
 /// Who reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Subject {
+    /// The driver's cursor on the oplog, and the documents of updates, 1,000 at a time; first where there are updates
+    BareLookup,
     /// The driver's cursor, as a user would write the loop
     Bare,
     /// The same with the batch size that Oplet asks for
@@ -122,6 +124,7 @@ impl Subject {
     /// What the table calls it.
     fn title(self) -> &'static str {
         match self {
+            Self::BareLookup => "bare loop with lookups",
             Self::Bare => "bare loop",
             Self::BareBatched => "bare loop, batches of 2,000",
             Self::Tail => "`oplet::tail`",
@@ -195,7 +198,11 @@ async fn rounds(
     data: &Prepared,
     source: Source,
 ) -> Result<Vec<Row>> {
-    let subjects = chosen(&args.subject);
+    let mut subjects = chosen(&args.subject);
+    // A change stream's updates come with their documents, and inserts have them.
+    if source != Source::Oplog || !data.data.has_updates() {
+        subjects.retain(|subject| *subject != Subject::BareLookup);
+    }
     let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); subjects.len()];
     for round in 0..=args.rounds {
         for (subject, samples) in subjects.iter().zip(&mut samples) {

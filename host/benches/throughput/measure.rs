@@ -93,7 +93,9 @@ pub(crate) async fn one(
     let ops: u64 = ops.with_context(|| format!("no number of ops in `{end}`"))?;
     let expected = match (subject, source) {
         // The loop stops at the last entry, and may pass entries that are not of the data.
-        (Subject::Bare | Subject::BareBatched, Source::Oplog) => data.ops..=data.ops + 100,
+        (Subject::BareLookup | Subject::Bare | Subject::BareBatched, Source::Oplog) => {
+            data.ops..=data.ops + 100
+        }
         _ => data.ops..=data.ops,
     };
     ensure!(

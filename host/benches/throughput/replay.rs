@@ -15,14 +15,14 @@ use oplet_sdk::raw::Walk;
 
 use crate::{boundary::EMPTY_MODULE, data};
 
-/// Modules that are measured where they are built: what they are called, and their file.
+/// The handlers, in both languages: what they are called, and their module.
 const MODULES: [(&str, &str); 4] = [
-    ("raw accessors, Rust (`guest_count`)", "guest_count"),
-    ("serde, Rust (`guest_serde`)", "guest_serde"),
-    ("raw accessors, AssemblyScript (`count`)", "as_count"),
+    ("raw accessors, Rust", "guest_count"),
+    ("serde, Rust", "guest_bench_serde"),
+    ("raw accessors, AssemblyScript", "count_assemblyscript"),
     (
-        "whole documents, AssemblyScript (`documents`)",
-        "as_documents",
+        "a class from each document, AssemblyScript",
+        "documents_assemblyscript",
     ),
 ];
 
@@ -46,10 +46,7 @@ pub(crate) fn measure(ops: u64, rounds: usize, more: &[PathBuf]) -> Result<Vec<R
     std::fs::write(&empty, oplet_testkit::wat(EMPTY_MODULE)?)?;
     let mut modules = vec![("nothing: the boundary alone".to_owned(), empty)];
     for (title, name) in MODULES {
-        // Those of the other language need its compiler, and may not be there.
-        if let Ok(path) = oplet_testkit::guest(name) {
-            modules.push((title.to_owned(), path));
-        }
+        modules.push((title.to_owned(), oplet_testkit::guest(name)?));
     }
     let named = |path: &PathBuf| (path.display().to_string(), path.clone());
     modules.extend(more.iter().map(named));

@@ -4,6 +4,8 @@ use std::{fmt, fs, time::Duration, time::SystemTime};
 
 use bson::{Document, doc};
 
+use crate::mongo::Remains;
+
 /// A process that may hold a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
@@ -24,6 +26,8 @@ pub struct Holder {
     /// transaction that was left open, and its locks, for a minute; and a write that it still works on
     /// would come after what the successor has written.
     pub sessions: Vec<bson::Uuid>,
+    /// What holders before have left behind, as long as it is not known to be ended.
+    pub inherited: Remains,
 }
 
 /// A lease as it stands in the store.
@@ -67,7 +71,17 @@ impl Holder {
             place: place().unwrap_or_default(),
             process_start: process_state(pid).map(|(_, start)| start),
             sessions: Vec::new(),
+            inherited: Remains::default(),
         }
+    }
+
+    /// What is left of this one when it is gone.
+    #[must_use]
+    pub fn remains(&self) -> Remains {
+        let mut remains = self.inherited.clone();
+        remains.writers.push(self.id.clone());
+        remains.sessions.extend(&self.sessions);
+        remains
     }
 
     /// Whether the process is known to be gone, or its id to be another's by now. Only ever true
@@ -102,6 +116,10 @@ impl Holder {
         if !self.sessions.is_empty() {
             document.insert("sessions", self.sessions.clone());
         }
+        if !self.inherited.is_empty() {
+            let Remains { writers, sessions } = self.inherited.clone();
+            document.insert("inherited", doc! {"writers": writers, "sessions": sessions});
+        }
         document
     }
 
@@ -123,12 +141,21 @@ impl Holder {
                 .timestamp_millis(),
             place: text("place").unwrap_or_default(),
             process_start: whole(document, "processStart").map(|start| start as u64),
-            sessions: match document.get_array("sessions") {
-                Ok(sessions) => sessions.iter().filter_map(uuid).collect(),
-                Err(_) => Vec::new(),
+            sessions: all(document, "sessions", uuid),
+            inherited: match document.get_document("inherited") {
+                Ok(inherited) => Remains {
+                    writers: all(inherited, "writers", |id| id.as_str().map(str::to_owned)),
+                    sessions: all(inherited, "sessions", uuid),
+                },
+                Err(_) => Remains::default(),
             },
         })
     }
+}
+
+fn all<T>(document: &Document, field: &str, read: impl Fn(&bson::Bson) -> Option<T>) -> Vec<T> {
+    let array = document.get_array(field).ok();
+    array.into_iter().flatten().filter_map(read).collect()
 }
 
 fn uuid(value: &bson::Bson) -> Option<bson::Uuid> {
@@ -225,7 +252,18 @@ mod tests {
 
     #[test]
     fn holders_survive_being_stored() {
-        let holder = Holder::this_process();
+        let before = Holder {
+            sessions: vec![bson::Uuid::new()],
+            ..Holder::this_process()
+        };
+        let holder = Holder {
+            sessions: vec![bson::Uuid::new(), bson::Uuid::new()],
+            inherited: before.remains(),
+            ..Holder::this_process()
+        };
+        let remains = holder.remains();
+        assert_eq!(remains.writers, [before.id, holder.id.clone()]);
+        assert_eq!(remains.sessions.len(), 3);
         assert_eq!(Holder::from_document(&holder.to_document()), Ok(holder));
         let error = Holder::from_document(&doc! {"id": 1}).unwrap_err();
         assert!(error.contains("`holder.id`"), "{error}");

@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use super::{Error, Holder, Holding, Store};
-use crate::backoff::Backoff;
+use crate::{backoff::Backoff, mongo::Remains};
 
 /// The right to work under a name, and to save its checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +19,9 @@ pub struct Lease {
     pub holder: Holder,
     /// For how long it holds without being renewed.
     pub ttl: Duration,
-    /// The server sessions of a holder before, that has not given its lease back.
-    pub replaced: Vec<bson::Uuid>,
+    /// What is left of holders before that have not given their lease back, until somebody has ended
+    /// it and [said so](Store::settle).
+    pub replaced: Remains,
 }
 
 /// How leases are taken and kept. Another process takes over within `ttl` and `poll_every`, and some

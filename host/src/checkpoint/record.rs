@@ -16,7 +16,7 @@ use super::{
     Error, ModuleRef,
     holder::{now_ms, whole},
 };
-use crate::op::{Frontier, OpPoint, OpTime, Position, SourceKind};
+use crate::op::{Cluster, Frontier, OpPoint, OpTime, Position, SourceKind};
 
 /// The format that is written, and the newest that can be read.
 pub(super) const FORMAT: i64 = 1;
@@ -50,6 +50,8 @@ pub struct StreamCheckpoint {
     pub modules: Vec<String>,
     /// How far it is done.
     pub frontier: Frontier,
+    /// The deployment that it reads; none where that was not noted, or the position was set by hand.
+    pub cluster: Option<Cluster>,
 }
 
 impl Checkpoint {
@@ -61,6 +63,7 @@ impl Checkpoint {
             scope: String::new(),
             modules: Vec::new(),
             frontier: Frontier::at(position),
+            cluster: None,
         };
         Self {
             name: name.to_owned(),
@@ -79,6 +82,12 @@ impl Checkpoint {
             let mut document = doc! {
                 "digest": &stream.digest, "scope": &stream.scope, "modules": &stream.modules,
             };
+            if let Some(cluster) = &stream.cluster {
+                document.insert("cluster", cluster.name());
+                if let Some(id) = cluster.id() {
+                    document.insert("clusterId", id);
+                }
+            }
             document.extend(position_fields(&stream.frontier.position));
             if let Some(done) = stream.frontier.done {
                 let done = doc! {
@@ -210,7 +219,18 @@ fn read_stream(document: &Document) -> Result<StreamCheckpoint, String> {
             position: read_position(document)?,
             done: read_done(document)?,
         },
+        cluster: read_cluster(document)?,
     })
+}
+
+fn read_cluster(document: &Document) -> Result<Option<Cluster>, String> {
+    let text = |field: &str| match document.get(field) {
+        None => Ok(None),
+        Some(Bson::String(text)) => Ok(Some(text.as_str())),
+        Some(_) => Err(wrong(field)),
+    };
+    let id = text("clusterId")?;
+    Ok(text("cluster")?.map(|name| Cluster::new(name, id)))
 }
 
 fn read_position(document: &Document) -> Result<Position, String> {
@@ -277,6 +297,7 @@ mod tests {
                     index: u32::MAX,
                 }),
             },
+            cluster: (digest != "4").then(|| Cluster::new("eu", (digest == "2").then_some("65a1"))),
         };
         Checkpoint {
             name: "orders".into(),
@@ -354,10 +375,22 @@ mod tests {
                 "{field}"
             );
         }
-        for field in ["clusterTime", "term", "done", "resumeToken"] {
+        for field in [
+            "clusterTime",
+            "term",
+            "done",
+            "resumeToken",
+            "cluster",
+            "clusterId",
+        ] {
             let mut other = whole.clone();
+            let wrong = match field {
+                "cluster" | "clusterId" => Bson::Int32(1),
+                _ => "text".into(),
+            };
             for stream in other.get_array_mut("streams").unwrap() {
-                stream.as_document_mut().unwrap().insert(field, "text");
+                let stream = stream.as_document_mut().unwrap();
+                stream.insert(field, wrong.clone());
             }
             assert!(
                 matches!(parse(&other), Err(Error::Garbage { .. })),

@@ -4,7 +4,7 @@ use bson::RawDocumentBuf;
 use sha2::{Digest as _, Sha256};
 
 use super::{Checkpoint, Error, StreamCheckpoint};
-use crate::op::{Frontier, Position, Scope, SourceKind, Timestamp};
+use crate::op::{Cluster, Frontier, Position, Scope, SourceKind, Timestamp};
 
 /// A stream that is to go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct StreamIdentity {
     pub digest: String,
     /// Names of the modules that see it.
     pub modules: Vec<String>,
+    /// The deployment that it reads; none for whichever.
+    pub cluster: Option<Cluster>,
 }
 
 /// The digest of all that decides what a stream contains: a resume token is good for a stream of the
@@ -60,19 +62,50 @@ impl Checkpoint {
     /// One that is the same, but now also serves a module that another saved stream served, goes on by
     /// time, too: that other stream may be behind.
     ///
+    /// All that is about the streams of one deployment, in whichever order these are wanted. Where none
+    /// was saved of a deployment the answer is none. But one deployment in the place of one other goes
+    /// on where that was: it may have been restored from a copy. What was saved without saying of which
+    /// deployment holds for each; where several are wanted, by its time alone.
+    ///
     /// # Errors
     /// [`Error::NoClusterTime`] where a frontier is needed as a time and cannot be told as one.
-    pub fn resume(&self, wanted: &[StreamIdentity]) -> Result<Vec<Frontier>, Error> {
-        wanted
-            .iter()
-            .map(|wanted| self.resume_one(wanted))
-            .collect()
+    pub fn resume(&self, wanted: &[StreamIdentity]) -> Result<Vec<Option<Frontier>>, Error> {
+        let of_one = is_one(self.streams.iter().map(|stream| stream.cluster.as_ref()));
+        let is_one = is_one(wanted.iter().map(|wanted| wanted.cluster.as_ref()));
+        let resume = |wanted: &StreamIdentity| {
+            let of_deployment =
+                |stream: &&StreamCheckpoint| match (&stream.cluster, &wanted.cluster) {
+                    (Some(saved), Some(wanted)) => saved.is_same(wanted),
+                    _ => true,
+                };
+            let mut saved: Vec<_> = self.streams.iter().filter(of_deployment).collect();
+            if saved.is_empty() && of_one && is_one {
+                saved.extend(&self.streams);
+            }
+            if saved.is_empty() {
+                return Ok(None);
+            }
+            let frontier = self.resume_one(wanted, &saved)?;
+            let is_anyones =
+                |stream: &&StreamCheckpoint| stream.cluster.is_none() && !stream.digest.is_empty();
+            if !is_one && saved.iter().any(is_anyones) {
+                // Tokens, and the last op that is done, are another's for all but one.
+                let by_time = self.by_time(&saved)?;
+                return Ok(Some(Frontier::at(by_time.position)));
+            }
+            Ok(Some(frontier))
+        };
+        wanted.iter().map(resume).collect()
     }
 
-    fn resume_one(&self, wanted: &StreamIdentity) -> Result<Frontier, Error> {
-        let same = self
-            .streams
+    fn resume_one(
+        &self,
+        wanted: &StreamIdentity,
+        saved: &[&StreamCheckpoint],
+    ) -> Result<Frontier, Error> {
+        let same = saved
             .iter()
+            .copied()
             .find(|stream| stream.digest == wanted.digest && !stream.digest.is_empty());
         let mut sources: Vec<&StreamCheckpoint> = same.into_iter().collect();
         for module in &wanted.modules {
@@ -80,7 +113,7 @@ impl Checkpoint {
             if same.as_ref().is_some_and(serves) {
                 continue;
             }
-            sources.extend(self.streams.iter().filter(serves));
+            sources.extend(saved.iter().copied().filter(serves));
         }
         if let Some(same) = same
             && sources.len() == 1
@@ -88,7 +121,7 @@ impl Checkpoint {
             return Ok(same.frontier.clone());
         }
         if sources.is_empty() {
-            sources.extend(&self.streams);
+            sources.extend(saved);
         }
         match sources.as_slice() {
             // What a user has set is meant to the op.
@@ -123,6 +156,14 @@ impl Checkpoint {
             done: done.flatten(),
         })
     }
+}
+
+/// Whether these are of one deployment.
+fn is_one<'a>(clusters: impl Iterator<Item = Option<&'a Cluster>>) -> bool {
+    let mut clusters = clusters.flatten();
+    clusters
+        .next()
+        .is_none_or(|first| clusters.all(|cluster| cluster.is_same(first)))
 }
 
 /// The largest point in cluster time before that one.
@@ -172,6 +213,7 @@ mod tests {
                     position: position.clone(),
                     done: seconds.map(done),
                 },
+                cluster: None,
             })
             .collect();
         checkpoint
@@ -181,8 +223,10 @@ mod tests {
         let wanted = StreamIdentity {
             digest: digest.into(),
             modules: modules.iter().map(|&name| name.to_owned()).collect(),
+            cluster: None,
         };
-        Ok(checkpoint.resume(&[wanted])?.remove(0))
+        let frontiers = checkpoint.resume(&[wanted])?;
+        Ok(frontiers[0].clone().expect("it is of no deployment"))
     }
 
     fn by_time(seconds: u32, increment: u32, done_seconds: Option<u32>) -> Frontier {
@@ -268,6 +312,64 @@ mod tests {
         assert_eq!(resume(&set, "x", &["a"]).unwrap(), Frontier::at(position));
         let token = Checkpoint::by_hand("n", SourceKind::ChangeStream, token(Some(9)));
         assert_eq!(resume(&token, "x", &["a"]).unwrap(), by_time(9, 4, None));
+    }
+
+    /// The streams of these deployments, each `x` for the module `a`, at its second.
+    fn of_clusters(clusters: &[(Option<&str>, u32)]) -> Checkpoint {
+        let streams: Vec<_> = clusters
+            .iter()
+            .map(|(_, seconds)| ("x", &["a"][..], token(Some(*seconds)), Some(*seconds)))
+            .collect();
+        let mut checkpoint = checkpoint(&streams);
+        for (stream, (cluster, _)) in checkpoint.streams.iter_mut().zip(clusters) {
+            stream.cluster = cluster.map(|name| Cluster::new(name, None));
+        }
+        checkpoint
+    }
+
+    /// The second at which each of these deployments goes on.
+    fn resumed(checkpoint: &Checkpoint, clusters: &[&str]) -> Vec<Option<Frontier>> {
+        let wanted = clusters.iter().map(|name| StreamIdentity {
+            digest: "x".into(),
+            modules: vec!["a".into()],
+            cluster: Some(Cluster::new(name, None)),
+        });
+        checkpoint.resume(&wanted.collect::<Vec<_>>()).unwrap()
+    }
+
+    #[test]
+    fn each_deployment_goes_on_where_it_was_in_any_order() {
+        let checkpoint = of_clusters(&[(Some("eu"), 5), (Some("us"), 9)]);
+        let at = |index: usize| Some(checkpoint.streams[index].frontier.clone());
+        assert_eq!(resumed(&checkpoint, &["eu", "us"]), [at(0), at(1)]);
+        assert_eq!(resumed(&checkpoint, &["us", "eu"]), [at(1), at(0)]);
+        assert_eq!(resumed(&checkpoint, &["us"]), [at(1)]);
+        assert_eq!(resumed(&checkpoint, &["asia", "us"]), [None, at(1)]);
+        assert_eq!(resumed(&checkpoint, &["asia"]), [None]);
+    }
+
+    #[test]
+    fn one_deployment_goes_on_for_another() {
+        let checkpoint = of_clusters(&[(Some("eu"), 5)]);
+        let saved = Some(checkpoint.streams[0].frontier.clone());
+        assert_eq!(resumed(&checkpoint, &["eu2"]), [saved]);
+        assert_eq!(resumed(&checkpoint, &["eu2", "us"]), [None, None]);
+    }
+
+    #[test]
+    fn what_is_of_no_deployment_is_good_for_each_by_its_time() {
+        let checkpoint = of_clusters(&[(None, 5)]);
+        let saved = Some(checkpoint.streams[0].frontier.clone());
+        assert_eq!(resumed(&checkpoint, &["eu"]), [saved]);
+        let by_time = Some(by_time(5, 4, None));
+        assert_eq!(
+            resumed(&checkpoint, &["eu", "us"]),
+            [by_time.clone(), by_time]
+        );
+        let position = Position::Time(Timestamp::new(7, 1));
+        let set = Checkpoint::by_hand("n", SourceKind::Oplog, position.clone());
+        let set_to = Some(Frontier::at(position));
+        assert_eq!(resumed(&set, &["eu", "us"]), [set_to.clone(), set_to]);
     }
 
     #[test]

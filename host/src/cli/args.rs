@@ -1,121 +1,16 @@
-//! What can be written on the command line.
+//! What can be written behind the verbs that read changes.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{
-    Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser,
-    builder::TypedValueParser as _,
-};
+use clap::{Args, ValueEnum, builder::PossibleValuesParser, builder::TypedValueParser as _};
 use oplet::{
     control::{ListDocument, OnError, OnPositionLost, WhenOpen},
     flow::{OrderingGuarantee, workers::RingKind},
     op::{Namespace, Since, SourceKind},
+    source::{Before, Commands, FullDocument},
 };
 
-use super::{
-    checkpoint::CheckpointArgs,
-    dead_letters::DeadLettersArgs,
-    dev::{self, DevArgs},
-    examples,
-    project_args::{BuildArgs, CompletionsArgs, ManArgs, NewArgs},
-    record::{self, RecordArgs},
-    remote_args::{NamedArgs, ProfileArgs, RemoteArgs, SeekArgs, SwapArgs},
-    replay::{self, ReplayArgs},
-};
 use crate::config::{self, Begin, Secret, Setting, Uri};
-
-/// Runs WebAssembly handlers on every change in MongoDB.
-#[derive(Debug, Parser)]
-#[command(
-    name = "oplet",
-    version,
-    max_term_width = 100,
-    subcommand_required = true,
-    arg_required_else_help = true,
-    after_help = "Exit codes: 0 done; 1 failed; 2 usage, settings or module refused;\n\
-        3 position lost; 4 problems found.\n\
-        Start with: oplet tail mydb.mycollection"
-)]
-pub(crate) struct Cli {
-    #[command(subcommand)]
-    pub(crate) command: Command,
-    #[command(flatten)]
-    pub(crate) talk: Talk,
-}
-
-/// What to do.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    /// Make a new handler, in Rust or AssemblyScript
-    #[command(after_help = examples::NEW)]
-    New(NewArgs),
-    /// Build a handler into a module
-    #[command(after_help = examples::BUILD)]
-    Build(BuildArgs),
-    /// Run a handler on a throwaway MongoDB, and build it again whenever it is saved
-    #[command(after_help = dev::EXAMPLES)]
-    Dev(Box<DevArgs>),
-    /// Tail MongoDB and run modules on every change
-    #[command(after_help = examples::RUN)]
-    Run(Box<RunArgs>),
-    /// Print changes as JSON lines; no module needed
-    #[command(after_help = examples::TAIL)]
-    Tail(Box<TailArgs>),
-    /// Validate settings and modules, and print the plan; nothing is opened, nothing changes
-    #[command(after_help = examples::CHECK)]
-    Check(Box<CheckArgs>),
-    /// Show, set or clear where runs go on; works while they are at rest
-    #[command(after_help = examples::CHECKPOINT)]
-    Checkpoint(Box<CheckpointArgs>),
-    /// Look at ops that modules failed on, run them again, or drop them
-    #[command(after_help = examples::DEAD_LETTERS)]
-    DeadLetters(Box<DeadLettersArgs>),
-    /// Write changes to a file, for `replay`
-    #[command(after_help = record::EXAMPLES)]
-    Record(Box<RecordArgs>),
-    /// Let a module handle recorded changes, without a server, and see what it makes of them
-    #[command(after_help = replay::EXAMPLES)]
-    Replay(Box<ReplayArgs>),
-    /// Show what a module exports and imports, and what would be refused
-    #[command(after_help = examples::INSPECT)]
-    Inspect(InspectArgs),
-    /// Show how a run stands
-    #[command(after_help = examples::STATUS)]
-    Status(Box<RemoteArgs>),
-    /// Stop a run between two changes, until `resume`
-    #[command(after_help = examples::PAUSE)]
-    Pause(Box<RemoteArgs>),
-    /// Let a run go on
-    #[command(after_help = examples::RESUME)]
-    Resume(Box<RemoteArgs>),
-    /// Let a run go on from another position
-    #[command(after_help = examples::SEEK)]
-    Seek(Box<SeekArgs>),
-    /// List the modules of a run
-    #[command(after_help = examples::MODULES)]
-    Modules(Box<RemoteArgs>),
-    /// Let another version of a module take over while the run works
-    #[command(after_help = examples::SWAP)]
-    Swap(Box<SwapArgs>),
-    /// Let the version before take over again
-    #[command(after_help = examples::ROLLBACK)]
-    Rollback(Box<NamedArgs>),
-    /// Let go of a module while the run works
-    #[command(after_help = examples::REMOVE)]
-    Remove(Box<NamedArgs>),
-    /// Find out where a module of a run spends its time
-    #[command(after_help = examples::PROFILE)]
-    Profile(Box<ProfileArgs>),
-    /// Let a run finish what it has read, save, and end
-    #[command(after_help = examples::DRAIN)]
-    Drain(Box<RemoteArgs>),
-    /// Print completions for a shell
-    #[command(after_help = examples::COMPLETIONS)]
-    Completions(CompletionsArgs),
-    /// Print manual pages, or write them all into a folder
-    #[command(after_help = examples::MAN)]
-    Man(ManArgs),
-}
 
 // Headings of the help texts. A flag names its own, since a heading that is set for those that follow
 // also catches the flags behind a flattened group.
@@ -151,6 +46,11 @@ pub(crate) struct SettingsArgs {
     pub(crate) watch: Vec<Namespace>,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
+    /// Read the oplogs of the shards that the config servers at this connection string list; `--uri` is a
+    /// mongos of that cluster, where documents are looked up, and is not read itself
+    #[arg(long, value_name = "URI", env = "OPLET_CONFIG_URI", hide_env_values = true,
+        help_heading = SOURCE)]
+    pub(crate) config_uri: Option<Uri>,
     /// Where to begin: `checkpoint`, `now`, `oldest`, `90m` ago, a time as `2026-01-02T10:00:00Z`, a
     /// cluster time as `1700000001:7`, `token:JSON` [default: checkpoint, else now]
     ///
@@ -236,6 +136,10 @@ pub(crate) struct SettingsArgs {
     #[arg(long, value_name = "STORE", env = "OPLET_DEAD_LETTERS",
         hide_env_values = true, default_value = "mongodb:oplet.dead_letters", help_heading = FAILURES)]
     pub(crate) dead_letters: Secret,
+    /// Save changes that a module fails on to this folder, each as a file for `oplet replay`, up to a
+    /// hundred
+    #[arg(long, value_name = "DIR", help_heading = FAILURES)]
+    pub(crate) save_failed: Option<PathBuf>,
     /// Where emitted documents go: `stdout`, `null`, `file:PATH`, `mongodb:db.collection`,
     /// `https://HOST/PATH`, with a name and settings as in `copies=mongodb:db.coll#mode=insert`; may be
     /// repeated [default: stdout]
@@ -269,10 +173,6 @@ pub(crate) struct RunArgs {
     /// How emitted documents are printed: relaxed or canonical Extended JSON
     #[arg(long, value_name = "FORMAT", default_value = "json", help_heading = OUTPUT)]
     pub(crate) format: JsonFormat,
-    /// Save changes that a module fails on to this folder, each as a file for `oplet replay`, up to a
-    /// hundred
-    #[arg(long, value_name = "DIR", help_heading = FAILURES)]
-    pub(crate) save_failed: Option<PathBuf>,
 }
 
 /// `oplet check`
@@ -321,7 +221,7 @@ pub(crate) struct InspectArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Source")]
 pub(crate) struct SourceArgs {
-    /// Connection string of a replica set or a mongos
+    /// Connection string of a replica set or a mongos; may be repeated, to read several deployments
     #[arg(
         long,
         value_name = "URI",
@@ -329,11 +229,26 @@ pub(crate) struct SourceArgs {
         hide_env_values = true,
         default_value = "mongodb://localhost:27017"
     )]
-    pub(crate) uri: Uri,
+    pub(crate) uri: Vec<Uri>,
     /// Which way to read changes; the oplog is several times faster, and runs no pipelines
     #[arg(long = "source", value_name = "SOURCE", env = "OPLET_SOURCE", hide_env_values = true,
         default_value = "change-stream", value_parser = source())]
     pub(crate) kind: SourceKind,
+    /// Which commands are delivered: those after which documents are gone or elsewhere (`drop`,
+    /// `dropDatabase`, `renameCollection`), or all
+    #[arg(long, value_name = "CHOICE", default_value = "data", value_parser = commands())]
+    pub(crate) commands: Commands,
+    /// Which document an update comes with, from a change stream: looked up, as the change left it, or
+    /// none
+    ///
+    /// `when-available` and `required` need collections that record it, from MongoDB 6.0 on:
+    /// `collMod` with `changeStreamPreAndPostImages: {enabled: true}`.
+    #[arg(long, value_name = "CHOICE", default_value = "lookup", value_parser = full_document())]
+    pub(crate) full_document: FullDocument,
+    /// Give the document as it was before the change, from a change stream whose collections record
+    /// that, as for --full-document
+    #[arg(long, value_name = "CHOICE", default_value = "off", value_parser = before())]
+    pub(crate) before: Before,
     /// Stop behind this position, written as for --since
     #[arg(long, value_name = "POSITION", value_parser = config::until)]
     pub(crate) until: Option<Since>,
@@ -349,50 +264,6 @@ pub(crate) struct SourceArgs {
     /// Read this collection as the oplog, with --source oplog
     #[arg(long, value_name = "DB.COLL", default_value = "local.oplog.rs", value_parser = config::oplog_namespace)]
     pub(crate) oplog_namespace: (String, String),
-}
-
-/// How much is said, on standard error.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Talk")]
-pub(crate) struct Talk {
-    /// Say more; twice, say everything
-    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
-    pub(crate) verbose: u8,
-    /// Say errors only
-    #[arg(short, long, global = true)]
-    pub(crate) quiet: bool,
-    /// When to colour
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
-    pub(crate) color: Color,
-    /// What to log, as in `oplet=debug,mongodb=warn`; wins over -v and -q
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILTER",
-        env = "OPLET_LOG",
-        hide = true
-    )]
-    pub(crate) log: Option<String>,
-}
-
-/// When to colour.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum Color {
-    Auto,
-    Always,
-    Never,
-}
-
-impl Color {
-    /// Sets the choice for everything that writes to a terminal.
-    pub(crate) fn write_global(self) {
-        match self {
-            Self::Auto => anstream::ColorChoice::Auto,
-            Self::Always => anstream::ColorChoice::Always,
-            Self::Never => anstream::ColorChoice::Never,
-        }
-        .write_global();
-    }
 }
 
 /// How emitted documents are printed.
@@ -427,6 +298,28 @@ fn on_error() -> impl clap::builder::TypedValueParser<Value = OnError> {
         .map(|word| word.parse().expect("clap has checked the word"))
 }
 
+fn commands() -> impl clap::builder::TypedValueParser<Value = Commands> {
+    one_of(&Commands::WORDS)
+}
+
+fn full_document() -> impl clap::builder::TypedValueParser<Value = FullDocument> {
+    one_of(&FullDocument::WORDS)
+}
+
+fn before() -> impl clap::builder::TypedValueParser<Value = Before> {
+    one_of(&Before::WORDS)
+}
+
+/// One of a few words.
+fn one_of<T: Copy + Send + Sync>(
+    words: &'static [(&'static str, T)],
+) -> impl clap::builder::TypedValueParser<Value = T> {
+    PossibleValuesParser::new(words.iter().map(|(word, _)| *word)).map(move |word| {
+        let found = words.iter().find(|(known, _)| *known == word);
+        found.expect("clap has checked the word").1
+    })
+}
+
 fn breaker() -> impl clap::builder::TypedValueParser<Value = WhenOpen> {
     PossibleValuesParser::new(WhenOpen::WORDS.map(|(word, _)| word))
         .map(|word| word.parse().expect("clap has checked the word"))
@@ -438,8 +331,5 @@ fn ring() -> impl clap::builder::TypedValueParser<Value = RingKind> {
 }
 
 pub(super) fn source() -> impl clap::builder::TypedValueParser<Value = SourceKind> {
-    PossibleValuesParser::new(config::SOURCES.map(|(word, _)| word)).map(|word| {
-        let found = config::SOURCES.iter().find(|(known, _)| *known == word);
-        found.expect("clap has checked the word").1
-    })
+    one_of(&config::SOURCES)
 }

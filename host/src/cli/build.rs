@@ -9,7 +9,7 @@ use oplet::{
     project::{self, BuildError, BuildOptions},
 };
 
-use super::{args::Talk, error::UserError, inspect, modules, project_args::BuildArgs};
+use super::{error::UserError, inspect, modules, project_args::BuildArgs, talk::Talk};
 
 pub(super) fn build(args: &BuildArgs, talk: &Talk) -> Result<(), UserError> {
     let options = BuildOptions {

@@ -10,9 +10,12 @@ use oplet::{
 use serde_json::{Value, json};
 
 use super::{
-    args::{CheckArgs, CheckFormat, Talk},
+    args::{CheckArgs, CheckFormat},
     error::UserError,
-    modules, plan, settings,
+    modules, plan,
+    run::reading,
+    settings,
+    talk::Talk,
 };
 use crate::config::{Problem, Settings};
 
@@ -85,7 +88,18 @@ impl Finding {
 fn examine(settings: &Settings) -> Result<Plan, Vec<Finding>> {
     let mut findings: Vec<Finding> = Vec::new();
     let values = &settings.values;
-    findings.extend(settings::uri(settings).err().map(Finding::from));
+    findings.extend(settings::parse_uris(settings).err().map(Finding::from));
+    findings.extend(
+        settings::parse_config_uri(settings)
+            .err()
+            .map(Finding::from),
+    );
+    let readable = reading(values).check(values.kind.value);
+    findings.extend(
+        readable
+            .err()
+            .map(|error| Finding::from(UserError::from(error))),
+    );
     findings.extend(settings::share(settings).err().map(Finding::from));
     let scope = Scope::new(values.watch.value.clone());
     let sinks = settings.sinks.iter().map(|sink| sink.spec.name.clone());

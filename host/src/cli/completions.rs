@@ -3,7 +3,7 @@
 use clap::CommandFactory as _;
 use oplet::sink::Stdout;
 
-use super::{args::Cli, error::UserError, project_args::CompletionsArgs};
+use super::{command::Cli, error::UserError, project_args::CompletionsArgs};
 
 pub(super) fn completions(args: &CompletionsArgs) -> Result<(), UserError> {
     let mut script = Vec::new();

@@ -7,10 +7,15 @@ use mongodb::options::ConnectionString;
 use oplet::mongo::{self, Server};
 
 use super::{error::UserError, settings};
-use crate::config::{self, Uri};
+use crate::config::{self, Uri, Uris};
 
 /// Where it is looked for when nobody says.
 pub(super) const LOCAL: &str = "mongodb://localhost:27017";
+
+/// Of several connection strings, as a run takes them, the one of the deployment that stores are on.
+pub(super) fn home(uri: &Uri) -> Uri {
+    Uris::of([uri.expose()]).first().clone()
+}
 
 /// Which deployment.
 #[derive(Debug, Args)]
@@ -38,7 +43,7 @@ impl DeploymentArgs {
     /// When it is none.
     pub(super) fn uri(&self) -> Result<ConnectionString, UserError> {
         let local = || Uri::from(LOCAL.to_owned());
-        settings::parse_uri(&self.uri.clone().unwrap_or_else(local))
+        settings::parse_uri(&home(&self.uri.clone().unwrap_or_else(local)))
     }
 
     /// Looks for the deployment.

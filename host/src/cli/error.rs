@@ -8,8 +8,8 @@ use oplet::{
     admin, checkpoint, control, dead_letters,
     flow::workers::{FileError, ListError},
     guest, mongo,
-    op::{SourceKind, Timestamp},
-    sink, source,
+    op::{Namespace, Scope, SourceKind, Timestamp},
+    sink, source, tail,
 };
 
 use crate::config;
@@ -156,7 +156,15 @@ impl UserError {
     }
 
     /// Why `tail` ended, which keeps no position, and has no policy for a lost one.
-    pub(crate) fn of_tail(error: source::Error) -> Self {
+    pub(crate) fn of_tail(error: tail::Error) -> Self {
+        let error = match error {
+            tail::Error::Source(error) => error,
+            tail::Error::Lookup(source) => source::Error::Refused {
+                what: "look up the documents of updates".into(),
+                source,
+            },
+            other => return Self::of(&other),
+        };
         let oldest = match &error {
             source::Error::PositionLost { oldest, .. } => *oldest,
             _ => return error.into(),
@@ -252,9 +260,80 @@ impl From<source::Error> for UserError {
                 )
             }
             source::Error::NoOplog { .. } => {
-                user_error.hint("read a sharded cluster with `--source change-stream`")
+                user_error.hint("read a sharded cluster with `--source change-stream`, or by its config servers with `--config-uri`")
             }
+            source::Error::NoImages => user_error.hint(
+                "MongoDB 6.0 and later do; `--before off` and `--full-document lookup` need no such records",
+            ),
+            source::Error::NoImage { scope, .. } => user_error.hint(record_images(scope)).hint(
+                "changes that were made before that have none: `--before when-available` and `--full-document \
+                 when-available` go on without what is missing",
+            ),
+            source::Error::EventTooLarge { .. } => user_error.hint(
+                "`--source oplog` reads it, and goes on from the same position",
+            ),
             source::Error::Refused { .. } => user_error,
+        }
+    }
+}
+
+impl From<control::DeploymentsError> for UserError {
+    fn from(error: control::DeploymentsError) -> Self {
+        let user_error = match error {
+            control::DeploymentsError::Connect(error) => return error.into(),
+            _ => Self::of(&error),
+        };
+        let refused = |user_error| Self {
+            code: REFUSED,
+            ..user_error
+        };
+        match &error {
+            control::DeploymentsError::Same { .. } => refused(user_error)
+                .hint("one connection string is enough, with all members of the set"),
+            control::DeploymentsError::Alike { .. } => refused(user_error).hint(
+                "the role `clusterMonitor` lets the user see the ids of replica sets, by which two of one name are \
+                 told apart",
+            ),
+            control::DeploymentsError::NoShards { .. } => refused(user_error)
+                .hint("--config-uri names the replica set of the cluster's config servers"),
+            control::DeploymentsError::List { .. } => {
+                user_error.hint("grant the user the role `read` on the database `config`")
+            }
+            control::DeploymentsError::Connect(_) => user_error,
+        }
+    }
+}
+
+/// The command by which a collection records documents as they were before and after changes.
+fn record_images(scope: &Scope) -> String {
+    let (database, collection) = match scope.namespaces() {
+        [
+            Namespace::Collection {
+                database,
+                collection,
+            },
+        ] => (database.as_str(), collection.as_str()),
+        _ => ("DATABASE", "COLLECTION"),
+    };
+    format!(
+        "let the collection record them: `db.getSiblingDB(\"{database}\").runCommand({{collMod: \"{collection}\", \
+         changeStreamPreAndPostImages: {{enabled: true}}}})`"
+    )
+}
+
+impl From<source::ReadingError> for UserError {
+    fn from(error: source::ReadingError) -> Self {
+        let user_error = Self {
+            code: REFUSED,
+            ..Self::of(&error)
+        };
+        match error {
+            source::ReadingError::BeforeOnOplog => {
+                user_error.hint("`--before` is served by `--source change-stream`")
+            }
+            source::ReadingError::FullDocumentOnOplog => {
+                user_error.hint("`--full-document` is served by `--source change-stream`")
+            }
         }
     }
 }
@@ -429,6 +508,16 @@ impl From<control::Error> for UserError {
             control::Error::Resnapshot => Self {
                 code: REFUSED,
                 ..Self::of(&error).hint("`--on-position-lost skip` goes on with what is left")
+            },
+            control::Error::TokenOfOne => Self {
+                code: REFUSED,
+                ..Self::of(&error).hint("a cluster time, as `1700000001:7`, is a position in all of them")
+            },
+            control::Error::CheckpointElsewhere { .. } => Self {
+                code: REFUSED,
+                ..Self::of(&error).hint(
+                    "give the connection string of that deployment first; the order of the others does not matter",
+                )
             },
             control::Error::Transactional { .. } => Self {
                 code: REFUSED,

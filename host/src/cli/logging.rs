@@ -4,7 +4,10 @@ use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
 
-use super::args::{Color, Command, Talk};
+use super::{
+    command::Command,
+    talk::{Color, Talk},
+};
 
 /// Starts logging. One-shot verbs are quieter than a run.
 pub(super) fn init(talk: &Talk, command: &Command) {

@@ -4,7 +4,7 @@ use clap::CommandFactory as _;
 use clap_mangen::Man;
 use oplet::sink::Stdout;
 
-use super::{args::Cli, error::UserError, project_args::ManArgs};
+use super::{command::Cli, error::UserError, project_args::ManArgs};
 
 pub(super) fn man(args: &ManArgs) -> Result<(), UserError> {
     let mut command = Cli::command();

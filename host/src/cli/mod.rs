@@ -4,6 +4,7 @@ mod args;
 mod build;
 mod check;
 mod checkpoint;
+mod command;
 mod completions;
 mod dead_letters;
 mod deployment;
@@ -31,12 +32,13 @@ mod status;
 mod swap;
 mod table;
 mod tail;
+mod talk;
 
 use std::{process::ExitCode, time::Duration};
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 
-use args::{Cli, Command};
+use command::{Cli, Command};
 use error::UserError;
 use remote::Verb;
 

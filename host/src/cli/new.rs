@@ -6,7 +6,7 @@ use oplet::{
     sink::Stdout,
 };
 
-use super::{args::Talk, error::UserError, project_args::NewArgs};
+use super::{error::UserError, project_args::NewArgs, talk::Talk};
 
 pub(super) fn new(args: &NewArgs, talk: &Talk) -> Result<(), UserError> {
     let options = NewOptions {

@@ -102,11 +102,14 @@ pub(super) fn as_text(settings: &Settings, plan: &Plan, with_origins: bool) -> S
     let values = &settings.values;
     let mut lines = vec![
         format!("name          {}", values.name.value),
-        format!(
-            "source        {} of {}",
-            source_words(settings),
-            values.uri.value
-        ),
+        match &values.config_uri.value {
+            Some(config) => format!("source        oplogs of the shards listed at {config}"),
+            None => format!(
+                "source        {} of {}",
+                source_words(settings),
+                values.uri.value
+            ),
+        },
         format!("since         {}", values.since.value),
     ];
     if let Some(worker) = &values.worker.value {

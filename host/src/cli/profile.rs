@@ -7,10 +7,10 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::{
-    args::Talk,
     error::UserError,
     remote::{self, Body, Request},
     remote_args::ProfileArgs,
+    talk::Talk,
 };
 
 /// How much longer than the profile the answer may take: lanes come to the end of their op first.

@@ -6,18 +6,15 @@ use anstream::eprintln;
 use clap::Args;
 use indicatif::{BinaryBytes, ProgressBar, ProgressStyle};
 use oplet::{
-    TailBatch,
     mongo::Server,
     op::{Namespace, Since},
     replay::{Redaction, Writer},
+    tail::Batch,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    args::{SourceArgs, Talk},
-    error::UserError,
-    recording::RecordingArgs,
-    signals, tail,
+    args::SourceArgs, error::UserError, recording::RecordingArgs, signals, tail, talk::Talk,
 };
 use crate::config;
 
@@ -60,6 +57,7 @@ fn field(text: &str) -> Result<String, String> {
 
 pub(super) async fn record(args: RecordArgs, talk: &Talk) -> Result<(), UserError> {
     args.recording.check()?;
+    tail::reading(&args.source).check(args.source.kind)?;
     let shutdown = signals::shutdown_token();
     let Some(server) = tail::connect(&args.source, &shutdown).await? else {
         return Ok(());
@@ -96,9 +94,9 @@ async fn record_from(
             () = shutdown.cancelled() => break Ok(()),
         };
         match next {
-            Ok(Some(batch)) => recorder.take(&batch).map_err(failed)?,
-            Ok(None) => break Ok(()),
-            Err(error) => break Err(UserError::of_tail(error)),
+            Some(Ok(batch)) => recorder.take(&batch).map_err(failed)?,
+            None => break Ok(()),
+            Some(Err(error)) => break Err(UserError::of_tail(error)),
         }
     };
     tail::warn_of_undecodable(&changes);
@@ -123,7 +121,7 @@ struct Recorder {
 
 impl Recorder {
     /// Writes a batch, all of it: who looks at the file meanwhile sees whole ops.
-    fn take(&mut self, batch: &TailBatch) -> std::io::Result<()> {
+    fn take(&mut self, batch: &Batch) -> std::io::Result<()> {
         for (op, document) in batch.ops() {
             self.op.clear();
             op.encode(document, &mut self.op);

@@ -3,9 +3,11 @@
 use std::io::IsTerminal as _;
 
 use anstream::eprintln;
+use futures_util::future::try_join_all;
+use mongodb::options::ConnectionString;
 use oplet::{
     admin, checkpoint,
-    control::{self, End, Handle, Plan},
+    control::{self, Deployment, Deployments, End, Handle, Plan},
     dead_letters,
     flow::OrderingGuarantee,
     guest::Limits,
@@ -13,17 +15,13 @@ use oplet::{
     op::{Scope, SourceKind},
     reload::{self, ModuleFile},
     sink::Sinks,
-    source::Start,
+    source::{Reading, Start},
     telemetry::Metrics,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    args::{RunArgs, Talk},
-    error::UserError,
-    modules, settings, signals,
-};
-use crate::config::{self, Settings};
+use super::{args::RunArgs, error::UserError, modules, settings, signals, talk::Talk};
+use crate::config::{self, Settings, Values};
 
 pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Result<(), UserError> {
     let shutdown = signals::shutdown_token();
@@ -35,7 +33,9 @@ pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Resul
     };
     let values = &settings.values;
     // Everything that can be refused is, before anything is opened.
-    let uri = settings::uri(&settings)?;
+    options.reading.check(options.source)?;
+    let uris = settings::parse_uris(&settings)?;
+    let config_uri = settings::parse_config_uri(&settings)?;
     let cache_directory = args.settings.cache_directory();
     let specs = modules::load(&settings, cache_directory, &limits, options.workers)?;
     let specs = specs.into_iter().collect::<Result<_, _>>()?;
@@ -84,12 +84,12 @@ pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Resul
     let connect = mongo::Options {
         connect_timeout: values.connect_timeout.value,
     };
-    let server = tokio::select! {
-        server = Server::connect(&uri, &connect) => server?,
+    let deployments = tokio::select! {
+        deployments = connect_all(&uris, config_uri.as_ref(), &connect) => deployments?,
         () = shutdown.cancelled() => return Ok(()),
     };
     let is_terminal = std::io::stderr().is_terminal() && !talk.quiet;
-    let banner = is_terminal.then(|| banner(&server, &plan, &options));
+    let banner = is_terminal.then(|| banner(&deployments, &plan, &options));
     let granted = granted(&plan);
     let on_start = |start: &Start| {
         let position = start.position();
@@ -104,18 +104,41 @@ pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Resul
         }
     };
     let ended = control::run(
-        &server, plan, &options, &limits, inbox, &metrics, &shutdown, on_start,
+        deployments.clone(),
+        plan,
+        &options,
+        &limits,
+        inbox,
+        &metrics,
+        &shutdown,
+        on_start,
     );
     let (summary, ended) = ended.await;
     if !talk.quiet {
         say(&summary.to_string());
     }
-    server.shutdown().await;
+    deployments.shutdown().await;
     // Last: who asked for the end is still answered.
     if let Some(admin) = admin {
         admin.close().await;
     }
     Ok(ended?)
+}
+
+/// Looks for all deployments, side by side.
+async fn connect_all(
+    uris: &[ConnectionString],
+    config_uri: Option<&ConnectionString>,
+    options: &mongo::Options,
+) -> Result<Deployments, UserError> {
+    let servers = uris.iter().chain(config_uri);
+    let servers = servers.map(|uri| Server::connect(uri, options));
+    let mut servers = try_join_all(servers).await?.into_iter();
+    let home = servers.next().expect("there is a connection string");
+    Ok(match (config_uri, servers.next_back()) {
+        (Some(uri), Some(config)) => Deployments::of_shards(home, config, uri, options).await?,
+        (_, last) => Deployments::of(home, servers.chain(last).collect()).await?,
+    })
 }
 
 /// The modules' files, as they were loaded.
@@ -150,6 +173,7 @@ fn options(args: &RunArgs, settings: &Settings) -> control::Options {
         },
         batch_size: values.batch_size.value,
         oplog_namespace: values.oplog_namespace.value.clone(),
+        reading: reading(values),
         ordering: values.ordering.value,
         // One order over all leaves work for one lane only.
         workers: match values.ordering.value {
@@ -168,10 +192,25 @@ fn options(args: &RunArgs, settings: &Settings) -> control::Options {
             text => Some(settings::store(text, checkpoint::COLLECTION)),
         },
         dead_letters: settings::store(&values.dead_letters.value.text, dead_letters::COLLECTION),
-        save_failed: args.save_failed.clone(),
+        save_failed: values.save_failed.value.clone(),
         share: None,
         sinks: settings::sinks(settings, args.format),
         environment: config::environment,
+    }
+}
+
+/// How the source is to read.
+pub(super) fn reading(values: &Values) -> Reading {
+    let comment = match values.comment.value.as_str() {
+        "" => format!("oplet {}", values.name.value),
+        comment => comment.to_owned(),
+    };
+    Reading {
+        commands: values.commands.value,
+        full_document: values.full_document.value,
+        before: values.before.value,
+        await_time: values.await_time.value,
+        comment: Some(comment),
     }
 }
 
@@ -185,22 +224,13 @@ fn granted(plan: &Plan) -> Vec<(String, String)> {
 }
 
 /// What runs, before it does: a line each for the program, the server, what is read, each module.
-fn banner(server: &Server, plan: &Plan, options: &control::Options) -> Vec<String> {
-    let topology = match &server.topology {
-        mongo::Topology::ReplicaSet(name) => format!("replica set {name}"),
-        mongo::Topology::Sharded => "sharded cluster".into(),
-    };
+fn banner(deployments: &Deployments, plan: &Plan, options: &control::Options) -> Vec<String> {
     let source = match options.source {
         SourceKind::Oplog => "oplog",
         SourceKind::ChangeStream => "change stream",
     };
-    let mut lines = vec![
-        format!("oplet    {}", env!("CARGO_PKG_VERSION")),
-        format!(
-            "server   {} (MongoDB {}, {topology})",
-            server.hosts, server.version
-        ),
-    ];
+    let mut lines = vec![format!("oplet    {}", env!("CARGO_PKG_VERSION"))];
+    lines.extend(deployments.read().iter().map(server_line));
     for stream in &plan.streams {
         let modules: Vec<_> = stream
             .modules
@@ -230,6 +260,18 @@ fn banner(server: &Server, plan: &Plan, options: &control::Options) -> Vec<Strin
     let granted = granted(plan).into_iter();
     lines.extend(granted.map(|(module, grants)| format!("granted  {module}: {grants}")));
     lines
+}
+
+fn server_line(deployment: &Deployment) -> String {
+    let Deployment {
+        cluster, server, ..
+    } = deployment;
+    let topology = match &server.topology {
+        mongo::Topology::ReplicaSet(_) => format!("replica set {cluster}"),
+        mongo::Topology::Sharded => "sharded cluster".into(),
+    };
+    let (hosts, version) = (&server.hosts, &server.version);
+    format!("server   {hosts} (MongoDB {version}, {topology})")
 }
 
 fn say_start(banner: &[String], since: &str) {

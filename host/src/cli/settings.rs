@@ -16,6 +16,7 @@ use super::{
 };
 use crate::config::{
     self, CommandLine, Layer, Origin, PolicyLayer, Problem, Settings, SinkSettings, Sourced, Uri,
+    Uris,
 };
 
 /// Finds what holds, from the command line, the environment, and the file that they name.
@@ -34,7 +35,11 @@ fn command_line(args: &SettingsArgs, matches: &ArgMatches) -> CommandLine {
                 .name
                 .clone()
                 .and_then(|name| given.or("name", "OPLET_NAME", name)),
-            uri: given.or("uri", "OPLET_URI", source.uri.clone()),
+            uri: given.or("uri", "OPLET_URI", uris(&source.uri)),
+            config_uri: args
+                .config_uri
+                .clone()
+                .and_then(|uri| given.or("config_uri", "OPLET_CONFIG_URI", Some(uri))),
             kind: given.or("kind", "OPLET_SOURCE", source.kind),
             watch: given.flag("watch", args.watch.clone()),
             since: args
@@ -42,6 +47,11 @@ fn command_line(args: &SettingsArgs, matches: &ArgMatches) -> CommandLine {
                 .clone()
                 .and_then(|since| given.flag("since", since)),
             oplog_namespace: given.flag("oplog_namespace", source.oplog_namespace.clone()),
+            commands: given.flag("commands", source.commands),
+            full_document: given.flag("full_document", source.full_document),
+            before: given.flag("before", source.before),
+            comment: None,
+            await_time: None,
             batch_size: None,
             connect_timeout: given.flag("connect_timeout", source.connect_timeout),
             on_position_lost: given.flag("on_position_lost", args.on_position_lost),
@@ -67,6 +77,7 @@ fn command_line(args: &SettingsArgs, matches: &ArgMatches) -> CommandLine {
             lease: None,
             standby: given.flag("standby", args.standby),
             dead_letters: None,
+            save_failed: given.flag("save_failed", args.save_failed.clone()),
             admin: given.or("admin", "OPLET_ADMIN", args.admin),
             admin_token: None,
         },
@@ -112,10 +123,35 @@ impl Given<'_> {
     }
 }
 
-/// Reads the connection string of a run; of one in a file, the place is told.
-pub(super) fn uri(settings: &Settings) -> Result<ConnectionString, UserError> {
+/// Reads the connection strings of a run; of those in a file, the place is told.
+pub(super) fn parse_uris(settings: &Settings) -> Result<Vec<ConnectionString>, UserError> {
     let Sourced { value, origin } = &settings.values.uri;
-    parse_uri(value).map_err(|error| placed(settings, origin, error))
+    let parsed = value.all().iter().map(parse_uri);
+    let parsed: Result<_, _> = parsed.collect();
+    parsed.map_err(|error| placed(settings, origin, error))
+}
+
+/// The same of the config servers, if they are named.
+pub(super) fn parse_config_uri(settings: &Settings) -> Result<Option<ConnectionString>, UserError> {
+    let Sourced { value, origin } = &settings.values.config_uri;
+    let parsed = value.as_ref().map(parse_uri).transpose();
+    parsed.map_err(|error| placed(settings, origin, error))
+}
+
+/// What was given by a flag that may be repeated, or a variable with blanks between.
+fn uris(given: &[Uri]) -> Uris {
+    Uris::of(given.iter().map(Uri::expose))
+}
+
+/// Reads the connection string of a verb that reads one deployment.
+pub(super) fn only_uri(given: &[Uri]) -> Result<ConnectionString, UserError> {
+    match uris(given).all() {
+        [one] => parse_uri(one),
+        several => Err(UserError::refused(format!(
+            "{} deployments are given, and only `oplet run` reads several",
+            several.len()
+        ))),
+    }
 }
 
 /// Why modules cannot be run; of a module in a file, the place is told.
@@ -192,7 +228,7 @@ pub(super) fn parse_uri(uri: &Uri) -> Result<ConnectionString, UserError> {
 mod tests {
     use clap::CommandFactory as _;
 
-    use super::super::args::Cli;
+    use super::super::command::Cli;
     use crate::config::{Definition, GuestValues, PolicyValues, Values};
 
     fn definitions() -> Vec<Definition> {

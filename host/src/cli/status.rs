@@ -40,6 +40,9 @@ pub(super) fn describe(status: &Value) -> String {
     for described in array(&status["sinks"]).filter_map(sink) {
         lines.add("sink", Some(described));
     }
+    for described in array(&status["deployments"]).filter_map(deployment) {
+        lines.add("deployment", Some(described));
+    }
     lines.add("gap", gap(&status["gap"]));
     lines.0.join("\n")
 }
@@ -66,6 +69,15 @@ fn standing(status: &Value) -> String {
     let window = status["oplogWindowHours"].as_f64();
     let window = window.map(|hours| format!("the oplog keeps it for {hours:.1} h"));
     parts([Some(position(&status["position"])), lag, window], ", ")
+}
+
+fn deployment(deployment: &Value) -> Option<String> {
+    let name = text(&deployment["cluster"])?;
+    let hosts = text(&deployment["hosts"]).map(|hosts| format!(" at {hosts}"));
+    let held = text(&deployment["holdsUpSince"]);
+    let held = held.map(|since| format!("the others wait for it since {since}"));
+    let rest = parts([Some(standing(deployment)), held], ", ");
+    Some(format!("{name}{}: {rest}", hosts.unwrap_or_default()))
 }
 
 fn in_flight(status: &Value) -> String {

@@ -3,12 +3,13 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use oplet::{
-    Tail, TailBatch, TailOptions,
-    control::{Bounds, End},
+    TailBuilder,
+    control::End,
     mongo::{self, Server},
-    op::{Format, Namespace, Scope, Since, write_json},
+    op::{Format, Namespace, Since, write_json},
     sink::Stdout,
-    source,
+    source::Reading,
+    tail::{Batch, Tail},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +22,11 @@ use super::{
 /// How much is gathered before it is printed.
 const OUTPUT_BYTES: usize = 64 << 10;
 
+/// What the server knows the cursor by.
+const COMMENT: &str = "oplet tail";
+
 pub(super) async fn tail(args: TailArgs) -> Result<(), UserError> {
+    reading(&args.source).check(args.source.kind)?;
     let shutdown = signals::shutdown_token();
     let Some(server) = connect(&args.source, &shutdown).await? else {
         return Ok(());
@@ -39,7 +44,7 @@ pub(super) async fn connect(
     source: &SourceArgs,
     shutdown: &CancellationToken,
 ) -> Result<Option<Server>, UserError> {
-    let uri = settings::parse_uri(&source.uri)?;
+    let uri = settings::only_uri(&source.uri)?;
     let connect = mongo::Options {
         connect_timeout: source.connect_timeout,
     };
@@ -61,21 +66,33 @@ pub(super) async fn changes(
         oplog_namespace,
         ..
     } = source;
-    let start = source::resolve(since, *kind, server, oplog_namespace).await?;
-    let end = End {
+    let mut builder = TailBuilder::new(server).source(*kind).since(since.clone());
+    let options = builder.options();
+    options.watch = watch.to_vec();
+    options.end = End {
         until: source.until.clone(),
         max_ops: source.max_ops,
         when_idle: source.exit_when_idle,
     };
-    let mut options = TailOptions::new(*kind, Scope::new(watch.to_vec()), start);
-    options.bounds = Bounds::resolve(&end, *kind, server, oplog_namespace).await?;
     options.oplog_namespace = oplog_namespace.clone();
-    Ok(oplet::tail(server, options))
+    options.reading = reading(source);
+    builder.start().await.map_err(UserError::of_tail)
+}
+
+/// How the source is to read.
+pub(super) fn reading(source: &SourceArgs) -> Reading {
+    Reading {
+        commands: source.commands,
+        full_document: source.full_document,
+        before: source.before,
+        comment: Some(COMMENT.into()),
+        ..Reading::default()
+    }
 }
 
 /// Says at the end what was not given.
 pub(super) fn warn_of_undecodable(changes: &Tail) {
-    let undecodable = changes.stats().undecodable.load(Relaxed);
+    let undecodable = changes.handle().stats().undecodable.load(Relaxed);
     if undecodable > 0 {
         tracing::warn!(
             undecodable,
@@ -91,8 +108,8 @@ async fn print(server: &Server, args: &TailArgs) -> Result<(), UserError> {
         op: Vec::new(),
         lines: String::new(),
     };
-    while let Some(batch) = changes.next().await.map_err(UserError::of_tail)? {
-        printer.print(&batch).await?;
+    while let Some(batch) = changes.next().await {
+        printer.print(&batch.map_err(UserError::of_tail)?).await?;
     }
     warn_of_undecodable(&changes);
     Ok(())
@@ -105,7 +122,7 @@ struct Printer {
 }
 
 impl Printer {
-    async fn print(&mut self, batch: &TailBatch) -> Result<(), UserError> {
+    async fn print(&mut self, batch: &Batch) -> Result<(), UserError> {
         for (op, document) in batch.ops() {
             self.op.clear();
             op.encode(document, &mut self.op);

@@ -8,6 +8,7 @@ use oplet::{
     flow::{OrderingGuarantee, workers::RingKind},
     guest::{Isolation, Limits, Settings},
     op::{Namespace, SourceKind},
+    source::{Before, Commands, FullDocument},
 };
 
 use super::{
@@ -18,7 +19,7 @@ use super::{
     readers::{milliseconds, seconds, size, switch, text, time, whole, word},
     secret::Secret,
     show::Show,
-    values::{self, Begin, Size, Uri},
+    values::{self, Begin, Size, Uri, Uris},
 };
 
 /// The names of a setting.
@@ -135,12 +136,20 @@ settings! { Layer, Values:
     reload: bool = ["", "reload", "reload", ""], false,
         |s| s.take("reload", |v, _| switch(v));
 
-    /// The deployment.
-    uri: Uri = ["source", "uri", "uri", "OPLET_URI"],
-        Uri::from("mongodb://localhost:27017".to_owned()),
+    /// The deployments.
+    uri: Uris = ["source", "uri", "uri", "OPLET_URI"],
+        Uri::from("mongodb://localhost:27017".to_owned()).into(),
         |s| {
-            let secret = s.take_secret(Some("uri"), "uri-file", "uri-env")?;
-            Some(Sourced::new(secret.value.expose().to_owned().into(), secret.origin))
+            let secrets = s.take_secrets("uri", "uri-file", "uri-env")?;
+            let uris = Uris::of(secrets.value.iter().map(Secret::expose));
+            Some(Sourced::new(uris, secrets.origin))
+        };
+    /// The config servers of a cluster whose shards are read.
+    config_uri: Option<Uri> = ["source", "config-uri", "config-uri", "OPLET_CONFIG_URI"], None,
+        |s| {
+            let secret = s.take_secret(Some("config-uri"), "config-uri-file", "config-uri-env")?;
+            let uri = Uri::from(secret.value.expose().to_owned());
+            Some(Sourced::new(Some(uri), secret.origin))
         };
     /// Which way to read changes.
     kind: SourceKind = ["source", "kind", "source", "OPLET_SOURCE"], SourceKind::ChangeStream,
@@ -155,6 +164,22 @@ settings! { Layer, Values:
     oplog_namespace: (String, String) = ["source", "oplog-namespace", "oplog-namespace", ""],
         Options::default().oplog_namespace,
         |s| s.take("oplog-namespace", |v, _| text(v, values::oplog_namespace));
+    /// Which commands are delivered.
+    commands: Commands = ["source", "commands", "commands", ""], Commands::default(),
+        |s| s.take("commands", |v, _| word(v, &Commands::WORDS));
+    /// Which document an update of a change stream comes with.
+    full_document: FullDocument = ["source", "full-document", "full-document", ""],
+        FullDocument::default(),
+        |s| s.take("full-document", |v, _| word(v, &FullDocument::WORDS));
+    /// Whether a change of a change stream comes with the document as it was before.
+    before: Before = ["source", "before", "before", ""], Before::default(),
+        |s| s.take("before", |v, _| word(v, &Before::WORDS));
+    /// What a cursor is known by on the server; empty for `oplet` and the run's name.
+    comment: String = ["source", "comment", "", ""], String::new(),
+        |s| s.take("comment", |v, _| text(v, |text| Ok(text.to_owned())));
+    /// How long a server that has nothing new waits.
+    await_time: Duration = ["source", "await-time-ms", "", ""], Options::default().reading.await_time,
+        |s| s.take("await-time-ms", |v, _| milliseconds(v, 1..=60_000));
     /// Entries or events per reply, at most.
     batch_size: u32 = ["source", "batch-size", "", ""], Options::default().batch_size,
         |s| s.take("batch-size", |v, _| whole(v, 1..=100_000));
@@ -221,6 +246,13 @@ settings! { Layer, Values:
     dead_letters: Deferred = ["dead-letters", "store", "dead-letters", "OPLET_DEAD_LETTERS"],
         Deferred { text: "mongodb:oplet.dead_letters".into() },
         |s| s.take("store", |v, source| text(v, |t| deferred::dead_letters(&source.address(t))));
+
+    /// The folder that ops are saved to that a module fails on.
+    save_failed: Option<PathBuf> = ["dead-letters", "save-failed", "save-failed", ""], None,
+        |s| s.take("save-failed", |v, source| text(v, |t| match t {
+            "" => Err("it is empty".to_owned()),
+            _ => Ok(Some(source.path(t))),
+        }));
 
     /// Where the admin API listens.
     admin: Option<SocketAddr> = ["admin", "address", "admin", "OPLET_ADMIN"], None,

@@ -221,8 +221,32 @@ impl<'a> Section<'a> {
         file: &'static str,
         variable: &'static str,
     ) -> Option<Sourced<Secret>> {
+        let found =
+            inline.and_then(|key| self.take(key, |value, _| Ok(Secret::new(text_of(value)?))));
+        let elsewhere = self.take_secret_elsewhere(inline, file, variable);
+        found.or(elsewhere)
+    }
+
+    /// The same, where there may be a list in the file itself.
+    pub(super) fn take_secrets(
+        &mut self,
+        inline: &'static str,
+        file: &'static str,
+        variable: &'static str,
+    ) -> Option<Sourced<Vec<Secret>>> {
+        let found = self.take_list_hidden(inline, |text| Ok(Secret::new(text)));
+        let elsewhere = self.take_secret_elsewhere(Some(inline), file, variable);
+        found.or(elsewhere.map(|found| Sourced::new(vec![found.value], found.origin)))
+    }
+
+    /// Takes a secret that is not in the file itself.
+    fn take_secret_elsewhere(
+        &mut self,
+        inline: Option<&'static str>,
+        file: &'static str,
+        variable: &'static str,
+    ) -> Option<Sourced<Secret>> {
         let found = [
-            inline.and_then(|key| self.take(key, |value, _| Ok(Secret::new(text_of(value)?)))),
             self.take(file, |value, source| {
                 match text_of(value)? {
                     // Somebody took it for the key of the secret itself.

@@ -24,8 +24,8 @@ mod values;
 
 pub(crate) use deferred::{checkpoint, dead_letters};
 #[cfg(test)]
-pub(crate) use definitions::{Definition, GuestValues, PolicyValues, Values};
-pub(crate) use definitions::{Layer, PolicyLayer, Row};
+pub(crate) use definitions::{Definition, GuestValues, PolicyValues};
+pub(crate) use definitions::{Layer, PolicyLayer, Row, Values};
 pub(crate) use load::{CommandLine, environment, load};
 pub(crate) use origin::{Origin, Sourced};
 pub(crate) use parts::{ModuleSettings, SinkSettings, module_name};
@@ -33,7 +33,7 @@ pub(crate) use problem::{Problem, unknown};
 pub(crate) use secret::{Secret, without_secrets};
 pub(crate) use settings::Settings;
 pub(crate) use values::{
-    Begin, SOURCES, Setting, Uri, address, begin, count, list_document, name, namespace,
+    Begin, SOURCES, Setting, Uri, Uris, address, begin, count, list_document, name, namespace,
     on_position_lost, oplog_namespace, setting, since, span, until, worker,
 };
 

@@ -15,6 +15,7 @@ use super::{
     origin::{Origin, Sourced},
     problem::Problem,
     readers::{bson, document, text},
+    secret::is_marked,
     values,
 };
 
@@ -106,18 +107,9 @@ impl SinkOption {
     /// Its value as it may be shown.
     pub(crate) fn shown(&self) -> String {
         let is_reference = self.key.ends_with("-file") || self.key.ends_with("-env");
-        let marks = [
-            "token",
-            "pass",
-            "secret",
-            "auth",
-            "key",
-            "credential",
-            "header",
-        ];
         // The fields that a document is found by, of a sink that writes to a collection.
         let is_public = is_reference || self.key == "key";
-        let is_secret = marks.iter().any(|mark| self.key.contains(mark)) && !is_public;
+        let is_secret = is_marked(&self.key) && !is_public;
         match &self.value {
             _ if is_secret => "***".into(),
             Bson::String(text) => super::without_secrets(text),

@@ -29,6 +29,22 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// What the key of something secret has in it, in lower case.
+const MARKS: [&str; 7] = [
+    "token",
+    "pass",
+    "secret",
+    "auth",
+    "key",
+    "credential",
+    "header",
+];
+
+/// Whether a text, in lower case, speaks of something that must not be shown.
+pub(super) fn is_marked(text: &str) -> bool {
+    MARKS.iter().any(|mark| text.contains(mark))
+}
+
 /// A connection string or address as it may be shown: with user and host, without password and without
 /// the options behind `?`, some of which are secret.
 pub(crate) fn without_secrets(url: &str) -> String {

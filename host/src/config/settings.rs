@@ -2,13 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use oplet::{control::OnError, guest::Isolation};
+use oplet::{
+    control::OnError,
+    guest::Isolation,
+    op::{Since, SourceKind},
+};
 
 use super::{
     definitions::Values,
     origin::Origin,
     parts::{ModuleSettings, SinkSettings},
     problem::{Place, Problem},
+    values::Begin,
 };
 
 /// What holds.
@@ -189,6 +194,33 @@ impl Settings {
                         .to_owned();
                 refuse(message, (&guest.tick.origin).max(&guest.isolation.origin));
             }
+        }
+        let Values {
+            uri,
+            config_uri,
+            kind,
+            since,
+            ..
+        } = &self.values;
+        let several = uri.value.all().len() > 1;
+        if config_uri.value.is_some() {
+            let mut refuse = |message: &str| refuse(message.to_owned(), &config_uri.origin);
+            if kind.value != SourceKind::Oplog {
+                refuse(
+                    "`config-uri` is for reading the oplogs of shards: give --source oplog beside it",
+                );
+            }
+            if uri.origin == Origin::Default || several {
+                refuse(
+                    "`config-uri` needs one `uri` beside it, that of a mongos of the cluster: documents are looked \
+                     up there, and what the run keeps is kept there",
+                );
+            }
+        }
+        if several && matches!(since.value, Begin::At(Since::Token(_))) {
+            let message = "a resume token is a position in one deployment, and several are given; a cluster time is \
+                           one in all of them";
+            refuse(message.to_owned(), &since.origin);
         }
         if let Some(address) = self.values.admin.value
             && !address.ip().is_loopback()

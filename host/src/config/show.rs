@@ -7,6 +7,7 @@ use oplet::{
     flow::{OrderingGuarantee, workers::RingKind},
     guest::Isolation,
     op::{Namespace, SourceKind},
+    source::{Before, Commands, FullDocument},
 };
 use serde_json::Value;
 
@@ -14,7 +15,7 @@ use super::{
     deferred::Deferred,
     granted::Variable,
     secret::Secret,
-    values::{Begin, Size, Uri},
+    values::{Begin, Size, Uri, Uris},
 };
 
 /// A value that can be shown.
@@ -63,7 +64,10 @@ show_as_word!(
     OnError,
     WhenOpen,
     Isolation,
-    RingKind
+    RingKind,
+    Commands,
+    FullDocument,
+    Before
 );
 
 /// By itself.
@@ -87,15 +91,24 @@ impl Show for SourceKind {
     }
 }
 
-impl Show for PathBuf {
+impl Show for Uris {
     fn show(&self) -> Value {
-        self.display().to_string().into()
+        match self.all() {
+            [one] => one.show(),
+            all => all.iter().map(Show::show).collect(),
+        }
     }
 }
 
 impl Show for Duration {
     fn show(&self) -> Value {
         humantime::format_duration(*self).to_string().into()
+    }
+}
+
+impl Show for PathBuf {
+    fn show(&self) -> Value {
+        self.display().to_string().into()
     }
 }
 

@@ -137,6 +137,67 @@ impl Uri {
     }
 }
 
+/// Connection strings of deployments that are read together; never none.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Uris(Vec<Uri>);
+
+impl From<Uri> for Uris {
+    fn from(uri: Uri) -> Self {
+        Self(vec![uri])
+    }
+}
+
+impl Uris {
+    /// Those that stand in these texts: one in each, or several with blanks between, as a variable or a
+    /// file has them. A blank inside a password, which has no business there, is no such blank.
+    ///
+    /// # Panics
+    /// When there is no text.
+    pub(crate) fn of<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
+        let uris = texts.into_iter().flat_map(|text| {
+            let mut uris = Vec::new();
+            for word in text.split_inclusive(char::is_whitespace) {
+                let begins = word.starts_with("mongodb://") || word.starts_with("mongodb+srv://");
+                match uris.last_mut() {
+                    Some(uri) if !begins => *uri += word,
+                    _ => uris.push(word.to_owned()),
+                }
+            }
+            if uris.is_empty() {
+                uris.push(String::new());
+            }
+            uris.into_iter()
+                .map(|uri: String| Uri(uri.trim().to_owned()))
+        });
+        let uris: Vec<_> = uris.collect();
+        assert!(!uris.is_empty(), "each text has one, be it empty");
+        Self(uris)
+    }
+
+    /// The first, where the run keeps what it keeps.
+    pub(crate) fn first(&self) -> &Uri {
+        &self.0[0]
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> &[Uri] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Uris {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown: Vec<_> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&shown.join(", "))
+    }
+}
+
+impl fmt::Debug for Uris {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Uris({self})")
+    }
+}
+
 impl fmt::Display for Uri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&without_secrets(&self.0))
@@ -298,3 +359,26 @@ pub(crate) const SOURCES: [(&str, SourceKind); 2] = [
     ("change-stream", SourceKind::ChangeStream),
     ("oplog", SourceKind::Oplog),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_connection_strings_stand_in_one_text() {
+        let read = |texts: &[&str]| {
+            let uris = Uris::of(texts.iter().copied());
+            uris.0.iter().map(|uri| uri.0.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(read(&["mongodb://a,b/"]), ["mongodb://a,b/"]);
+        assert_eq!(
+            read(&["mongodb://a  mongodb+srv://b\nmongodb://c\n", "d"]),
+            ["mongodb://a", "mongodb+srv://b", "mongodb://c", "d"]
+        );
+        assert_eq!(read(&["mongodb://u:my word@h"]), ["mongodb://u:my word@h"]);
+        assert_eq!(read(&[""]), [""]);
+        let uris = Uris::of(["mongodb://u:one@h", "mongodb://u:two@i"]);
+        assert_eq!(uris.to_string(), "mongodb://u:***@h, mongodb://u:***@i");
+        assert_eq!(format!("{uris:?}"), format!("Uris({uris})"));
+    }
+}

@@ -6,24 +6,27 @@ use tokio::{runtime::Handle, sync::Notify};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Bounds, Error, Options, Plan, Stats,
+    Bounds, Deployment, Deployments, Error, Options, Plan, Stats,
     barrier::Barrier,
     begin::Begin,
     delivery::Delivery,
+    deployments::StreamOf,
     instances::States,
     lookups::ServerLookups,
+    merging::{Holdup, Merger},
     orders::Orders,
+    outflow::Outflow,
+    reach::Reach,
     saved_ops::SavedOps,
-    session::{Session, Stream},
+    session::{Reading, Session, Stream},
     share::Share,
-    shared::{Shared, Standing},
+    shared::{Shared, Standing, StreamShare},
     worker::LaneWorker,
 };
 use crate::{
     checkpoint::{AckWindow, WindowOptions},
-    flow::{self, Gate, Lanes, Lookup},
+    flow::{self, Gate, Lanes, Lookup, OrderingGuarantee},
     guest::Limits,
-    mongo::Server,
     source::{self, Source},
 };
 
@@ -32,14 +35,17 @@ const STACK_MARGIN_BYTES: usize = 2 << 20;
 
 /// What every session of a run is made of.
 pub(super) struct Assembly<'a> {
-    pub(super) server: &'a Server,
+    pub(super) deployments: Deployments,
     pub(super) plan: Arc<Plan>,
     pub(super) options: &'a Options,
     pub(super) limits: &'a Limits,
-    pub(super) bounds: Bounds,
+    /// Of each deployment.
+    pub(super) bounds: Vec<Bounds>,
     pub(super) share: Option<Arc<Share>>,
     pub(super) delivery: Arc<Delivery>,
     pub(super) lookups: Arc<ServerLookups>,
+    /// Who holds up the others, where all are read in one order.
+    pub(super) holdup: Holdup,
     /// They outlive sessions, as the modules' failures do.
     pub(super) standings: Arc<[Arc<Standing>]>,
     pub(super) stats: Arc<Stats>,
@@ -47,6 +53,26 @@ pub(super) struct Assembly<'a> {
 }
 
 impl Assembly<'_> {
+    /// The stream of that number.
+    pub(super) fn stream(&self, stream: usize) -> StreamOf<'_> {
+        self.deployments.stream(&self.plan, stream)
+    }
+
+    /// Where the documents of a deployment's updates are looked up.
+    fn documents_of(&self, deployment: &Deployment) -> Reach {
+        let client = self.deployments.client_for_lookups(deployment).clone();
+        let is_causal = self.options.oplog_namespace == source::default_oplog_namespace();
+        let lookup = Lookup::new(client, is_causal);
+        // In one order over all, every op waits for the one before it.
+        match self.options.ordering {
+            OrderingGuarantee::Oplog => Reach::patient(lookup),
+            _ if self.deployments.are_told_apart() => {
+                Reach::impatient(lookup, deployment.cluster.clone())
+            }
+            _ => Reach::patient(lookup),
+        }
+    }
+
     /// Streams and lanes that begin there, behind that gate, with the states that were handed over.
     ///
     /// # Errors
@@ -69,16 +95,17 @@ impl Assembly<'_> {
             // Before a lane can emit.
             ledger.begin(window.clone());
         }
-        let is_causal = options.oplog_namespace == source::default_oplog_namespace();
         self.lookups.give_up_with(gate.clone());
+        self.lookups.serve(&self.deployments);
         let modules = self.plan.modules.iter();
+        let streams = self.deployments.streams(&self.plan);
         let shared = Arc::new(Shared {
             names: modules.map(|spec| spec.module.name().to_owned()).collect(),
-            streams: self
-                .plan
-                .streams
-                .iter()
-                .map(|stream| stream.modules.clone())
+            streams: streams
+                .map(|stream| StreamShare {
+                    modules: stream.plan.modules.clone(),
+                    documents: self.documents_of(stream.deployment),
+                })
                 .collect(),
             modules: self.plan.modules.clone(),
             sinks: options.sinks.iter().map(|spec| spec.name.clone()).collect(),
@@ -93,7 +120,6 @@ impl Assembly<'_> {
             handover: Mutex::new(None),
             breaker_opened: Notify::new(),
             gate: gate.clone(),
-            lookup: Lookup::new(self.server.client.clone(), is_causal),
             runtime: Handle::current(),
             failure: Mutex::new(None),
             failed: CancellationToken::new(),
@@ -112,42 +138,56 @@ impl Assembly<'_> {
             .map_err(Error::Start)?;
         let lanes = Lanes::start(&lane_options, workers, gate).map_err(Error::Thread)?;
         let stop = CancellationToken::new();
-        let streams = self.plan.streams.iter().zip(begins).enumerate();
+        let are_told_apart = self.deployments.are_told_apart();
+        let streams = self.deployments.streams(&self.plan);
+        let streams = streams.zip(begins).enumerate();
         let streams = streams.map(|(index, (stream, begin))| {
             let source_options = source::Options {
-                scope: stream.scope.clone(),
+                scope: stream.plan.scope.clone(),
                 start: begin.start.clone(),
                 behind: begin.behind,
-                pipeline: stream.pipeline.clone(),
+                pipeline: stream.plan.pipeline.clone(),
                 batch_size: options.batch_size,
                 oplog_namespace: options.oplog_namespace.clone(),
+                reading: options.reading.clone(),
             };
             Stream {
                 index,
+                cluster: are_told_apart.then(|| stream.deployment.cluster.clone()),
                 kind: options.source,
                 source: Source::new(
                     options.source,
-                    self.server,
+                    &stream.deployment.server,
                     source_options,
                     self.sources.clone(),
                 ),
-                bounds: self.bounds.clone(),
+                bounds: self.bounds[stream.at].clone(),
                 share: self.share.clone(),
                 position: begin.start.position(),
-                window: window.clone(),
-                lanes: Barrier {
-                    dispatcher: lanes.dispatcher(),
-                    ordering: options.ordering,
-                    window: window.clone(),
-                    delivery: self.delivery.clone(),
-                    gate: gate.clone(),
-                },
-                ledger: self.delivery.ledger.clone(),
-                stats: self.stats.clone(),
+                leaving: stream.deployment.leaving.clone(),
                 stop: stop.clone(),
             }
         });
-        let streams = streams.collect();
-        Ok((Session::start(window, lanes, streams, stop), shared))
+        let outflow = || {
+            let barrier = Barrier {
+                dispatcher: lanes.dispatcher(),
+                ordering: options.ordering,
+                window: window.clone(),
+                delivery: self.delivery.clone(),
+                gate: gate.clone(),
+            };
+            let (stats, stop) = (self.stats.clone(), stop.clone());
+            let ledger = self.delivery.ledger.clone();
+            Outflow::new(window.clone(), barrier, ledger, stats, stop)
+        };
+        let reading = match options.ordering {
+            OrderingGuarantee::Oplog if are_told_apart => {
+                let (streams, stop) = (streams.collect(), stop.clone());
+                let (merger, feeders) = Merger::new(streams, outflow(), self.holdup.clone(), stop);
+                Reading::Merged(merger, feeders)
+            }
+            _ => Reading::Apart(streams.map(|stream| (stream, outflow())).collect()),
+        };
+        Ok((Session::start(window, lanes, reading, stop), shared))
     }
 }

@@ -6,16 +6,18 @@ use std::{
 };
 
 use super::{
-    CheckpointStatus, Options, Reached, RunState, ShownGap, ShownOps, ShownPosition, Stats, Status,
+    CheckpointStatus, Deployment, DeploymentStatus, Deployments, Options, Reached, RunState,
+    ShownGap, ShownOps, ShownPosition, Stats, Status,
     delivery::{Delivery, sink_status},
+    merging::Holdup,
     rfc3339,
     saver::Saver,
     shared::Shared,
-    vitals::VitalsWatch,
+    vitals::{Vitals, VitalsWatch},
 };
 use crate::{
     checkpoint::AckWindow,
-    op::{Frontier, Timestamp},
+    op::{Cluster, Frontier, Timestamp},
     source,
     telemetry::{Collect as _, Samples},
 };
@@ -32,6 +34,7 @@ pub(super) struct Inner {
     store: Option<String>,
     pub(super) stats: Arc<Stats>,
     pub(super) sources: Arc<source::Stats>,
+    holdup: Holdup,
     parts: Mutex<Parts>,
 }
 
@@ -46,10 +49,31 @@ pub(super) struct Parts {
     pub(super) shared: Option<Arc<Shared>>,
     pub(super) delivery: Option<Arc<Delivery>>,
     saver: Option<(Arc<Saver>, u64)>,
-    vitals: Option<VitalsWatch>,
+    deployments: Vec<Watched>,
     gap: Option<ShownGap>,
     /// What was measured at the end.
     pub(super) last: Option<Samples>,
+}
+
+/// A deployment whose history is looked at.
+#[derive(Debug)]
+struct Watched {
+    cluster: Cluster,
+    hosts: String,
+    vitals: VitalsWatch,
+}
+
+impl Watched {
+    fn start(deployment: &Deployment) -> Self {
+        let Deployment {
+            cluster, server, ..
+        } = deployment;
+        Self {
+            cluster: cluster.clone(),
+            hosts: server.hosts.clone(),
+            vitals: VitalsWatch::start(server),
+        }
+    }
 }
 
 impl Board {
@@ -66,6 +90,7 @@ impl Board {
             store: options.checkpoint.as_ref().map(ToString::to_string),
             stats,
             sources,
+            holdup: Holdup::default(),
             parts: Mutex::new(Parts {
                 state: RunState::Starting,
                 since: SystemTime::now(),
@@ -74,7 +99,7 @@ impl Board {
                 shared: None,
                 delivery: None,
                 saver: None,
-                vitals: None,
+                deployments: Vec::new(),
                 gap: None,
                 last: None,
             }),
@@ -124,8 +149,14 @@ impl Board {
         self.parts().saver = Some((saver, epoch));
     }
 
-    pub(super) fn show_vitals(&self, vitals: VitalsWatch) {
-        self.parts().vitals = Some(vitals);
+    pub(super) fn show_deployments(&self, deployments: &Deployments) {
+        let watched = deployments.read().iter().map(Watched::start);
+        self.parts().deployments = watched.collect();
+    }
+
+    /// Where it is noted which deployment holds up the others.
+    pub(super) fn holdup(&self) -> &Holdup {
+        &self.0.holdup
     }
 
     pub(super) fn show_gap(&self, gap: ShownGap) {
@@ -143,7 +174,7 @@ impl Board {
         parts.shared = None;
         parts.delivery = None;
         parts.saver = None;
-        parts.vitals = None;
+        parts.deployments.clear();
     }
 
     /// The state, and up to where everything is done.
@@ -171,11 +202,7 @@ impl Board {
         let inner = &*self.0;
         let done = parts.done_time();
         let in_flight = parts.window.as_ref().map(|window| window.in_flight());
-        let vitals = parts
-            .vitals
-            .as_ref()
-            .map(VitalsWatch::latest)
-            .unwrap_or_default();
+        let deployments = parts.deployments(inner.holdup.get().as_ref());
         let checkpoint = inner
             .store
             .as_ref()
@@ -198,9 +225,15 @@ impl Board {
             source: inner.source,
             scope: inner.scope.clone(),
             position: ShownPosition::of_time(done),
-            lag_seconds: seconds_between(done, vitals.newest),
-            oplog_window_hours: seconds_between(vitals.oldest, done)
-                .map(|seconds| seconds / 3600.0),
+            // Of the one that is furthest behind, and of the one that is lost first.
+            lag_seconds: deployments
+                .iter()
+                .filter_map(|deployment| deployment.lag_seconds)
+                .max_by(f64::total_cmp),
+            oplog_window_hours: deployments
+                .iter()
+                .filter_map(|deployment| deployment.oplog_window_hours)
+                .min_by(f64::total_cmp),
             in_flight_ops: in_flight.as_ref().map_or(0, |in_flight| in_flight.ops),
             in_flight_bytes: in_flight
                 .as_ref()
@@ -216,6 +249,11 @@ impl Board {
                 .map(|shared| shared.module_statuses())
                 .unwrap_or_default(),
             sinks,
+            deployments: match deployments.len() {
+                // All that is said of one is said already.
+                0 | 1 => Vec::new(),
+                _ => deployments,
+            },
             gap: parts.gap.clone(),
         }
     }
@@ -240,6 +278,28 @@ impl Parts {
     /// The cluster time up to which everything is done, in all streams.
     pub(super) fn done_time(&self) -> Option<Timestamp> {
         earliest(&self.window.as_ref()?.frontiers())
+    }
+
+    /// How each deployment stands, its streams being those of the same share of all.
+    fn deployments(&self, holdup: Option<&(Cluster, SystemTime)>) -> Vec<DeploymentStatus> {
+        let frontiers = self.window.as_ref().map(|window| window.frontiers());
+        let frontiers = frontiers.unwrap_or_default();
+        let share = (frontiers.len() / self.deployments.len().max(1)).max(1);
+        let mut of_each = frontiers.chunks(share);
+        let deployments = self.deployments.iter().map(|deployment| {
+            let done = of_each.next().and_then(earliest);
+            let Vitals { newest, oldest } = deployment.vitals.latest();
+            let held = holdup.filter(|(cluster, _)| *cluster == deployment.cluster);
+            DeploymentStatus {
+                cluster: deployment.cluster.name().to_owned(),
+                hosts: deployment.hosts.clone(),
+                position: ShownPosition::of_time(done),
+                lag_seconds: seconds_between(done, newest),
+                oplog_window_hours: seconds_between(oldest, done).map(|seconds| seconds / 3600.0),
+                holds_up_since: held.map(|(_, since)| shown(*since)),
+            }
+        });
+        deployments.collect()
     }
 
     fn checkpoint(&self, store: &str) -> Option<CheckpointStatus> {

@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
+use super::{Deployments, Options};
 use crate::{
     mongo::Server,
     op::{Batch, Since, SourceKind, Timestamp},
@@ -62,6 +63,40 @@ impl Bounds {
             ops_left,
             idle_at,
         })
+    }
+
+    /// The same for each deployment of a run: each by its own clock and history, the number of ops over
+    /// all.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve).
+    pub(super) async fn resolve_all(
+        deployments: &Deployments,
+        options: &Options,
+    ) -> Result<Vec<Self>, source::Error> {
+        let mut all: Vec<Self> = Vec::new();
+        for deployment in deployments.read() {
+            let mut bounds = Self::of(&deployment.server, options).await?;
+            if let Some(first) = all.first() {
+                bounds.ops_left.clone_from(&first.ops_left);
+            }
+            all.push(bounds);
+        }
+        Ok(all)
+    }
+
+    /// Where the ends of a run lie in one deployment.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve).
+    pub(super) async fn of(server: &Server, options: &Options) -> Result<Self, source::Error> {
+        let Options {
+            end,
+            source,
+            oplog_namespace,
+            ..
+        } = options;
+        Self::resolve(end, *source, server, oplog_namespace).await
     }
 
     /// Cuts off what lies beyond the bounds, and tells whether the source has reached one.

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     dead_letters,
-    mongo::Server,
+    mongo::{Remains, Server},
     sink::{
         Chunk, Closed, Context, DeliverError, Encoding, Ended, Kind, OpenError, SinkSender,
         SinkState, Sinks, Spec, mongodb::Deployment,
@@ -34,25 +34,31 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    /// Opens sinks and dead letters.
+    /// Opens sinks and dead letters. For `writer` see [`Context`].
     ///
     /// # Errors
     /// When a sink can never work.
-    pub(super) async fn open(server: &Server, options: &Options) -> Result<Self, Error> {
+    pub(super) async fn open(
+        server: &Server,
+        options: &Options,
+        writer: &str,
+    ) -> Result<Self, Error> {
         let store = dead_letters::Store::open(&options.dead_letters, &server.client);
-        let writer = dead_letters::Writer::start(store);
-        let counts = writer.counts().clone();
-        let post = Arc::new(Post::new(&options.name, writer));
+        let letters = dead_letters::Writer::start(store);
+        let counts = letters.counts().clone();
+        let post = Arc::new(Post::new(&options.name, letters));
         let (rejected, refused) = mpsc::channel(REFUSED_MAX);
         let queued = options.sinks.iter().filter(|spec| !spec.is_transactional());
         let queued: Vec<Spec> = queued.cloned().collect();
         let context = |client| Context {
             client,
             environment: Arc::new(options.environment),
+            writer: Some(writer.to_owned()),
         };
         let encoding = |spec: &Spec| (spec.name.clone(), spec.encoding());
         let encodings = queued.iter().map(encoding).collect();
-        let sinks = Sinks::open(&queued, &context(client_for(&queued, server)?), rejected).await?;
+        let client = client_for(&queued, server, writer)?;
+        let sinks = Sinks::open(&queued, &context(client), rejected).await?;
         // Ends with the sinks.
         tokio::spawn(pass_on(post.clone(), encodings, refused));
         let senders = sinks.senders();
@@ -91,9 +97,9 @@ impl Delivery {
         sessions
     }
 
-    /// Ends the sessions of a process that is gone.
-    pub(super) async fn end_sessions(&self, sessions: &[Uuid]) {
-        self.sinks.end_sessions(sessions).await;
+    /// Ends what a process before has left behind.
+    pub(super) async fn end(&self, remains: &Remains) {
+        self.sinks.end(remains).await;
     }
 
     /// Waits until everything that was handed over is delivered or lies in the dead letters.
@@ -152,7 +158,7 @@ impl Outlet for SinkSender {
 
 /// The client of the run's own deployment for sinks: one that nobody else uses, where one of them
 /// writes by it.
-fn client_for(specs: &[Spec], server: &Server) -> Result<Client, Error> {
+fn client_for(specs: &[Spec], server: &Server, id: &str) -> Result<Client, Error> {
     let is_writer = |spec: &&Spec| match &spec.kind {
         Kind::Mongodb(options) => options.deployment == Deployment::Own,
         _ => false,
@@ -160,7 +166,7 @@ fn client_for(specs: &[Spec], server: &Server) -> Result<Client, Error> {
     let Some(writer) = specs.iter().find(is_writer) else {
         return Ok(server.client.clone());
     };
-    server.another_client().map_err(|error| {
+    server.another_client(id).map_err(|error| {
         Error::SinkOpen(OpenError {
             sink: writer.name.clone(),
             target: writer.target.clone(),

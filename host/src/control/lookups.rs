@@ -1,6 +1,7 @@
 //! Documents for modules, from the deployment that the run reads.
 
 use std::{
+    collections::HashMap,
     sync::Mutex,
     time::{Duration, Instant},
 };
@@ -10,7 +11,7 @@ use mongodb::{Client, error::Error};
 use oplet_sdk::raw::{Malformed, Walk};
 use tokio::runtime::Handle;
 
-use super::Options;
+use super::{Deployments, Options};
 use crate::{
     backoff::Backoff,
     flow::Gate,
@@ -28,7 +29,10 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(5);
 /// Looks up on the primary what a majority has acknowledged.
 #[derive(Debug)]
 pub(super) struct ServerLookups {
+    /// Of the run's own deployment.
     client: Client,
+    /// Of the deployments that are read, where they are several.
+    others: Mutex<HashMap<String, Client>>,
     /// Whether a cluster time of an op is one that the server knows, see [`crate::flow::Lookup`].
     is_causal: bool,
     runtime: Handle,
@@ -42,6 +46,7 @@ impl ServerLookups {
     pub(super) fn new(client: Client, is_causal: bool) -> Self {
         Self {
             client,
+            others: Mutex::default(),
             is_causal,
             runtime: Handle::current(),
             gate: Mutex::default(),
@@ -55,6 +60,30 @@ impl ServerLookups {
         Self::new(server.client.clone(), is_causal)
     }
 
+    /// From now on ops of these deployments are handled: each op looks up in its own.
+    pub(super) fn serve(&self, deployments: &Deployments) {
+        let mut others = self.others.lock().expect("no holder of this lock panics");
+        others.clear();
+        if deployments.are_told_apart() {
+            let clients = deployments.read().iter().map(|deployment| {
+                let client = deployments.client_for_lookups(deployment).clone();
+                (deployment.cluster.name().to_owned(), client)
+            });
+            others.extend(clients);
+        }
+    }
+
+    /// Where a query is to be asked, and whether the cluster times of its op mean something there.
+    fn client_for(&self, query: &LookupQuery<'_>) -> (Client, bool) {
+        let others = self.others.lock().expect("no holder of this lock panics");
+        match query.cluster.map(|cluster| others.get(cluster)) {
+            None => (self.client.clone(), self.is_causal),
+            Some(Some(client)) => (client.clone(), self.is_causal),
+            // A deployment that is not read any more, or a name that the guest wrote.
+            Some(None) => (self.client.clone(), false),
+        }
+    }
+
     /// From now on lookups are given up when that gate is thrown: who is thrown out waits for nothing.
     pub(super) fn give_up_with(&self, gate: Gate) {
         *self.gate.lock().expect("no holder of this lock panics") = gate;
@@ -63,10 +92,11 @@ impl ServerLookups {
     /// Asks, and asks again for as long as the query has patience.
     async fn ask(&self, query: &LookupQuery<'_>) -> Result<Reply, LookupError> {
         let give_up = Instant::now() + query.patience;
-        let database = self.client.database(query.database);
+        let (client, is_causal) = self.client_for(query);
+        let database = client.database(query.database);
         let mut backoff = Backoff::new();
         loop {
-            let command = self.find_command(query)?;
+            let command = find_command(query, is_causal)?;
             let reason = match only_reply(&database, command, query.time + WAY_TIME).await {
                 Ok(reply) => return Ok(reply),
                 Err(error) => match error_of(&error) {
@@ -81,35 +111,6 @@ impl ServerLookups {
             }
             tokio::time::sleep(delay).await;
         }
-    }
-
-    fn find_command(&self, query: &LookupQuery<'_>) -> Result<RawDocumentBuf, LookupError> {
-        let document = |bytes| {
-            let document = RawDocument::from_bytes(bytes).map(RawDocument::to_owned);
-            document.map_err(|error| LookupError::Failed(error.to_string()))
-        };
-        // One may be more than is wanted, never more than fits.
-        let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
-        // Zero would be no bound at all.
-        let time_ms = i64::try_from(query.time.as_millis()).unwrap_or(i64::MAX);
-        let mut read_concern = rawdoc! { "level": "majority" };
-        if let Some(after) = query.after.filter(|_| self.is_causal) {
-            read_concern.append(cstr!("afterClusterTime"), bson::Timestamp::from(after));
-        }
-        let mut command = rawdoc! {
-            "find": query.collection,
-            "filter": document(query.filter)?,
-            "limit": limit,
-            "batchSize": limit,
-            "singleBatch": true,
-            "maxTimeMS": time_ms.max(1),
-            "readConcern": read_concern,
-            "comment": format!("oplet, for the module {}", query.module),
-        };
-        if let Some(projection) = query.projection {
-            command.append(cstr!("projection"), document(projection)?);
-        }
-        Ok(command)
     }
 
     fn warn(&self, query: &LookupQuery<'_>, error: &str) {
@@ -158,6 +159,35 @@ impl Lookups for ServerLookups {
         }
         Ok(())
     }
+}
+
+fn find_command(query: &LookupQuery<'_>, is_causal: bool) -> Result<RawDocumentBuf, LookupError> {
+    let document = |bytes| {
+        let document = RawDocument::from_bytes(bytes).map(RawDocument::to_owned);
+        document.map_err(|error| LookupError::Failed(error.to_string()))
+    };
+    // One may be more than is wanted, never more than fits.
+    let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
+    // Zero would be no bound at all.
+    let time_ms = i64::try_from(query.time.as_millis()).unwrap_or(i64::MAX);
+    let mut read_concern = rawdoc! { "level": "majority" };
+    if let Some(after) = query.after.filter(|_| is_causal) {
+        read_concern.append(cstr!("afterClusterTime"), bson::Timestamp::from(after));
+    }
+    let mut command = rawdoc! {
+        "find": query.collection,
+        "filter": document(query.filter)?,
+        "limit": limit,
+        "batchSize": limit,
+        "singleBatch": true,
+        "maxTimeMS": time_ms.max(1),
+        "readConcern": read_concern,
+        "comment": format!("oplet, for the module {}", query.module),
+    };
+    if let Some(projection) = query.projection {
+        command.append(cstr!("projection"), document(projection)?);
+    }
+    Ok(command)
 }
 
 /// What an error means to the module: a query that takes too long is its own fault.

@@ -12,7 +12,7 @@ use crate::{
     checkpoint::Gap,
     flow::Word,
     op::{Position, Since, Timestamp},
-    source,
+    source::{self, Start},
 };
 
 /// A stream whose position is lost.
@@ -54,9 +54,29 @@ impl Supervisor<'_> {
         if !is_done || self.shutdown.is_cancelled() || self.desk.drain.is_cancelled() {
             return Ok(Next::End);
         }
+        let frontiers = at_work.session.window.frontiers();
+        let mut begins: Vec<_> = frontiers.into_iter().map(Begin::after).collect();
+        for mut lost in at_work.lost {
+            let Some(oldest) = self.oldest(lost.stream).await? else {
+                return Ok(Next::End);
+            };
+            let to = oldest.position().timestamp();
+            if to > lost.to {
+                // More of the same was lost meanwhile, and it is still one gap.
+                lost.to = to;
+                self.record(&lost).await;
+            }
+            begins[lost.stream] = Begin::at(oldest);
+        }
+        Ok(Next::Session(begins, Word::Open, None))
+    }
+
+    /// Where the history of a stream's deployment begins; none when the run is to end.
+    async fn oldest(&mut self, stream: usize) -> Result<Option<Start>, Error> {
         let options = self.assembly.options;
-        let (server, namespace) = (self.assembly.server, &options.oplog_namespace);
-        let oldest = source::resolve(&Since::Oldest, options.source, server, namespace);
+        let stream = self.assembly.stream(stream);
+        let (server, namespace) = (stream.deployment.server.clone(), &options.oplog_namespace);
+        let oldest = source::resolve(&Since::Oldest, options.source, &server, namespace);
         let asked_to_end = self.asked_to_end();
         let oldest = async {
             tokio::select! {
@@ -64,22 +84,7 @@ impl Supervisor<'_> {
                 () = asked_to_end => None,
             }
         };
-        let Some(oldest) = self.desk.hold_while(oldest).await else {
-            return Ok(Next::End);
-        };
-        let oldest = oldest?;
-        let frontiers = at_work.session.window.frontiers();
-        let mut begins: Vec<_> = frontiers.into_iter().map(Begin::after).collect();
-        for mut lost in at_work.lost {
-            let to = oldest.position().timestamp();
-            if to > lost.to {
-                // More of the same was lost meanwhile, and it is still one gap.
-                lost.to = to;
-                self.record(&lost).await;
-            }
-            begins[lost.stream] = Begin::at(oldest.clone());
-        }
-        Ok(Next::Session(begins, Word::Open, None))
+        Ok(self.desk.hold_while(oldest).await.transpose()?)
     }
 
     /// Shows and records the gap.
@@ -92,7 +97,7 @@ impl Supervisor<'_> {
         } = lost;
         let (policy, to) = (self.assembly.options.on_position_lost, *to);
         let options = self.assembly.options;
-        let scope = &self.assembly.plan.streams[*stream].scope;
+        let scope = &self.assembly.stream(*stream).plan.scope;
         let namespaces: Vec<_> = scope.namespaces().iter().map(ToString::to_string).collect();
         self.desk.board.show_gap(ShownGap {
             from: ShownPosition::of(from),

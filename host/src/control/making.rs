@@ -99,10 +99,9 @@ impl Supervisor<'_> {
 }
 
 pub(super) fn no_such(plan: &Plan, module: &str) -> SwapError {
-    let known = plan.modules.iter().map(|spec| spec.module.name());
     SwapError::NoSuchModule {
         module: module.to_owned(),
-        known: known.map(|name| format!("`{name}`")).collect(),
+        known: plan.names(),
     }
 }
 

@@ -43,6 +43,7 @@ impl Board {
             (names::SOURCE_BYTES, &sources.bytes),
             (names::SOURCE_RECONNECTS, &sources.reopened),
             (names::SOURCE_UNDECODABLE, &sources.undecodable),
+            (names::SOURCE_OVERSIZED, &sources.oversized),
             (names::SOURCE_GAPS, &stats.gaps),
             (names::SOURCE_OF_OTHERS, &stats.of_others),
             (names::CHECKPOINT_SAVES, &stats.checkpoint_saves),

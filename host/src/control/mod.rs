@@ -1,12 +1,12 @@
 //! The only part that knows the others: it wires sources, lanes, guests, sinks, dead letters and
 //! checkpoints into a run.
 //!
-//! Enters: options, loaded modules, a [`Server`](crate::mongo::Server), a token that asks for an end.
+//! Enters: options, loaded modules, the [`Deployments`] to read, a token that asks for an end.
 //! Leaves: a [`Summary`]. [`prepare`] asks the modules for their pipelines before anything is opened;
 //! [`run`] reads until an end is reached or asked for, lets lanes and sinks finish what they have, and
 //! saves how far that is. A [`Handle`] asks a run how it stands, and has it pause, resume, seek or
-//! drain. [`Redrive`] runs dead letters through a module again; [`Tail`] is changes without modules,
-//! for programs and for `oplet tail`.
+//! drain. [`Redrive`] runs dead letters through a module again; [`mod@tail`] is changes without
+//! modules, for programs and for `oplet tail`.
 //!
 //! Promised: an op counts as done only when all of its modules' outputs are where they belong, or it
 //! lies in the dead letters, or was skipped as its policy says; commands take effect between two ops,
@@ -22,19 +22,24 @@ mod begin;
 mod board;
 mod bounds;
 mod breaker;
+mod commit;
 mod delivery;
+mod deployments;
 mod desk;
 mod ending;
 mod failure;
 mod handle;
 mod instances;
+mod job;
 mod lookups;
 mod lost;
 mod making;
 mod measured;
+mod merging;
 mod options;
 mod order;
 mod orders;
+mod outflow;
 mod outlet;
 mod parked;
 mod pipeline;
@@ -43,6 +48,8 @@ mod policy;
 mod post;
 mod probation;
 mod profiling;
+mod reach;
+mod redeploying;
 mod redrive;
 mod reopening;
 mod restored;
@@ -50,9 +57,11 @@ mod retries;
 mod rollout;
 mod saved_ops;
 mod saver;
+mod saving;
 mod seek;
 mod segment;
 mod session;
+mod shards;
 mod share;
 mod shared;
 mod state;
@@ -62,13 +71,15 @@ mod swap;
 mod swap_stats;
 mod swap_words;
 mod swapping;
-mod tail;
+mod switching;
+pub mod tail;
 mod tally;
 mod ticks;
 mod transaction;
 mod trial;
 mod trials;
 mod trying;
+mod turns;
 mod updates;
 mod versions;
 mod vitals;
@@ -79,6 +90,7 @@ mod worker;
 mod tests;
 
 pub use bounds::{Bounds, End};
+pub use deployments::{Deployment, Deployments, DeploymentsError};
 pub use handle::{Answer, Command, CommandError, Handle, Reached};
 pub use options::{Error, Options};
 pub use pipeline::run;
@@ -89,13 +101,13 @@ pub use redrive::{Redrive, RedriveError, RedriveSinks, RedriveSummary};
 pub use rollout::{RolloutError, RolloutWords, share};
 pub use share::{ListDocument, ListPlace, ShareError, ShareOptions};
 pub use state::{
-    CheckpointStatus, ModuleStatus, RunState, ShownGap, ShownOps, ShownPosition, SinkStatus,
-    Status, rfc3339,
+    CheckpointStatus, DeploymentStatus, ModuleStatus, RunState, ShownGap, ShownOps, ShownPosition,
+    SinkStatus, Status, rfc3339,
 };
 pub use stats::{Stats, Summary};
 pub use swap::{
     Absent, Canary, Origin, Rollout, Shadow, Swap, SwapAnswer, SwapError, Swapped, Version,
 };
-pub use tail::{Tail, TailBatch, TailOptions, tail};
+pub use tail::tail;
 pub use trial::{Difference, TrialStatus};
 pub use versions::KnownVersion;

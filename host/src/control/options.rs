@@ -28,6 +28,8 @@ pub struct Options {
     pub batch_size: u32,
     /// The collection that is read as the oplog.
     pub oplog_namespace: (String, String),
+    /// How the source reads.
+    pub reading: source::Reading,
     /// What stays in order.
     pub ordering: OrderingGuarantee,
     /// How many lanes work.
@@ -73,6 +75,7 @@ impl Default for Options {
             on_position_lost: OnPositionLost::default(),
             batch_size: source::BATCH_SIZE,
             oplog_namespace: source::default_oplog_namespace(),
+            reading: source::Reading::default(),
             ordering: OrderingGuarantee::default(),
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             grace_period: Duration::from_secs(10),
@@ -111,6 +114,17 @@ pub enum Error {
         name: String,
         /// How that showed.
         reason: String,
+    },
+    /// A resume token is a position in one deployment.
+    #[error("a resume token is a position in one deployment, and several are read")]
+    TokenOfOne,
+    /// The checkpoint is not where it is looked for.
+    #[error("the checkpoint of `{name}` is on {hosts}, which is not the first deployment")]
+    CheckpointElsewhere {
+        /// The name of the run.
+        name: String,
+        /// Where it is.
+        hosts: String,
     },
     /// Direct reads, which alone could make good a lost position, do not exist yet.
     #[error("the policy `resnapshot` needs direct reads, which do not exist yet")]

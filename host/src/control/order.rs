@@ -26,13 +26,15 @@ impl OrderKeys {
     /// By which an op's outputs are given to one of a sink's workers. Also where nothing stays in
     /// order, the outputs for one document do: a sink that writes documents is glad of it.
     pub(super) fn of(&mut self, op: &Op<'_>) -> u64 {
-        match self.ordering {
-            OrderingGuarantee::Oplog => 0,
+        let key = match self.ordering {
+            OrderingGuarantee::Oplog => return 0,
             OrderingGuarantee::Namespace => key_hash(op.namespace(), None, &mut self.scratch),
             OrderingGuarantee::Document | OrderingGuarantee::AnyOrder => {
                 key_hash(op.namespace(), op.document_id(), &mut self.scratch)
             }
-        }
+        };
+        // What is called the same in two deployments is not the same.
+        key ^ op.cluster().map_or(0, |cluster| u64::from(cluster.mark()))
     }
 
     /// By which an op that failed holds back those behind it.

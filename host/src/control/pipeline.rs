@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::{
-    Bounds, Error, OnPositionLost, Options, Plan, RunState, Stats, Summary,
+    Bounds, Deployments, Error, OnPositionLost, Options, Plan, RunState, Stats, Summary,
     assembly::Assembly,
     begin::{self, Begin},
     board::Board,
@@ -18,10 +18,10 @@ use super::{
     profiling::Profiles,
     restored::Restored,
     saver::{Saved, Saver, Task},
+    shards::ShardWatch,
     share::Share,
     supervisor::{Supervisor, last_word},
     swapping::Swaps,
-    vitals::VitalsWatch,
 };
 use crate::{
     checkpoint::{
@@ -29,7 +29,6 @@ use crate::{
         WindowOptions, take,
     },
     guest::{Limits, Lookups},
-    mongo::Server,
     sink::Spec,
     source::{self, Start},
     telemetry::Metrics,
@@ -53,7 +52,7 @@ const RELEASE_TIME: Duration = Duration::from_secs(2);
     reason = "what a run is made of, each named by its type"
 )]
 pub async fn run(
-    server: &Server,
+    deployments: impl Into<Deployments>,
     plan: Plan,
     options: &Options,
     limits: &Limits,
@@ -72,9 +71,10 @@ pub async fn run(
     let board = Board::new(options, scopes.join(", "), stats.clone(), sources.clone());
     metrics.show(Arc::new(board.clone()));
     let desk = Desk::new(board.clone(), inbox);
-    let lookups = Arc::new(ServerLookups::of_run(server, options));
+    let deployments = deployments.into();
+    let lookups = Arc::new(ServerLookups::of_run(deployments.home(), options));
     let mut run = Run {
-        server,
+        deployments,
         plan: Arc::new(plan.with_lookups(&(lookups.clone() as Arc<dyn Lookups>))),
         lookups,
         options,
@@ -90,7 +90,7 @@ pub async fn run(
 }
 
 struct Run<'a> {
-    server: &'a Server,
+    deployments: Deployments,
     plan: Arc<Plan>,
     lookups: Arc<ServerLookups>,
     options: &'a Options,
@@ -101,7 +101,7 @@ struct Run<'a> {
 }
 
 /// Where streams end, and the part of this process in them.
-type Ends = (Bounds, Option<Arc<Share>>);
+type Ends = (Vec<Bounds>, Option<Arc<Share>>);
 
 /// What a run that keeps a checkpoint holds.
 struct Kept {
@@ -121,9 +121,10 @@ impl Run<'_> {
             return Err(Error::Transactional { reason });
         }
         let board = desk.board.clone();
-        let opened = Delivery::open(self.server, self.options);
+        let holder = Holder::this_process();
+        let opened = Delivery::open(self.deployments.home(), self.options, &holder.id);
         let ended = match self.unless_asked_to_end(&mut desk, opened).await {
-            Some(Ok(delivery)) => self.deliver(&mut desk, delivery, on_start).await,
+            Some(Ok(delivery)) => self.deliver(&mut desk, delivery, holder, on_start).await,
             Some(Err(error)) => Err(error),
             None => Ok(()),
         };
@@ -137,16 +138,17 @@ impl Run<'_> {
         &self,
         desk: &mut Desk,
         delivery: Delivery,
+        holder: Holder,
         on_start: impl FnOnce(&Start),
     ) -> Result<(), Error> {
         let delivery = Arc::new(delivery);
         let board = desk.board.clone();
         board.show_delivery(delivery.clone());
-        board.show_vitals(VitalsWatch::start(self.server));
+        board.show_deployments(&self.deployments);
         let mut kept = None;
         if self.options.checkpoint.is_some() {
             // On the heap: it holds the opening of every kind of store.
-            let taken = Box::pin(self.take_over(&delivery, &board));
+            let taken = Box::pin(self.take_over(&delivery, holder, &board));
             match self.unless_asked_to_end(desk, taken).await {
                 Some(taken) => kept = Some(taken?),
                 None => return Ok(()),
@@ -204,18 +206,28 @@ impl Run<'_> {
             Some(kept) => kept.store.load(&self.options.name).await?,
             None => None,
         };
+        if kept.is_some() && saved.is_none() && self.options.since.is_none() {
+            begin::look_elsewhere(&self.deployments, self.options).await?;
+        }
         let plan = self.plan.clone();
         let restored = match (kept, &saved) {
             (Some(kept), Some(saved)) => Restored::after(plan, &kept.store, saved).await?,
             _ => Restored::as_given(plan),
         };
         let share = match &self.options.share {
-            Some(options) => Some(Arc::new(Share::open(self.server, options).await?)),
+            Some(options) => {
+                let stats = self.stats.clone();
+                Some(Arc::new(
+                    Share::open(self.deployments.home(), options, stats).await?,
+                ))
+            }
             None => None,
         };
         let (plan, saved) = (&restored.plan, saved.as_ref());
-        let begins = begin::find(self.server, plan, self.options, saved, share.as_deref()).await?;
-        Ok((restored, begins, (self.bounds().await?, share)))
+        let (deployments, options) = (&self.deployments, self.options);
+        let begins = begin::find(deployments, plan, options, saved, share.as_deref()).await?;
+        let bounds = Bounds::resolve_all(deployments, options).await?;
+        Ok((restored, begins, (bounds, share)))
     }
 
     async fn supervise(
@@ -229,7 +241,7 @@ impl Run<'_> {
     ) -> Result<(), Error> {
         let Restored { plan, standings } = restored;
         let saver = kept.map(|kept| {
-            let template = begin::template(&plan, self.options, &standings);
+            let template = begin::template(&self.deployments, &plan, self.options, &standings);
             Arc::new(self.saver(kept, &delivery, &begins, template))
         });
         if let (Some(saver), Some(kept)) = (&saver, kept) {
@@ -244,7 +256,7 @@ impl Run<'_> {
         }
         let mut supervisor = Supervisor {
             assembly: Assembly {
-                server: self.server,
+                deployments: self.deployments.clone(),
                 plan,
                 options: self.options,
                 limits: self.limits,
@@ -252,6 +264,7 @@ impl Run<'_> {
                 share,
                 delivery,
                 lookups: self.lookups.clone(),
+                holdup: desk.board.holdup().clone(),
                 standings,
                 stats: self.stats.clone(),
                 sources: self.sources.clone(),
@@ -260,11 +273,16 @@ impl Run<'_> {
             states: Vec::new(),
             swaps: Swaps::default(),
             profiles: Profiles::default(),
+            shards: self.deployments.listed().cloned().map(ShardWatch::start),
             saver: saver.clone(),
             store: kept.map(|kept| kept.store.clone()),
             shutdown: self.shutdown,
         };
         let ended = supervisor.run(begins).await;
+        let deployments = supervisor.assembly.deployments.clone();
+        drop(supervisor);
+        // Who began the run ends those that it began with.
+        deployments.shutdown_others(&self.deployments).await;
         let failure = match saver {
             Some(saver) => saver.end().await,
             None => None,
@@ -273,18 +291,13 @@ impl Run<'_> {
         failure.map_or(ended, Err)
     }
 
-    async fn bounds(&self) -> Result<Bounds, Error> {
-        let Options {
-            end,
-            source,
-            oplog_namespace,
-            ..
-        } = self.options;
-        Ok(Bounds::resolve(end, *source, self.server, oplog_namespace).await?)
-    }
-
     /// Opens the store, and waits for the lease.
-    async fn take_over(&self, delivery: &Delivery, board: &Board) -> Result<Kept, Error> {
+    async fn take_over(
+        &self,
+        delivery: &Delivery,
+        holder: Holder,
+        board: &Board,
+    ) -> Result<Kept, Error> {
         let spec = self
             .options
             .checkpoint
@@ -292,7 +305,7 @@ impl Run<'_> {
             .expect("the caller has looked");
         let client = match &delivery.ledger {
             Some(ledger) => ledger.client(),
-            None => &self.server.client,
+            None => &self.deployments.home().client,
         };
         let store = Store::open(spec, client);
         if delivery.ledger.is_some() && !store.has_transactions() {
@@ -301,7 +314,7 @@ impl Run<'_> {
         }
         let holder = Holder {
             sessions: delivery.sessions().await,
-            ..Holder::this_process()
+            ..holder
         };
         let lease_options = LeaseOptions::with_ttl(self.options.lease);
         let standby = match self.options.standby {
@@ -331,8 +344,14 @@ impl Run<'_> {
         )
         .await?;
         let keeper = Keeper::start(store.clone(), lease.clone(), lease_options);
-        // Before anything is read: what the one before had sent last must not come after it.
-        delivery.end_sessions(&lease.replaced).await;
+        if !lease.replaced.is_empty() {
+            // Before anything is read: what the one before had sent last must not come after it.
+            delivery.end(&lease.replaced).await;
+            if let Err(error) = store.settle(&lease).await {
+                // Whoever takes over from this one does it again, which is harmless.
+                tracing::debug!(%error, "it cannot be noted that nothing is left of the holder before");
+            }
+        }
         Ok(Kept {
             store,
             lease,
@@ -368,7 +387,7 @@ impl Run<'_> {
 
 /// Waits until it is durable where the run begins, or never will be. Without that no op may be handled:
 /// after a crash a run without a checkpoint would begin at the present, and skip what came meanwhile.
-async fn begun(saver: Arc<Saver>) {
+pub(super) async fn begun(saver: Arc<Saver>) {
     let saved = async {
         while !saver.save_now().await {
             tokio::time::sleep(FIRST_SAVE_PAUSE).await;

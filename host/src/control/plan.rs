@@ -80,6 +80,12 @@ impl Plan {
         &self.question.sinks
     }
 
+    /// The modules' names.
+    pub(super) fn names(&self) -> Vec<String> {
+        let names = self.modules.iter().map(|spec| spec.module.name());
+        names.map(str::to_owned).collect()
+    }
+
     /// The number of the module of that name.
     pub(super) fn find(&self, module: &str) -> Option<usize> {
         self.modules

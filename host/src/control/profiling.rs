@@ -33,7 +33,7 @@ const LANE_TIME: Duration = Duration::from_secs(10);
 #[non_exhaustive]
 pub enum ProfileError {
     /// No module has that name.
-    #[error("there is no module `{module}`; there is {}", .known.join(", "))]
+    #[error("there is no module `{module}`; there is `{}`", .known.join("`, `"))]
     NoSuchModule {
         /// The name.
         module: String,
@@ -104,11 +104,7 @@ impl Supervisor<'_> {
                 return;
             }
             None => ProfileError::NoSuchModule {
-                known: plan
-                    .modules
-                    .iter()
-                    .map(|spec| format!("`{}`", spec.module.name()))
-                    .collect(),
+                known: plan.names(),
                 module,
             },
         };

@@ -7,6 +7,7 @@ use tracing::warn;
 
 use super::{
     Error, Plan, RunState, SwapAnswer, SwapError,
+    assembly::Assembly,
     begin::{self, Begin},
     ending::Commands,
     instances::States,
@@ -39,41 +40,22 @@ impl Supervisor<'_> {
         plan: Arc<Plan>,
         step: Step,
     ) -> Result<Option<Next>, Error> {
-        let lanes = self.assembly.options.workers;
-        *at_work.shared.handover() = Some(vec![States::new(); lanes]);
-        let is_paused = self.desk.board.state() == RunState::Paused;
-        let mut word = if is_paused { Word::Closed } else { Word::Open };
-        match word {
-            Word::Open => {
-                let gate = at_work.gate.clone();
-                let impatience = tokio::spawn(async move {
-                    sleep(REOPEN_TIME).await;
-                    warn!("what was read is not finished in time: the rest is read again");
-                    gate.throw();
-                });
-                let finished = self.finish(at_work, Commands::Wait).await;
-                impatience.abort();
-                finished?;
-            }
-            Word::Closed | Word::Thrown => {
-                // What has not begun is read again.
-                at_work.gate.throw();
-                let finished = self.desk.hold_while(at_work.session.finish()).await;
-                finished.map_err(|Panicked| Error::Panicked("a lane"))?;
-            }
-        }
+        let mut word = self.close(at_work).await?;
         if step == Step::Back && std::mem::take(&mut self.swaps.resumes) {
             word = Word::Open;
         }
-        self.check_failure(at_work).await?;
         if self.shutdown.is_cancelled() || self.desk.drain.is_cancelled() {
             let _ = answer.send(Err(SwapError::Ended));
             return Ok(Some(Next::End));
         }
-        self.states = at_work.shared.handover().take().unwrap_or_default();
         let frontiers = at_work.session.window.frontiers();
         let before = self.assembly.plan.clone();
-        let begins = begin::go_on(&frontiers, (&before, &plan), self.assembly.options)?;
+        let Assembly {
+            deployments,
+            options,
+            ..
+        } = &self.assembly;
+        let begins = begin::go_on(&frontiers, deployments, (&before, &plan), options)?;
         self.swaps.removed = match step {
             Step::Remove => self
                 .standing(&module)
@@ -103,6 +85,37 @@ impl Supervisor<'_> {
             word,
             Some(Reply::Swap(Box::new(reopening))),
         )))
+    }
+
+    /// Ends the session at a border, for another one to go on with the states that are handed over, and
+    /// behind such a gate.
+    pub(super) async fn close(&mut self, at_work: &mut AtWork) -> Result<Word, Error> {
+        let lanes = self.assembly.options.workers;
+        *at_work.shared.handover() = Some(vec![States::new(); lanes]);
+        let is_paused = self.desk.board.state() == RunState::Paused;
+        let word = if is_paused { Word::Closed } else { Word::Open };
+        match word {
+            Word::Open => {
+                let gate = at_work.gate.clone();
+                let impatience = tokio::spawn(async move {
+                    sleep(REOPEN_TIME).await;
+                    warn!("what was read is not finished in time: the rest is read again");
+                    gate.throw();
+                });
+                let finished = self.finish(at_work, Commands::Wait).await;
+                impatience.abort();
+                finished?;
+            }
+            Word::Closed | Word::Thrown => {
+                // What has not begun is read again.
+                at_work.gate.throw();
+                let finished = self.desk.hold_while(at_work.session.finish()).await;
+                finished.map_err(|Panicked| Error::Panicked("a lane"))?;
+            }
+        }
+        self.check_failure(at_work).await?;
+        self.states = at_work.shared.handover().take().unwrap_or_default();
+        Ok(word)
     }
 
     /// The session with other modules is at work: answers who asked for it.

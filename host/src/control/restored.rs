@@ -39,10 +39,8 @@ impl Restored {
         let mut modules = Vec::new();
         let mut standings = Vec::new();
         for spec in &plan.modules {
-            let worked = saved.modules.iter();
-            let worked = worked
-                .clone()
-                .find(|module| module.name == spec.module.name());
+            let mut worked = saved.modules.iter();
+            let worked = worked.find(|module| module.name == spec.module.name());
             let versions = match worked {
                 Some(worked) => after(spec, worked, store, &saved.name).await?,
                 None => Versions::begin(spec.clone(), 1),

@@ -8,10 +8,11 @@ use std::{
 use super::{
     breaker::{Admission, Advice},
     failure::{Called, Failure, Next},
+    job::Job,
     options::Error,
     outlet::Letter,
     parked::Key,
-    worker::{Job, LaneWorker},
+    worker::LaneWorker,
 };
 use crate::{
     backoff::Backoff,
@@ -163,6 +164,20 @@ impl LaneWorker {
         self.count_parked(module, 1);
     }
 
+    /// Parks the op whose turn it is until its document can be had, without calling the module.
+    pub(super) fn put_off(&mut self, module: usize, job: &mut Job<'_>) {
+        let order = self.keys.of_parked(&job.op);
+        let key = Key { module, order };
+        if self.parked.holds(key) {
+            return self.queue(key, job);
+        }
+        let mut tries = Tries::default();
+        let due = self.due_at(module, Wait::Backoff, &mut tries);
+        let parked = self.parked_op(job, tries);
+        self.parked.park(key, due, parked);
+        self.count_parked(module, 1);
+    }
+
     /// Parks the op whose turn it is behind others, without calling the module.
     pub(super) fn queue(&mut self, key: Key, job: &mut Job<'_>) {
         let parked = self.parked_op(job, Tries::default());
@@ -215,7 +230,11 @@ impl LaneWorker {
     fn try_again(&mut self, key: Key, mut parked: Parked, now: Instant) -> Result<(), Stop> {
         let (module, batch) = (key.module, parked.batch.clone());
         let op = batch.op(parked.place as usize);
-        self.encode(&op)?;
+        if !self.encode(&op, parked.ticket)? {
+            let due = self.due_at(module, Wait::Backoff, &mut parked.tries);
+            self.parked.park_again(key, due, parked);
+            return Ok(());
+        }
         let breaker = &self.shared.standings[module].breaker;
         if breaker.is_shunting()
             && let Admission::DeadLetter(error) = breaker.admit(Instant::now())
@@ -253,11 +272,14 @@ impl LaneWorker {
         Ok(())
     }
 
-    /// Encodes an op that was put off: an update with its document as it is now.
-    fn encode(&mut self, op: &Op<'_>) -> Result<(), Stop> {
+    /// Encodes an op that was put off: an update with its document as it is now. Tells whether that can be
+    /// had at present.
+    fn encode(&mut self, op: &Op<'_>, ticket: BatchTicket) -> Result<bool, Stop> {
         let mut documents = Documents::default();
-        if op.is_pending() {
-            self.fetch(std::slice::from_ref(op), &mut documents)?;
+        if op.is_pending()
+            && !self.fetch(ticket.stream, std::slice::from_ref(op), &mut documents)?
+        {
+            return Ok(false);
         }
         let state = match op.is_pending() {
             true => DocumentState::LookedUp(documents.get(op).flatten()),
@@ -265,7 +287,7 @@ impl LaneWorker {
         };
         self.op_bytes.clear();
         op.encode(state, &mut self.op_bytes);
-        Ok(())
+        Ok(true)
     }
 
     /// The op goes into the dead letters.

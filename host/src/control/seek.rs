@@ -6,12 +6,14 @@ use tokio::time::timeout;
 
 use super::{
     CommandError, Error, RunState,
-    begin::Begin,
+    assembly::Assembly,
+    begin::{self, Begin},
     handle::Answer,
     supervisor::{AtWork, COMMAND_TIME, Next, Reply, Supervisor},
 };
 use crate::{
     flow::{Panicked, Word},
+    mongo::Server,
     op::{Since, Timestamp},
     source::{self, Start, Window},
 };
@@ -27,8 +29,8 @@ impl Supervisor<'_> {
         to: &Since,
         answer: Answer,
     ) -> Result<Option<Next>, Error> {
-        let start = match self.seek_start(to).await {
-            Ok(start) => start,
+        let starts = match self.seek_starts(to).await {
+            Ok(starts) => starts,
             Err(error) => {
                 let _ = answer.send(Err(error));
                 return Ok(None);
@@ -38,9 +40,13 @@ impl Supervisor<'_> {
             RunState::Paused => Word::Closed,
             _ => Word::Open,
         };
+        let Assembly {
+            deployments, plan, ..
+        } = &self.assembly;
+        let begins = begin::everywhere(deployments, plan, &starts);
         // What was emitted arrives before what is read anew.
         at_work.gate.close();
-        if !self.is_delivered(at_work).await && is_forward(&start, at_work) {
+        if !self.is_delivered(at_work).await && is_forward(&begins, at_work) {
             // Behind the new position nobody would deliver it after a crash.
             if word == Word::Open {
                 at_work.gate.open();
@@ -61,7 +67,6 @@ impl Supervisor<'_> {
         let finished = self.desk.hold_while(at_work.session.finish()).await;
         finished.map_err(|Panicked| Error::Panicked("a lane"))?;
         self.check_failure(at_work).await?;
-        let begins = vec![Begin::at(start); self.assembly.plan.streams.len()];
         Ok(Some(Next::Session(
             begins,
             word,
@@ -87,10 +92,17 @@ impl Supervisor<'_> {
         self.desk.hold_while(delivered).await
     }
 
-    /// Where a seek leads to, if the history reaches so far.
-    async fn seek_start(&mut self, to: &Since) -> Result<Start, CommandError> {
+    /// Where a seek leads to in each deployment, if the histories reach so far.
+    async fn seek_starts(&mut self, to: &Since) -> Result<Vec<Start>, CommandError> {
+        let mut starts = Vec::new();
+        for deployment in self.assembly.deployments.read().to_vec() {
+            starts.push(self.seek_start(&deployment.server, to).await?);
+        }
+        Ok(starts)
+    }
+
+    async fn seek_start(&mut self, server: &Server, to: &Since) -> Result<Start, CommandError> {
         let options = self.assembly.options;
-        let server = self.assembly.server;
         let asked = async {
             let namespace = &options.oplog_namespace;
             // `now` is not when the run connected.
@@ -132,8 +144,9 @@ impl Supervisor<'_> {
 }
 
 /// Whether ops are passed over that are not all done.
-fn is_forward(start: &Start, at_work: &AtWork) -> bool {
-    let to = start.position().timestamp();
-    let mut frontiers = at_work.session.window.frontiers().into_iter();
-    frontiers.any(|frontier| frontier.position.timestamp() < to)
+fn is_forward(begins: &[Begin], at_work: &AtWork) -> bool {
+    let frontiers = at_work.session.window.frontiers().into_iter();
+    frontiers
+        .zip(begins)
+        .any(|(frontier, to)| frontier.position.timestamp() < to.start.position().timestamp())
 }

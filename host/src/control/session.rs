@@ -4,13 +4,18 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{Instrument as _, Span};
 
-use super::{Bounds, Stats, barrier::Barrier, share::Share, transaction::Ledger};
+use super::{
+    Bounds,
+    merging::{Feeder, Merger},
+    outflow::Outflow,
+    share::Share,
+};
 use crate::{
     checkpoint::AckWindow,
     flow::{Lanes, Panicked},
-    op::{Position, SourceKind},
+    op::{Batch, Cluster, Position, SourceKind},
     source::{self, Source},
 };
 
@@ -19,6 +24,11 @@ use crate::{
 pub(super) enum StreamEnd {
     /// It reached a bound, or was asked to stop.
     Done,
+    /// Its deployment is one no more, and it has given all that was left.
+    Left {
+        /// Which of the run's streams.
+        stream: usize,
+    },
     /// A lane has ended, and noted why.
     LaneEnded,
     /// A fault in the program.
@@ -36,88 +46,97 @@ pub(super) enum StreamEnd {
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) index: usize,
+    /// The deployment that it reads, where several are.
+    pub(super) cluster: Option<Cluster>,
     pub(super) kind: SourceKind,
     pub(super) source: Source,
     pub(super) bounds: Bounds,
     /// The part of this process, where others have the rest.
     pub(super) share: Option<Arc<Share>>,
-    /// Where it stands before its first batch.
+    /// Where it stands before its next batch.
     pub(super) position: Position,
-    pub(super) window: Arc<AckWindow>,
-    pub(super) lanes: Barrier,
-    /// Where outputs wait that are written with the checkpoint.
-    pub(super) ledger: Option<Arc<Ledger>>,
-    pub(super) stats: Arc<Stats>,
+    /// Says that what its deployment still has is the last.
+    pub(super) leaving: CancellationToken,
     /// Says that nothing more is to be read.
     pub(super) stop: CancellationToken,
 }
 
 impl Stream {
+    /// What is logged of it says of which deployment it is, where several are read.
+    pub(super) fn span(&self) -> Span {
+        match &self.cluster {
+            Some(cluster) => tracing::info_span!("read", %cluster),
+            None => Span::none(),
+        }
+    }
+
     /// Reads to the end, and hands what it read to the lanes.
-    async fn read(mut self) -> StreamEnd {
-        let mut counts = self.stats.namespaces.counts();
+    async fn read(mut self, mut outflow: Outflow) -> StreamEnd {
         loop {
-            let batch = tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return StreamEnd::Done,
-                batch = self.source.next() => batch,
+            let (batch, end) = match self.next().await {
+                Ok(next) => next,
+                Err(end) => return end,
             };
-            let mut batch = match batch {
-                Ok(batch) => batch,
-                Err(error) => {
-                    return StreamEnd::Failed {
-                        stream: self.index,
-                        error,
-                    };
-                }
-            };
-            let mut is_over = false;
-            if let Some(share) = &self.share {
-                let kept = tokio::select! {
-                    biased;
-                    () = self.stop.cancelled() => return StreamEnd::Done,
-                    kept = share.keep_own(&mut batch) => kept,
-                };
-                Stats::add(&self.stats.of_others, kept.others as u64);
-                is_over = kept.is_over;
-                if is_over {
-                    info!(position = %batch.position(),
-                        "the worker is not in the list any more: it ends when it has done its part");
-                }
+            if let Err(end) = outflow.give(self.index, batch).await {
+                return end;
             }
-            let len = batch.len();
-            let reached = self.bounds.apply(&mut batch, self.kind) || is_over;
-            if batch.len() < len {
-                // What was cut off is not done: a later run has to read it.
-                batch.hold_at(self.position.clone());
-            }
-            self.position = batch.position().clone();
-            let batch = Arc::new(batch);
-            let admitted = async {
-                if let Some(ledger) = &self.ledger {
-                    ledger.room().await;
-                }
-                self.window.admit(self.index, &batch).await
-            };
-            let ticket = tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return StreamEnd::Done,
-                ticket = admitted => ticket,
-            };
-            if !batch.is_empty() {
-                Stats::add(&self.stats.read, batch.len() as u64);
-                batch.ops().for_each(|op| counts.of(&op).read += 1);
-                counts.tell();
-                // Not given up half way: the ops of one batch are handled together or not at all.
-                if self.lanes.dispatch(&batch, ticket).await.is_err() {
-                    return StreamEnd::LaneEnded;
-                }
-            }
-            if reached {
-                return StreamEnd::Done;
+            if let Some(end) = end {
+                return end;
             }
         }
     }
+
+    /// The next batch, up to the stream's bounds, and how the stream ends behind it, if it does. Not
+    /// cancellation safe.
+    ///
+    /// # Errors
+    /// How the stream ends without a batch.
+    pub(super) async fn next(&mut self) -> Result<(Batch, Option<StreamEnd>), StreamEnd> {
+        let batch = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return Err(StreamEnd::Done),
+            batch = self.source.next() => batch,
+        };
+        let mut batch = batch.map_err(|error| StreamEnd::Failed {
+            stream: self.index,
+            error,
+        })?;
+        if let Some(cluster) = &self.cluster {
+            batch.set_cluster(cluster.clone());
+        }
+        let mut is_over = false;
+        if let Some(share) = &self.share {
+            is_over = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Err(StreamEnd::Done),
+                is_over = share.keep_own(&mut batch) => is_over,
+            };
+        }
+        let len = batch.len();
+        let reached = self.bounds.apply(&mut batch, self.kind) || is_over;
+        if batch.len() < len {
+            // What was cut off is not done: a later run has to read it.
+            batch.hold_at(self.position.clone());
+        }
+        self.position = batch.position().clone();
+        let end = match reached {
+            true => Some(StreamEnd::Done),
+            false if self.leaving.is_cancelled() && batch.is_caught_up() => {
+                Some(StreamEnd::Left { stream: self.index })
+            }
+            false => None,
+        };
+        Ok((batch, end))
+    }
+}
+
+/// How the streams of a session are read.
+#[derive(Debug)]
+pub(super) enum Reading {
+    /// Each by itself.
+    Apart(Vec<(Stream, Outflow)>),
+    /// In one order.
+    Merged(Merger, Vec<Feeder>),
 }
 
 /// Streams and lanes at work.
@@ -133,12 +152,24 @@ impl Session {
     pub(super) fn start(
         window: Arc<AckWindow>,
         lanes: Lanes,
-        streams: Vec<Stream>,
+        reading: Reading,
         stop: CancellationToken,
     ) -> Self {
         let mut set = JoinSet::new();
-        for stream in streams {
-            set.spawn(stream.read());
+        match reading {
+            Reading::Apart(streams) => {
+                for (stream, outflow) in streams {
+                    let span = stream.span();
+                    set.spawn(stream.read(outflow).instrument(span));
+                }
+            }
+            Reading::Merged(merger, feeders) => {
+                for feeder in feeders {
+                    let span = feeder.span();
+                    set.spawn(feeder.read().instrument(span));
+                }
+                set.spawn(merger.run());
+            }
         }
         Self {
             window,

@@ -13,6 +13,7 @@ use super::{
     options::Error,
     orders::Orders,
     outlet::{Letters, Outlet},
+    reach::Reach,
     saved_ops::SavedOps,
     swap_stats::SwapStats,
     tally::ModuleStats,
@@ -20,7 +21,7 @@ use super::{
     versions::Versions,
 };
 use crate::{
-    flow::{Gate, Lookup, OrderingGuarantee, Stop},
+    flow::{Gate, OrderingGuarantee, Stop},
     op::Acknowledge,
 };
 
@@ -37,8 +38,8 @@ pub(super) struct Shared {
     pub(super) orders: Orders,
     /// What the modules of each lane hand over to the next session, once that is asked for.
     pub(super) handover: Mutex<Option<Vec<States>>>,
-    /// Which modules see the ops of each stream.
-    pub(super) streams: Vec<Vec<usize>>,
+    /// What there is to know of each stream, by number.
+    pub(super) streams: Vec<StreamShare>,
     pub(super) ordering: OrderingGuarantee,
     /// Names of the sinks that modules can ask for, by number.
     pub(super) sinks: Arc<[String]>,
@@ -50,7 +51,6 @@ pub(super) struct Shared {
     pub(super) acks: Arc<dyn Acknowledge>,
     pub(super) stats: Arc<Stats>,
     pub(super) gate: Gate,
-    pub(super) lookup: Lookup,
     pub(super) runtime: Handle,
     /// Why the run cannot go on, from the first lane that found out.
     pub(super) failure: Mutex<Option<Error>>,
@@ -58,6 +58,15 @@ pub(super) struct Shared {
     pub(super) failed: CancellationToken,
     /// A breaker has opened and closed the gate: the run is to be shown as paused.
     pub(super) breaker_opened: Notify,
+}
+
+/// What lanes know of a stream.
+#[derive(Debug)]
+pub(super) struct StreamShare {
+    /// Which modules see its ops.
+    pub(super) modules: Vec<usize>,
+    /// Where the documents of its updates are.
+    pub(super) documents: Reach,
 }
 
 /// How a module stands, over all lanes.

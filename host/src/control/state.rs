@@ -133,9 +133,33 @@ pub struct Status {
     pub modules: Vec<ModuleStatus>,
     /// The sinks.
     pub sinks: Vec<SinkStatus>,
+    /// The deployments, where several are read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub deployments: Vec<DeploymentStatus>,
     /// The last position that was lost, if one was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gap: Option<ShownGap>,
+}
+
+/// How the reading of one of several deployments stands.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeploymentStatus {
+    /// What its ops carry in the field `cluster`.
+    pub cluster: String,
+    /// Where it is found.
+    pub hosts: String,
+    /// Up to where everything of it is done.
+    pub position: ShownPosition,
+    /// How far that is behind its newest entry, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lag_seconds: Option<f64>,
+    /// How long until its oplog no longer reaches back to the position, in hours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oplog_window_hours: Option<f64>,
+    /// Since when the others wait for it, RFC 3339, where all are read in one order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holds_up_since: Option<String>,
 }
 
 /// Counts of ops since the start of the process.

@@ -22,6 +22,7 @@ use super::{
     reopening::Reopening,
     saver::Saver,
     session::{Session, StreamEnd},
+    shards::{Change, ShardWatch},
     shared::Shared,
     swapping::{Loaded, Swaps},
 };
@@ -50,6 +51,8 @@ pub(super) struct Supervisor<'a> {
     pub(super) states: Vec<States>,
     pub(super) swaps: Swaps,
     pub(super) profiles: Profiles,
+    /// Which shards come and go, where those of a cluster are read.
+    pub(super) shards: Option<ShardWatch>,
     pub(super) saver: Option<Arc<Saver>>,
     pub(super) store: Option<Store>,
     pub(super) shutdown: &'a CancellationToken,
@@ -78,6 +81,8 @@ pub(super) struct AtWork {
     pub(super) gate: Gate,
     /// Streams whose position is lost, and that go on elsewhere when the run is not paused.
     pub(super) lost: Vec<Lost>,
+    /// Streams of deployments that leave, which have given all that was left.
+    pub(super) left: Vec<usize>,
 }
 
 /// What happened while a session worked.
@@ -92,6 +97,8 @@ enum Event {
     /// There is nothing more to do here.
     Over,
     Command(Command),
+    /// A shard has joined, or left.
+    Shards(Change),
     /// A version on trial has seen enough.
     TrialOver,
     /// It is time to look how versions do that took over lately.
@@ -180,6 +187,16 @@ impl Supervisor<'_> {
                 Event::Over if !at_work.lost.is_empty() => return self.pass_over(at_work).await,
                 Event::Over => return self.end(&mut at_work, Ok(())).await,
                 Event::Stream(StreamEnd::Done) => {}
+                Event::Stream(StreamEnd::Left { stream }) => {
+                    if let Some(next) = self.stream_left(&mut at_work, stream).await? {
+                        return Ok(next);
+                    }
+                }
+                Event::Shards(change) => {
+                    if let Some(next) = self.shards_changed(&mut at_work, change).await? {
+                        return Ok(next);
+                    }
+                }
                 Event::Stream(StreamEnd::Panicked) => {
                     let ended = Err(Error::Panicked("a stream"));
                     return self.end(&mut at_work, ended).await;
@@ -252,12 +269,13 @@ impl Supervisor<'_> {
         self.states.clear();
         if let Some(saver) = &self.saver {
             let Assembly {
+                deployments,
                 plan,
                 options,
                 standings,
                 ..
             } = &self.assembly;
-            let template = begin::template(plan, options, standings);
+            let template = begin::template(deployments, plan, options, standings);
             saver.follow(session.window.clone(), template);
         }
         let board = &self.desk.board;
@@ -272,6 +290,7 @@ impl Supervisor<'_> {
             shared,
             gate,
             lost: Vec::new(),
+            left: Vec::new(),
         })
     }
 
@@ -286,6 +305,13 @@ impl Supervisor<'_> {
         let drain = self.desk.drain.clone();
         let shared = at_work.shared.clone();
         let delivery = &self.assembly.delivery;
+        let shards = &mut self.shards;
+        let change = async {
+            match shards {
+                Some(shards) => shards.next().await,
+                None => std::future::pending().await,
+            }
+        };
         let trial_over = self.swaps.trial_over.clone();
         let probation = async {
             match self.swaps.probations.is_empty() {
@@ -306,6 +332,7 @@ impl Supervisor<'_> {
             due = self.profiles.due() => Event::ProfileDue(due),
             command = self.desk.next() => Event::Command(command),
             () = shared.breaker_opened.notified() => Event::BreakerOpened,
+            change = change => Event::Shards(change),
             event = at_work.streams(delivery) => event,
         }
     }

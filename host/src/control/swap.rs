@@ -122,7 +122,7 @@ pub struct Swapped {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum SwapError {
     /// No module has that name.
-    #[error("there is no module `{module}`; there is {}", .known.join(", "))]
+    #[error("there is no module `{module}`; there is `{}`", .known.join("`, `"))]
     NoSuchModule {
         /// The name.
         module: String,

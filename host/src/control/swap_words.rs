@@ -42,8 +42,6 @@ impl SwapError {
             Self::NoSuchModule { module, known } => {
                 let near = known
                     .iter()
-                    // They may be quoted already.
-                    .map(|name| name.trim_matches('`'))
                     .map(|name| (strsim::damerau_levenshtein(name, module), name))
                     .min()
                     .filter(|(distance, _)| *distance <= 2);
@@ -140,8 +138,12 @@ mod tests {
     fn a_slip_of_the_pen_is_told_from_another_name() {
         let absent = |module: &str| SwapError::NoSuchModule {
             module: module.into(),
-            known: vec!["`audit`".into(), "welcome".into()],
+            known: vec!["audit".into(), "welcome".into()],
         };
+        assert_eq!(
+            absent("audti").to_string(),
+            "there is no module `audti`; there is `audit`, `welcome`"
+        );
         assert_eq!(absent("audti").hints(), ["did you mean `audit`?"]);
         assert_eq!(absent("orders").hints(), [""; 0]);
     }

@@ -2,10 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{
-    options::Error,
-    worker::{Job, LaneWorker},
-};
+use super::{job::Job, options::Error, worker::LaneWorker};
 use crate::{
     flow::{Documents, Stop, Work},
     guest::Verdict,
@@ -39,8 +36,9 @@ impl LaneWorker {
         }
         let (op, place) = (job.op, job.place);
         if self.is_wanted(place, modules) {
-            if self.window.documents.get(&op).is_none() {
-                self.fetch_window(work, at, modules)?;
+            if self.window.documents.get(&op).is_none() && !self.fetch_window(work, at, modules)? {
+                self.put_off_wanted(job, modules);
+                return Ok(());
             }
             self.op_bytes.clear();
             let document = self.window.documents.get(&op).flatten();
@@ -57,6 +55,19 @@ impl LaneWorker {
             }
         }
         Ok(())
+    }
+
+    /// The document cannot be had at present: the modules that want the op get it later.
+    fn put_off_wanted(&mut self, job: &mut Job<'_>, modules: &[usize]) {
+        for &module in modules {
+            match self.window.verdicts.get(&(job.place, module)) {
+                Some(Verdict::Keep | Verdict::AskAgain) => self.put_off(module, job),
+                Some(Verdict::Drop) | None => {
+                    self.segment.saw(module, job.place);
+                    self.tally.dropped_ahead(module);
+                }
+            }
+        }
     }
 
     /// Asks the filters about the next pending updates, so that the documents of all that are wanted
@@ -115,8 +126,9 @@ impl LaneWorker {
             .any(|verdict| *verdict != Verdict::Drop)
     }
 
-    /// Fetches the documents of the window's wanted updates, from this one on.
-    fn fetch_window(&mut self, work: &Work, at: usize, modules: &[usize]) -> Result<(), Stop> {
+    /// Fetches the documents of the window's wanted updates, from this one on; tells whether they can be
+    /// had at present.
+    fn fetch_window(&mut self, work: &Work, at: usize, modules: &[usize]) -> Result<bool, Stop> {
         // What was handled before does not wait for the server.
         self.end_segment()?;
         let wanted: Vec<Op<'_>> = work.places[at..self.window.end]
@@ -125,18 +137,24 @@ impl LaneWorker {
             .map(|&place| work.batch.op(place as usize))
             .collect();
         let mut documents = std::mem::take(&mut self.window.documents);
-        let fetched = self.fetch(&wanted, &mut documents);
+        let fetched = self.fetch(work.ticket.stream, &wanted, &mut documents);
         self.window.documents = documents;
         fetched
     }
 
-    /// Fetches documents, the first of which is answered for certain. A lookup that is under way when
-    /// the gate is closed is given up, and made again afterwards.
-    pub(super) fn fetch(&mut self, ops: &[Op<'_>], documents: &mut Documents) -> Result<(), Stop> {
-        let lookup = &self.shared.lookup;
+    /// Fetches documents of a stream's ops, the first of which is answered for certain. A lookup that is under way when
+    /// the gate is closed is given up, and made again afterwards. Tells whether they can be had at
+    /// present.
+    pub(super) fn fetch(
+        &mut self,
+        stream: usize,
+        ops: &[Op<'_>],
+        documents: &mut Documents,
+    ) -> Result<bool, Stop> {
+        let from = &self.shared.streams[stream].documents;
         loop {
             documents.clear();
-            let fetched = self.turn.wait_while_open(lookup.fetch(ops, documents));
+            let fetched = self.turn.wait_while_open(from.fetch(ops, documents));
             if let Some(Err(source)) = fetched {
                 let namespace = ops.first().map_or("", |op| op.namespace()).to_owned();
                 return Err(self.shared.stop(Error::Lookup { namespace, source }));
@@ -144,8 +162,8 @@ impl LaneWorker {
             if !self.turn.begin() {
                 return Err(Stop);
             }
-            if fetched.is_some() {
-                return Ok(());
+            if let Some(Ok(could)) = fetched {
+                return Ok(could);
             }
         }
     }

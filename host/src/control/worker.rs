@@ -6,8 +6,8 @@ use super::{
     breaker::Admission,
     failure::{Called, Failure, Next},
     instances::{Instances, States},
+    job::Job,
     order::OrderKeys,
-    orders::Order,
     outlet::Letter,
     parked::{Key, ParkedOps},
     retries::{Parked, Tries, Wait},
@@ -18,9 +18,9 @@ use super::{
     updates::Window,
 };
 use crate::{
-    flow::{Begun, Stop, Turn, Work, Worker},
+    flow::{Stop, Turn, Work, Worker},
     guest::GuestError,
-    op::{Ack, Batch, BatchTicket, DocumentState, Op},
+    op::{Ack, DocumentState, Op},
     sink::{Cause, Closed},
 };
 
@@ -28,7 +28,7 @@ use crate::{
 pub(super) struct LaneWorker {
     pub(super) shared: Arc<Shared>,
     /// Which of the lanes it is.
-    lane: usize,
+    pub(super) lane: usize,
     pub(super) instances: Instances,
     pub(super) turn: Turn,
     pub(super) segment: Segment,
@@ -38,37 +38,6 @@ pub(super) struct LaneWorker {
     /// The op that modules are called for.
     pub(super) op_bytes: Vec<u8>,
     pub(super) window: Window,
-}
-
-/// An op whose turn it is.
-pub(super) struct Job<'a> {
-    pub(super) op: Op<'a>,
-    pub(super) place: u32,
-    pub(super) batch: &'a Arc<Batch>,
-    pub(super) ticket: BatchTicket,
-    /// Its duty, where it is not done together with the other ops of the segment.
-    own: Option<Ack>,
-    /// What goes into the dead letters when the modules have had their turn.
-    letters: Vec<(Letter, Ack)>,
-}
-
-impl<'a> Job<'a> {
-    fn new(work: &'a Work, place: u32) -> Self {
-        Self {
-            op: work.batch.op(place as usize),
-            place,
-            batch: &work.batch,
-            ticket: work.ticket,
-            own: None,
-            letters: Vec::new(),
-        }
-    }
-
-    /// A part of the op's own duty.
-    pub(super) fn part(&mut self, shared: &Shared) -> Ack {
-        let duty = || Ack::new(shared.acks.clone(), self.ticket, vec![self.place]);
-        self.own.get_or_insert_with(duty).split()
-    }
 }
 
 impl LaneWorker {
@@ -95,7 +64,7 @@ impl LaneWorker {
 
     fn work_on(&mut self, work: &Work) -> Result<(), Stop> {
         let shared = self.shared.clone();
-        let modules = &shared.streams[work.ticket.stream];
+        let modules = &shared.streams[work.ticket.stream].modules;
         self.window.end = 0;
         for at in 0..work.places.len() {
             if self.shared.orders.has_some(self.lane) {
@@ -315,63 +284,6 @@ impl LaneWorker {
     pub(super) fn tell(&mut self) {
         let modules = self.shared.standings.iter().map(|module| &module.stats);
         self.tally.tell(&self.shared.stats, modules);
-    }
-
-    /// Waits until the lane may work, between two ops with nothing to pass on. Orders are carried out
-    /// meanwhile.
-    pub(super) fn begin(&mut self) -> Result<(), Stop> {
-        let shared = self.shared.clone();
-        loop {
-            match self.turn.begin_unless(shared.orders.come(self.lane)) {
-                Begun::Yes => return Ok(()),
-                Begun::Never => return Err(Stop),
-                Begun::Interrupted => self.obey(),
-            }
-        }
-    }
-
-    /// Waits until the lane may go on, in the middle of an op.
-    pub(super) fn go_on(&mut self) -> Result<(), Stop> {
-        self.turn.begin().then_some(()).ok_or(Stop)
-    }
-
-    /// Carries out what the lane was told. There is nothing to pass on, and no module has gathered
-    /// anything.
-    fn obey(&mut self) {
-        while let Some(order) = self.shared.orders.take(self.lane) {
-            match order {
-                Order::Switch {
-                    module,
-                    fresh,
-                    answer,
-                } => {
-                    let begun = Instant::now();
-                    let switched = self.instances.switch(module, *fresh);
-                    // Who gave the order may wait no longer; then it is undone.
-                    let _ = answer.send(switched.map(|()| begun.elapsed()));
-                }
-                Order::Try {
-                    module,
-                    fresh,
-                    trial,
-                    answer,
-                } => {
-                    let begun = Instant::now();
-                    let begins = self.instances.begin_trial(module, *fresh, trial);
-                    let _ = answer.send(begins.map(|()| begun.elapsed()));
-                }
-                Order::EndTrial(module) => self.instances.end_trial(module),
-                Order::Undo(module) => self.instances.undo(module),
-                Order::Settle(module) => self.instances.settle(module),
-                Order::BeginProfile(module) => self.instances.begin_profile(module),
-                Order::EndProfile { module, answer } => {
-                    let _ = answer.send(self.instances.end_profile(module));
-                }
-            }
-        }
-        self.segment.set_versions(self.instances.versions());
-        // What the filters before have said ahead is theirs alone.
-        self.window.end = 0;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use bson::{RawDocumentBuf, cstr, rawdoc};
+use bson::{RawDocumentBuf, cstr, doc, rawdoc};
 use bytes::Bytes;
 use mongodb::Client;
 use oplet_sdk::raw::{Walk, kind};
@@ -62,6 +62,12 @@ impl Lookup {
         Self { client, is_causal }
     }
 
+    /// Whether the deployment answers.
+    pub async fn answers(&self) -> bool {
+        let admin = self.client.database("admin");
+        admin.run_command(doc! { "ping": 1 }).await.is_ok()
+    }
+
     /// Fetches the documents of the given ops, the first of which is answered for certain; the others
     /// as far as memory allows. Passing faults are waited out.
     ///
@@ -89,13 +95,12 @@ impl Lookup {
             }
         }
         let newest = ops.iter().map(Op::timestamp).max().unwrap_or_default();
-        let queries = by_namespace.iter().flat_map(|(namespace, ops)| {
-            ops.chunks(IDS_PER_QUERY).map(move |ops| (*namespace, ops))
-        });
-        for (namespace, ops) in queries {
-            self.fetch_some(namespace, ops, newest, documents).await?;
-            if documents.is_full() {
-                break;
+        'queries: for (namespace, ops) in &by_namespace {
+            for ops in ops.chunks(IDS_PER_QUERY) {
+                self.fetch_some(namespace, ops, newest, documents).await?;
+                if documents.is_full() {
+                    break 'queries;
+                }
             }
         }
         // Where memory ran out before the first op's document came, it is fetched by itself.

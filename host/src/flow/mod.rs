@@ -7,12 +7,13 @@
 //!
 //! A lane is one thread with one [`Worker`], which owns all that it needs; what a worker does is not
 //! this room's business, but that it works only while the [`Gate`] is open: by its [`Turn`].
-//! [`Lookup`] fetches the current documents of updates. [`workers`] says which of several processes an
-//! op belongs to.
+//! [`Lookup`] fetches the current documents of updates. [`Merge`] brings several streams into one order.
+//! [`workers`] says which of several processes an op belongs to.
 
 mod gate;
 mod lanes;
 mod lookup;
+mod merge;
 mod ordering;
 mod partition;
 mod turn;
@@ -21,5 +22,6 @@ pub mod workers;
 pub use gate::{Gate, Pass, Word};
 pub use lanes::{Closed, Dispatcher, Lanes, Options, Panicked, Stop, Work, Worker};
 pub use lookup::{Documents, Lookup};
+pub use merge::Merge;
 pub use ordering::OrderingGuarantee;
 pub use turn::{Begun, Turn};

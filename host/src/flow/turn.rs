@@ -1,5 +1,7 @@
 //! A lane's leave to work.
 
+use std::future::pending;
+
 use tokio::runtime::Handle;
 
 use super::{Gate, Pass, Word};
@@ -45,19 +47,7 @@ impl Turn {
     /// alone.
     #[must_use]
     pub fn begin(&mut self) -> bool {
-        loop {
-            if self.may_go_on() {
-                return true;
-            }
-            self.pass = None;
-            self.pass = self.gate.enter();
-            if self.pass.is_none() {
-                let word = self.runtime.block_on(self.gate.no_longer(Word::Closed));
-                if word == Word::Thrown {
-                    return false;
-                }
-            }
-        }
+        self.begin_unless(pending()) == Begun::Yes
     }
 
     /// As [`begin`](Self::begin), unless something else comes first while the gate is closed.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use wasmtime::{Cache, CacheConfig};
 
 use super::cache_directory;
+use super::compiling::Compilers;
 use super::error::Error;
 use super::limits::Limits;
 use super::runtime::{Code, Runtime};
@@ -44,6 +45,7 @@ pub struct Engine {
 struct Inner {
     options: Options,
     cache: Option<Cache>,
+    compilers: Compilers,
     plain: Arc<Runtime>,
     /// Made when the first module asks for it. The lock is held while it is made.
     exact: Mutex<Option<Arc<Runtime>>>,
@@ -72,6 +74,7 @@ impl Engine {
             inner: Arc::new(Inner {
                 options: options.clone(),
                 cache,
+                compilers: Compilers::default(),
                 plain,
                 exact: Mutex::new(None),
             }),
@@ -102,6 +105,11 @@ impl Engine {
         self.inner.plain.is_pooled
     }
 
+    /// The threads that compile.
+    pub(super) fn compilers(&self) -> &Compilers {
+        &self.inner.compilers
+    }
+
     /// What compiles to that code.
     ///
     /// # Errors
@@ -112,6 +120,7 @@ impl Engine {
             cache,
             plain,
             exact,
+            ..
         } = &*self.inner;
         if code == Code::Plain {
             return Ok(plain.clone());

@@ -5,6 +5,7 @@ use std::io;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::findings::Finding;
 
@@ -41,6 +42,14 @@ pub enum Error {
         /// All that is wrong with it.
         findings: Vec<Finding>,
     },
+    /// Nobody waits longer for it to be compiled.
+    #[error("module `{module}` is not compiled after {}", humantime::format_duration(*limit))]
+    CompileTime {
+        /// The module's name.
+        module: String,
+        /// How long it may take.
+        limit: Duration,
+    },
 }
 
 impl Error {
@@ -54,6 +63,11 @@ impl Error {
                 path.display()
             )),
             Self::Refused { findings, .. } => findings.iter().find_map(Finding::hint),
+            Self::CompileTime { .. } => Some(
+                "where compiled modules are kept, it may be there when it is asked for again later; \
+                 a smaller module, or one without very large functions, takes less"
+                    .to_owned(),
+            ),
             Self::CacheDirectory { .. } | Self::Engine(_) | Self::Ticker(_) => None,
         }
     }

@@ -25,6 +25,8 @@ pub struct Limits {
     pub log_line_bytes: usize,
     /// Size of a module, in bytes of wasm.
     pub module_bytes: usize,
+    /// Time that it may take to compile a module. What is known to take long is refused before.
+    pub compile_time: Duration,
     /// Elements of a table.
     pub table_elements: usize,
     /// Tables of a module. Compilers make one.
@@ -51,6 +53,7 @@ impl Default for Limits {
             log_lines_per_second: 100,
             log_line_bytes: 8 << 10,
             module_bytes: 10 << 20,
+            compile_time: Duration::from_secs(60),
             table_elements: 20_000,
             tables: 4,
             counters: 100,

@@ -24,6 +24,7 @@ mod backtrace;
 mod border;
 mod cache_directory;
 mod call;
+mod compiling;
 mod complexity;
 mod contents;
 mod engine;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use oplet_sdk::abi::export;
 use wasmtime::InstancePre;
 
+use super::compiling::GivenUp;
 use super::engine::Engine;
 use super::error::{Error, GuestError};
 use super::findings::Finding;
@@ -52,7 +53,7 @@ impl Module {
     /// nothing for a lane.
     ///
     /// # Errors
-    /// [`Error::Refused`] with everything that is wrong with the module. For the first module that
+    /// [`Error::Refused`] with everything that is wrong with the module; [`Error::CompileTime`]. For the first module that
     /// asks for fuel or is deterministic also what [`Engine::new`] may fail with.
     pub fn load(
         engine: &Engine,
@@ -111,7 +112,20 @@ impl Module {
                 findings
             })
         };
-        let compiled = wasmtime::Module::from_binary(&runtime.wasmtime, wasm).map_err(invalid)?;
+        let (compiler, bytes) = (runtime.wasmtime.clone(), Box::<[u8]>::from(wasm));
+        let compiled = engine
+            .compilers()
+            .run(limits.compile_time, move || {
+                wasmtime::Module::from_binary(&compiler, &bytes)
+            })
+            .map_err(|given_up| match given_up {
+                GivenUp::TooLong => Error::CompileTime {
+                    module: name.to_string(),
+                    limit: limits.compile_time,
+                },
+                GivenUp::NoThread(error) => Error::Engine(error.into()),
+            })?
+            .map_err(invalid)?;
         let pre = runtime.linker.instantiate_pre(&compiled).map_err(invalid)?;
 
         Ok(Self {

@@ -5,12 +5,16 @@ use std::time::Duration;
 use bson::{Document, doc};
 use mongodb::{
     Client,
-    options::{ClientOptions, ConnectionString, HostInfo, ServerAddress},
+    options::{ClientOptions, ConnectionString},
 };
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::{Fault, describe};
+use super::{
+    Capabilities, Fault, describe,
+    remains::writer_name,
+    uri::{hosts, parse_uri},
+};
 use crate::{backoff::Backoff, op::Timestamp};
 
 /// How long the first attempt looks for a server: the driver looks until then, even where it is
@@ -117,26 +121,17 @@ pub struct Server {
     pub majority_time: Timestamp,
     /// The server's clock when it answered, in milliseconds since 1970.
     pub local_time_ms: i64,
-    options: ClientOptions,
-}
-
-/// Reads a connection string without opening anything.
-///
-/// # Errors
-/// [`Error::Uri`].
-pub fn parse_uri(uri: &str) -> Result<ConnectionString, Error> {
-    ConnectionString::parse(uri).map_err(|error| Error::Uri {
-        uri: redact(uri),
-        reason: describe(&error),
-    })
+    /// What the client was made of; not known of one that somebody else has made.
+    options: Option<ClientOptions>,
 }
 
 /// A client of a deployment that is written to. Nothing is connected yet, but a name of a DNS record
-/// (`mongodb+srv`) is looked up.
+/// (`mongodb+srv`) is looked up. A `writer` is an id that its connections show, for who has to wait until
+/// they are gone ([`Remains`](super::Remains)).
 ///
 /// # Errors
 /// [`Error::Uri`] for a malformed connection string; [`Error::Refused`] when the record cannot be had.
-pub async fn connect_client(uri: &str) -> Result<Client, Error> {
+pub async fn connect_client(uri: &str, writer: Option<&str>) -> Result<Client, Error> {
     let parsed = parse_uri(uri)?;
     let hosts = hosts(&parsed);
     let refused = |source| Error::Refused {
@@ -145,6 +140,9 @@ pub async fn connect_client(uri: &str) -> Result<Client, Error> {
     };
     let mut options = ClientOptions::parse(parsed).await.map_err(refused)?;
     options.app_name.get_or_insert_with(|| "oplet".into());
+    if let Some(id) = writer {
+        options.app_name = Some(writer_name(options.app_name.as_deref(), id));
+    }
     options.connect_timeout.get_or_insert(ATTEMPT_TIME_MAX);
     options.heartbeat_freq.get_or_insert(HEARTBEAT);
     options
@@ -190,6 +188,39 @@ impl Server {
         }
     }
 
+    /// The deployment of a client that somebody else has made. It is asked once, for as long as its own
+    /// time-outs say.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] when no server answers; at once for one that cannot be used.
+    pub async fn of_client(client: Client) -> Result<Self, Error> {
+        let begun = Instant::now();
+        let hosts = "the servers of the given client";
+        let admin = client.database("admin");
+        let asked = async {
+            let hello = admin.run_command(doc! {"hello": 1}).await?;
+            // An unauthenticated user may say hello, but nothing else.
+            let build = admin.run_command(doc! {"buildInfo": 1}).await?;
+            Ok((hello, build))
+        };
+        let (hello, build) = asked.await.map_err(|error| match classify(error, hosts) {
+            Attempt::Permanent(error) => error,
+            Attempt::Passing(source) => Error::Unreachable {
+                hosts: hosts.to_owned(),
+                waited: Duration::from_secs(begun.elapsed().as_secs()),
+                source,
+            },
+        })?;
+        let host = hello.get_str("me").unwrap_or(hosts);
+        check_hello(&hello, host)?;
+        Ok(Self::from_answers(
+            (client.clone(), None),
+            host,
+            &hello,
+            &build,
+        ))
+    }
+
     async fn attempt(uri: &ConnectionString, hosts: &str, time: Duration) -> Result<Self, Attempt> {
         let mut options = ClientOptions::parse(uri.clone())
             .await
@@ -224,13 +255,13 @@ impl Server {
         options.server_selection_timeout = Some(wanted.unwrap_or(SELECTION_TIME));
         let client =
             Client::with_options(options.clone()).map_err(|error| classify(error, hosts))?;
-        let server = Self::from_answers((client, options), hosts, &hello, &build);
+        let server = Self::from_answers((client, Some(options)), hosts, &hello, &build);
         info!(hosts, version = server.version, operation_time = %server.operation_time, "connected");
         Ok(server)
     }
 
     fn from_answers(
-        (client, options): (Client, ClientOptions),
+        (client, options): (Client, Option<ClientOptions>),
         hosts: &str,
         hello: &Document,
         build: &Document,
@@ -273,12 +304,23 @@ impl Server {
         }
     }
 
-    /// Another client of the same deployment, with connections and sessions of its own.
+    /// What it can be asked for.
+    #[must_use]
+    pub fn capabilities(&self) -> Capabilities {
+        Capabilities::of_version(&self.version)
+    }
+
+    /// Another client of the same deployment, with connections and sessions of its own; the same one
+    /// where somebody else has made it. For `writer` see [`connect_client`].
     ///
     /// # Errors
     /// The driver's; the options were good for the first one.
-    pub fn another_client(&self) -> Result<Client, Error> {
-        Client::with_options(self.options.clone()).map_err(|source| Error::Refused {
+    pub fn another_client(&self, writer: &str) -> Result<Client, Error> {
+        let Some(mut options) = self.options.clone() else {
+            return Ok(self.client.clone());
+        };
+        options.app_name = Some(writer_name(options.app_name.as_deref(), writer));
+        Client::with_options(options).map_err(|source| Error::Refused {
             hosts: self.hosts.clone(),
             source,
         })
@@ -374,55 +416,9 @@ fn check_hello(hello: &Document, host: &str) -> Result<(), Error> {
     Err(Error::Standalone { host })
 }
 
-fn hosts(uri: &ConnectionString) -> String {
-    match &uri.host_info {
-        HostInfo::HostIdentifiers(hosts) => hosts
-            .iter()
-            .map(ServerAddress::to_string)
-            .collect::<Vec<_>>()
-            .join(","),
-        HostInfo::DnsRecord(name) => name.clone(),
-        _ => "an unknown host".into(),
-    }
-}
-
-/// The connection string without what stands between `:` and `@`.
-fn redact(uri: &str) -> String {
-    let Some((scheme, rest)) = uri.split_once("://") else {
-        return match uri.rsplit_once('@') {
-            Some((_, host)) => format!("***@{host}"),
-            None => uri.to_owned(),
-        };
-    };
-    let end = rest.find('/').unwrap_or(rest.len());
-    match rest[..end].rfind('@') {
-        Some(at) => match rest[..at].find(':') {
-            Some(colon) => format!("{scheme}://{}:***{}", &rest[..colon], &rest[at..]),
-            None => uri.to_owned(),
-        },
-        // An unescaped slash or at sign in the password confuses the split: show no part of it.
-        None if rest.contains('@') => format!("{scheme}://***"),
-        None => uri.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn passwords_are_never_shown() {
-        for (uri, shown) in [
-            ("mongodb://a:secret@h:1/x", "mongodb://a:***@h:1/x"),
-            ("mongodb://a:se/cret@h:1/x", "mongodb://***"),
-            ("mongodb://a:se@cret@h:1/x", "mongodb://a:***@h:1/x"),
-            ("mongodb://h:1", "mongodb://h:1"),
-            ("localhost:27017", "localhost:27017"),
-            ("a:secret@h:1", "***@h:1"),
-        ] {
-            assert_eq!(redact(uri), shown);
-        }
-    }
 
     #[test]
     fn tells_the_three_kinds_of_server() {

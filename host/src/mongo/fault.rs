@@ -5,9 +5,13 @@ use mongodb::error::{Error, ErrorKind};
 /// Server error codes that are told apart, by the names that the server gives them
 /// (`src/mongo/base/error_codes.yml`).
 pub mod code {
-    #![allow(missing_docs, reason = "the names are the server's")]
+    #![allow(
+        missing_docs,
+        reason = "the names are the server's, of those that it names"
+    )]
     pub const UNAUTHORIZED: i32 = 13;
     pub const AUTHENTICATION_FAILED: i32 = 18;
+    pub const NO_MATCHING_DOCUMENT: i32 = 47;
     pub const CURSOR_NOT_FOUND: i32 = 43;
     pub const MAX_TIME_MS_EXPIRED: i32 = 50;
     pub const CAPPED_POSITION_LOST: i32 = 136;
@@ -18,7 +22,11 @@ pub mod code {
     pub const INVALID_RESUME_TOKEN: i32 = 260;
     pub const OPLOG_QUERY_MIN_TS_MISSING: i32 = 326;
     pub const TOPOLOGY_CHANGE: i32 = 348;
+    pub const BSON_OBJECT_TOO_LARGE: i32 = 10334;
     pub const NOT_A_REPLICA_SET: i32 = 40573;
+    pub const RESUME_POINT_GONE: i32 = 40576;
+    pub const RESUME_TOKEN_NOT_FOUND: i32 = 40585;
+    pub const RESUME_TOKEN_REFUSED: i32 = 40615;
     pub const KEY_STRING_FORMAT: i32 = 50811;
     pub const INTERRUPTED: i32 = 11601;
 }

@@ -5,14 +5,23 @@
 //! what an error of the driver means to a caller: try again, give up, or the position is lost. A [`Throwaway`]
 //! is a server for as long as somebody tries something out.
 
+mod capabilities;
 mod connect;
 mod fault;
+mod identity;
 mod reader;
+mod remains;
 mod sessions;
+mod shards;
 mod throwaway;
+mod uri;
 
-pub use connect::{Error, Options, Server, Topology, connect_client, parse_uri};
+pub use capabilities::Capabilities;
+pub use connect::{Error, Options, Server, Topology, connect_client};
 pub use fault::{Fault, code, describe, has_code};
 pub use reader::{Reader, ReaderOptions, Reply, answer_in_time, only_reply};
+pub use remains::Remains;
 pub use sessions::end_sessions;
+pub use shards::{Shard, shards};
 pub use throwaway::{Throwaway, ThrowawayError};
+pub use uri::parse_uri;

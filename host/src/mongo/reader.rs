@@ -167,6 +167,15 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// A reply that no server gave.
+    #[cfg(test)]
+    pub(crate) fn crafted(reply: &bson::Document) -> Self {
+        let reply = RawDocumentBuf::try_from(reply).expect("a test makes documents");
+        Self {
+            bytes: reply.into_bytes().into(),
+        }
+    }
+
     /// The whole reply.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {

@@ -164,7 +164,7 @@ impl Throwaway {
             sleep(PAUSE).await;
         }
         let uri = format!("mongodb://127.0.0.1:{}/?directConnection=true", self.port);
-        let client = connect_client(&uri)
+        let client = connect_client(&uri, None)
             .await
             .map_err(|error| error.to_string())?;
         let admin = client.database("admin");

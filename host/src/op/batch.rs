@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Op, OpIndex, Operation, Position, SourceKind, Timestamp};
+use super::{Cluster, Op, OpIndex, Operation, Position, SourceKind, Timestamp};
 
 /// Where a part of an op lies: in the server's reply, or among the parts that the source made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,13 +83,17 @@ impl Record {
 #[derive(Debug)]
 pub struct Batch {
     body: Bytes,
-    extra: Vec<u8>,
+    extra: Bytes,
     pub(super) records: Vec<Record>,
     source: SourceKind,
     position: Position,
     caught_up: bool,
     /// Whether there may be commands among the ops.
     has_commands: bool,
+    /// Where several deployments are read, the one that it comes from.
+    cluster: Option<Cluster>,
+    /// Bytes that it counts with: less than it holds, where others hold the same.
+    bytes: usize,
 }
 
 impl Batch {
@@ -105,10 +109,11 @@ impl Batch {
         self.records.is_empty()
     }
 
-    /// Bytes held by the batch.
+    /// Bytes held by the batch; of those that it shares with a batch that was [split
+    /// off](Self::split_to), its part.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.body.len() + self.extra.len() + self.records.len() * size_of::<Record>()
+        self.bytes + self.records.len() * size_of::<Record>()
     }
 
     /// Where the source stands when all these ops are done.
@@ -121,6 +126,17 @@ impl Batch {
     #[must_use]
     pub fn source(&self) -> SourceKind {
         self.source
+    }
+
+    /// The deployment that it comes from, where several are read.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.as_ref()
+    }
+
+    /// Says which of several deployments it comes from: its ops then carry that, and have other ids.
+    pub fn set_cluster(&mut self, cluster: Cluster) {
+        self.cluster = Some(cluster);
     }
 
     /// Whether the source had nothing more to give when it gave this.
@@ -178,6 +194,30 @@ impl Batch {
     /// Leaves out the first `len` ops: they are done already.
     pub fn skip(&mut self, len: usize) {
         self.records.drain(..len);
+    }
+
+    /// Splits off the first `len` ops, as a batch that ends at `position`; what is left keeps its own.
+    ///
+    /// # Panics
+    /// When there are not so many.
+    #[must_use]
+    pub fn split_to(&mut self, len: usize, position: Position) -> Self {
+        let rest = self.records.split_off(len);
+        let records = std::mem::replace(&mut self.records, rest);
+        let ops = records.len() + self.records.len();
+        let bytes = self.bytes * records.len() / ops.max(1);
+        self.bytes -= bytes;
+        Self {
+            body: self.body.clone(),
+            extra: self.extra.clone(),
+            records,
+            source: self.source,
+            position,
+            caught_up: false,
+            has_commands: self.has_commands,
+            cluster: self.cluster.clone(),
+            bytes,
+        }
     }
 
     pub(super) fn slice(&self, span: Span) -> &[u8] {
@@ -276,13 +316,45 @@ impl BatchBuilder {
             has_commands,
         } = self;
         Batch {
+            bytes: body.len() + extra.len(),
             body,
-            extra,
+            extra: extra.into(),
             records,
             source,
             position,
             caught_up,
             has_commands,
+            cluster: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_has_its_ops_and_its_share_of_the_bytes() {
+        let mut builder = BatchBuilder::new(vec![0; 1_000].into());
+        for second in 0..10 {
+            let namespace = builder.make(|extra| extra.extend_from_slice(b"a.b"));
+            let time = Timestamp::new(second, 1);
+            builder.push(Record::new(Operation::Insert, namespace, time));
+        }
+        let position = |second| Position::Time(Timestamp::new(second, 1));
+        let mut batch = builder.finish(SourceKind::Oplog, position(9), true);
+        let whole = batch.bytes();
+        let first = batch.split_to(3, position(0));
+        assert_eq!((first.len(), batch.len()), (3, 7));
+        assert_eq!(first.op(2).timestamp(), Timestamp::new(2, 1));
+        assert_eq!(batch.op(0).timestamp(), Timestamp::new(3, 1));
+        assert_eq!(batch.op(0).namespace(), "a.b");
+        assert_eq!(
+            (first.position(), batch.position()),
+            (&position(0), &position(9))
+        );
+        assert_eq!((first.is_caught_up(), batch.is_caught_up()), (false, true));
+        assert_eq!(first.bytes() + batch.bytes(), whole);
+        assert!(first.bytes() * 3 > whole * 3 / 4 && first.bytes() < whole / 2);
     }
 }

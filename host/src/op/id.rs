@@ -10,7 +10,8 @@ use super::Timestamp;
 /// is. An ordinary entry has index 0; the ops of a transaction, or of writes that the server grouped
 /// into one entry, count from 0 in the order in which the entry lists them, whatever of them is
 /// watched. Behind a mongos two shards can write at the same cluster time, so there a fourth part
-/// tells the documents apart.
+/// tells the documents apart. Where several deployments are read, a last part, `@` and eight digits,
+/// tells these apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OpId {
     /// Cluster time of the op.
@@ -19,6 +20,8 @@ pub struct OpId {
     pub index: OpIndex,
     /// Hash of the document's key, on a sharded cluster.
     pub shard_key_hash: Option<u32>,
+    /// [Mark](super::Cluster::mark) of the deployment, where several are read.
+    pub cluster: Option<u32>,
 }
 
 /// Which of the ops of one cluster time.
@@ -40,6 +43,11 @@ impl OpId {
             bytes: [0; ID_BYTES_MAX],
             start: ID_BYTES_MAX,
         };
+        if let Some(mark) = self.cluster {
+            text.hex(u64::from(mark), 8);
+            text.byte(b'@');
+            text.byte(b':');
+        }
         if let Some(hash) = self.shard_key_hash {
             text.hex(u64::from(hash), 8);
             text.byte(b':');
@@ -81,12 +89,20 @@ impl FromStr for OpId {
             Some(hash) => OpIndex::TokenHash(u64::from_str_radix(hash, 16).map_err(drop)?),
             None => OpIndex::Known(index.parse().map_err(drop)?),
         };
-        let hash = parts.next().map(|hash| u32::from_str_radix(hash, 16));
-        let id = Self {
+        let mut id = Self {
             timestamp,
             index,
-            shard_key_hash: hash.transpose().map_err(drop)?,
+            shard_key_hash: None,
+            cluster: None,
         };
+        let hex = |digits: &str| u32::from_str_radix(digits, 16).map_err(drop);
+        for part in parts {
+            match part.strip_prefix('@') {
+                Some(mark) => id.cluster = Some(hex(mark)?),
+                None => id.shard_key_hash = Some(hex(part)?),
+            }
+        }
+        // Whatever stood in another place, or twice, is written differently.
         match id.text().as_str() == text {
             true => Ok(id),
             false => Err(()),
@@ -94,8 +110,9 @@ impl FromStr for OpId {
     }
 }
 
-/// Two numbers of ten digits, `t` and sixteen digits, eight digits, and the colons between them.
-const ID_BYTES_MAX: usize = 2 * 10 + 17 + 8 + 3;
+/// Two numbers of ten digits, `t` and sixteen digits, eight digits, `@` and eight digits, and the
+/// colons between them.
+const ID_BYTES_MAX: usize = 2 * 10 + 17 + 8 + 9 + 4;
 
 /// The text of an [`OpId`], written from its end.
 #[derive(Debug, Clone, Copy)]
@@ -108,7 +125,7 @@ impl OpIdText {
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[self.start..]).expect("digits, letters and colons")
+        std::str::from_utf8(&self.bytes[self.start..]).expect("digits, letters and signs")
     }
 
     fn byte(&mut self, byte: u8) {
@@ -144,20 +161,25 @@ mod tests {
             timestamp: Timestamp::new(17, 3),
             index: OpIndex::Known(4),
             shard_key_hash: None,
+            cluster: None,
         };
         assert_eq!(id.to_string(), "17:3:4");
         id.shard_key_hash = Some(0xAB);
         assert_eq!(id.to_string(), "17:3:4:000000ab");
         id.index = OpIndex::TokenHash(1);
         assert_eq!(id.to_string(), "17:3:t0000000000000001:000000ab");
+        id.cluster = Some(0xCD);
+        id.index = OpIndex::Known(0);
+        assert_eq!(id.to_string(), "17:3:0:000000ab:@000000cd");
         let longest = OpId {
             timestamp: Timestamp::new(u32::MAX, u32::MAX),
             index: OpIndex::TokenHash(u64::MAX),
             shard_key_hash: Some(u32::MAX),
+            cluster: Some(u32::MAX),
         };
         assert_eq!(
             longest.to_string(),
-            "4294967295:4294967295:tffffffffffffffff:ffffffff"
+            "4294967295:4294967295:tffffffffffffffff:ffffffff:@ffffffff"
         );
         assert_eq!(longest.to_string().len(), ID_BYTES_MAX);
     }
@@ -169,6 +191,8 @@ mod tests {
             "17:3:4:000000ab",
             "17:3:t0000000000000001",
             "17:3:t0000000000000001:000000ab",
+            "17:3:4:@000000cd",
+            "17:3:4:000000ab:@000000cd",
             "4294967295:4294967295:tffffffffffffffff:ffffffff",
         ] {
             assert_eq!(
@@ -188,6 +212,10 @@ mod tests {
             "17:3:t1",
             "17:3:4:000000AB",
             "17:3:4:000000ab:",
+            "17:3:4:@cd",
+            "17:3:4:@000000cd:000000ab",
+            "17:3:4:000000ab:000000ab",
+            "17:3:4:@000000cd:@000000cd",
             "4294967296:0:0",
             "a:b:c",
         ] {

@@ -22,7 +22,8 @@ pub fn write_json(
     out: &mut String,
 ) -> Result<(), bson::error::Error> {
     let document = Document::try_from(RawDocument::from_bytes(document)?)?;
-    let bson = Bson::Document(document);
+    let mut bson = Bson::Document(document);
+    make_nan_plain(&mut bson);
     let value = match format {
         Format::Relaxed => bson.into_relaxed_extjson(),
         Format::Canonical => bson.into_canonical_extjson(),
@@ -31,11 +32,52 @@ pub fn write_json(
     Ok(())
 }
 
+/// Extended JSON has one `NaN`; the driver's crate writes `-NaN` where the sign bit is set, as x86 sets
+/// it in the NaN that it makes, and readers refuse that.
+fn make_nan_plain(value: &mut Bson) {
+    match value {
+        Bson::Double(number) if number.is_nan() => *number = f64::NAN,
+        Bson::Document(document) => make_nans_plain(document),
+        Bson::Array(values) => values.iter_mut().for_each(make_nan_plain),
+        Bson::JavaScriptCodeWithScope(code) => make_nans_plain(&mut code.scope),
+        _ => {}
+    }
+}
+
+fn make_nans_plain(document: &mut Document) {
+    document
+        .iter_mut()
+        .for_each(|(_, value)| make_nan_plain(value));
+}
+
 #[cfg(test)]
 mod tests {
     use bson::{RawDocumentBuf, doc};
 
     use super::*;
+
+    #[test]
+    fn a_nan_has_no_sign() {
+        let nan = || -f64::NAN;
+        assert!(nan().is_sign_negative());
+        let scope = doc! {"e": nan()};
+        let code = bson::JavaScriptCodeWithScope {
+            code: "c".into(),
+            scope,
+        };
+        let document = doc! {"a": nan(), "b": {"c": [1.5, nan()]}, "d": code};
+        let document = RawDocumentBuf::try_from(&document).unwrap();
+        for format in [Format::Relaxed, Format::Canonical] {
+            let mut out = String::new();
+            write_json(document.as_bytes(), format, &mut out).unwrap();
+            assert!(!out.contains("-NaN"), "{out}");
+            assert_eq!(
+                out.matches(r#"{"$numberDouble":"NaN"}"#).count(),
+                3,
+                "{out}"
+            );
+        }
+    }
 
     #[test]
     fn keeps_the_order_of_fields() {

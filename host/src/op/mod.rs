@@ -8,6 +8,7 @@
 
 mod ack;
 mod batch;
+mod cluster;
 mod frontier;
 mod id;
 mod json;
@@ -21,6 +22,7 @@ mod view;
 
 pub use ack::{Ack, Acknowledge, BatchTicket};
 pub use batch::{Batch, BatchBuilder, Record, Span, Value};
+pub use cluster::Cluster;
 pub use frontier::{Frontier, OpPoint};
 pub use id::{OpId, OpIdText, OpIndex};
 pub use json::{Format, write_json};

@@ -6,7 +6,9 @@ use oplet_sdk::{
     raw::{Element, Malformed, Walk},
 };
 
-use super::{Batch, BatchBuilder, OpId, Operation, Position, Record, SourceKind, Timestamp, Value};
+use super::{
+    Batch, BatchBuilder, Cluster, OpId, Operation, Position, Record, SourceKind, Timestamp, Value,
+};
 
 /// An op document is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -88,8 +90,12 @@ pub fn batch_of(op: &[u8]) -> Result<Batch, OpDocumentError> {
         )
     };
     builder.push(record);
-    let batch = builder.finish(source, Position::Time(id.timestamp), false);
-    // The hash in the id is not kept, but made of the document's key.
+    let mut batch = builder.finish(source, Position::Time(id.timestamp), false);
+    if let Some(cluster) = fields.find(field::CLUSTER)? {
+        let name = cluster.text().ok_or(wrong(field::CLUSTER))?;
+        batch.set_cluster(Cluster::new(name, None));
+    }
+    // The hash in the id is not kept, but made of the document's key, and the mark of the name.
     match batch.op(0).id() == id {
         true => Ok(batch),
         false => Err(OpDocumentError::OtherDocument {
@@ -194,6 +200,16 @@ mod tests {
                 assert_eq!((id.index, id.shard_key_hash.is_some()), (index, sharded));
             }
         }
+    }
+
+    #[test]
+    fn the_deployment_stays_with_the_op() {
+        let op = op(OpIndex::Known(3), false, false);
+        let mut batch = batch_of(&op).unwrap();
+        batch.set_cluster(Cluster::new("eu", None));
+        let of_eu = encoded(&batch);
+        let read = batch_of(&of_eu).unwrap();
+        assert_eq!((encoded(&read), read.op(0).id()), (of_eu, batch.op(0).id()));
     }
 
     #[test]

@@ -6,7 +6,8 @@ use oplet_sdk::{
 };
 
 use super::{
-    Batch, DocumentKey, OpId, OpIndex, OpPoint, Operation, Record, SourceKind, Span, Timestamp, key,
+    Batch, Cluster, DocumentKey, OpId, OpIndex, OpPoint, Operation, Record, SourceKind, Span,
+    Timestamp, key,
 };
 
 /// What is known of the document of an update that has to be looked up.
@@ -84,6 +85,12 @@ impl<'a> Op<'a> {
         self.batch.source()
     }
 
+    /// The deployment that it is of, where several are read.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&'a Cluster> {
+        self.batch.cluster()
+    }
+
     /// The id that is the same on every redelivery.
     #[must_use]
     pub fn id(&self) -> OpId {
@@ -102,6 +109,7 @@ impl<'a> Op<'a> {
             timestamp: self.record.timestamp,
             index: self.record.index,
             shard_key_hash,
+            cluster: self.batch.cluster().map(Cluster::mark),
         }
     }
 
@@ -130,6 +138,12 @@ impl<'a> Op<'a> {
     #[must_use]
     pub fn update_description(&self) -> Option<&'a [u8]> {
         self.part(self.record.update_description)
+    }
+
+    /// The document before the change, when it was asked for and there is one.
+    #[must_use]
+    pub fn before(&self) -> Option<&'a [u8]> {
+        self.part(self.record.before)
     }
 
     /// Appends the op document, its fields in the order of the guest ABI.
@@ -165,6 +179,9 @@ impl<'a> Op<'a> {
                 writer.int64(b"index", i64::from(index));
             }
             writer.end();
+        }
+        if let Some(cluster) = self.batch.cluster() {
+            writer.text(field::CLUSTER.as_bytes(), cluster.name());
         }
         if let Some(document_key) = self.part(record.document_key) {
             writer.document(field::DOCUMENT_KEY.as_bytes(), document_key);
@@ -265,6 +282,24 @@ mod tests {
             .filter(|name| document.contains_key(name))
             .collect();
         assert_eq!(document.keys().collect::<Vec<_>>(), order);
+    }
+
+    #[test]
+    fn one_of_several_deployments_is_named_and_has_ids_of_its_own() {
+        let mut batch = full(false);
+        let alone = batch.op(0).id();
+        batch.set_cluster(Cluster::new("eu", None));
+        let document = encoded(&batch, DocumentState::NotAsked);
+        assert_eq!(document.get_str("cluster").unwrap(), "eu");
+        let order: Vec<_> = field::ORDER
+            .into_iter()
+            .filter(|name| document.contains_key(name))
+            .collect();
+        assert_eq!(document.keys().collect::<Vec<_>>(), order);
+        let of_eu = batch.op(0).id();
+        batch.set_cluster(Cluster::new("us", None));
+        let of_us = batch.op(0).id();
+        assert!(of_eu != of_us && of_eu != alone && of_us != alone);
     }
 
     #[test]

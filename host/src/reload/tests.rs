@@ -215,6 +215,7 @@ fn status(digest: &str) -> Status {
         checkpoint: None,
         modules: vec![module],
         sinks: Vec::new(),
+        deployments: Vec::new(),
         gap: None,
     }
 }

@@ -9,7 +9,7 @@ use oplet_sdk::{
     raw::{self, Element, Malformed, Walk, Writer, kind},
 };
 
-use crate::op::{OpId, OpIndex, Timestamp};
+use crate::op::{Cluster, OpId, OpIndex, Timestamp};
 
 /// What is wrong with an op document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -135,10 +135,12 @@ pub(super) fn complete(document: &[u8], number: u64, out: &mut Vec<u8>) -> Resul
     let by_number = || Timestamp::new(1, u32::try_from(number).unwrap_or(u32::MAX));
     let timestamp = given.map(Timestamp::from).or_else(of_id);
     let timestamp = timestamp.unwrap_or_else(by_number);
+    let cluster = get(field::CLUSTER).and_then(|element| element.text());
     let id = OpId {
         timestamp,
         index: OpIndex::Known(0),
         shard_key_hash: None,
+        cluster: cluster.map(Cluster::mark_of),
     };
     let is_set = |name| get(name).and_then(|element| element.bool()) == Some(true);
     let mut writer = Writer::new(out);

@@ -6,7 +6,7 @@ use bson::Uuid;
 use futures_util::future::BoxFuture;
 
 use super::Chunk;
-use crate::op::Op;
+use crate::{mongo::Remains, op::Op};
 
 /// Documents that are delivered together, in order. They may come from several chunks, and so stand
 /// for many ops.
@@ -160,9 +160,9 @@ pub trait Sink: Send + Sync + std::fmt::Debug {
         Box::pin(std::future::ready(Vec::new()))
     }
 
-    /// Ends the sessions of a process that is gone: what it had sent last is through then, or never
+    /// Ends what a process before has left behind: what it had sent last is through then, or never
     /// will be, and does not come after what is written from now on.
-    fn end_sessions<'a>(&'a self, _sessions: &'a [Uuid]) -> BoxFuture<'a, ()> {
+    fn end<'a>(&'a self, _remains: &'a Remains) -> BoxFuture<'a, ()> {
         Box::pin(std::future::ready(()))
     }
 }

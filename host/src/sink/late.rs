@@ -3,9 +3,10 @@
 use std::{fmt, sync::Arc};
 
 use futures_util::future::BoxFuture;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 
 use super::{DeliverError, OutputBatch, Rejection, Sink};
+use crate::mongo::Remains;
 
 /// Opens a sink, or says why that cannot be done.
 pub(super) type Open =
@@ -15,6 +16,8 @@ pub(super) type Open =
 pub(super) struct Late {
     open: Open,
     sink: OnceCell<Arc<dyn Sink>>,
+    /// What is to be ended before the first delivery.
+    remains: Mutex<Remains>,
 }
 
 impl fmt::Debug for Late {
@@ -28,6 +31,7 @@ impl Late {
         Self {
             open,
             sink: OnceCell::new(),
+            remains: Mutex::default(),
         }
     }
 
@@ -42,6 +46,20 @@ impl Sink for Late {
         &'a self,
         batch: &'a OutputBatch,
     ) -> BoxFuture<'a, Result<Vec<Rejection>, DeliverError>> {
-        Box::pin(async move { self.open().await?.deliver(batch).await })
+        Box::pin(async move {
+            let sink = self.open().await?;
+            {
+                let mut remains = self.remains.lock().await;
+                if !remains.is_empty() {
+                    sink.end(&remains).await;
+                    *remains = Remains::default();
+                }
+            }
+            sink.deliver(batch).await
+        })
+    }
+
+    fn end<'a>(&'a self, remains: &'a Remains) -> BoxFuture<'a, ()> {
+        Box::pin(async move { *self.remains.lock().await = remains.clone() })
     }
 }

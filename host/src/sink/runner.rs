@@ -20,7 +20,7 @@ use super::{
     state::Counters,
     worker::{Over, Worker},
 };
-use crate::{backoff::Backoff, op::Ack};
+use crate::{backoff::Backoff, mongo::Remains, op::Ack};
 
 /// Gives the value of an environment variable.
 pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
@@ -33,6 +33,9 @@ pub struct Context {
     pub client: ::mongodb::Client,
     /// For secrets: the library itself does not look at the environment.
     pub environment: Environment,
+    /// The id that connections to other deployments show, for who takes over
+    /// ([`Remains`]); none where nobody does.
+    pub writer: Option<String>,
 }
 
 impl fmt::Debug for Context {
@@ -211,12 +214,9 @@ impl Sinks {
         futures_util::future::join_all(sessions).await.concat()
     }
 
-    /// Ends the sessions of a process that is gone; see [`Sink::end_sessions`].
-    pub async fn end_sessions(&self, sessions: &[Uuid]) {
-        let ended = self
-            .sinks
-            .iter()
-            .map(|(sink, _)| sink.end_sessions(sessions));
+    /// Ends what a process before has left behind; see [`Sink::end`].
+    pub async fn end(&self, remains: &Remains) {
+        let ended = self.sinks.iter().map(|(sink, _)| sink.end(remains));
         futures_util::future::join_all(ended).await;
     }
 
@@ -280,9 +280,7 @@ fn opener(spec: &Spec, context: &Context) -> Open {
             Ok(match &kind {
                 Kind::Stdout(_) => Arc::new(StdoutSink::open()?) as Arc<dyn Sink>,
                 Kind::File(options) => Arc::new(FileSink::open(options).await?),
-                Kind::Mongodb(options) => {
-                    Arc::new(MongodbSink::open(options, &context.client).await?)
-                }
+                Kind::Mongodb(options) => Arc::new(MongodbSink::open(options, &context).await?),
                 Kind::Http(options) => Arc::new(HttpSink::open(options, &*context.environment)?),
                 Kind::Null => Arc::new(NullSink),
             })

@@ -11,6 +11,7 @@
 mod behind;
 pub mod change_stream;
 pub mod oplog;
+mod reading;
 mod resume;
 mod start;
 mod stats;
@@ -20,9 +21,10 @@ use std::sync::Arc;
 
 use bson::RawDocumentBuf;
 
+pub use reading::{Before, Commands, FullDocument, Reading, ReadingError};
 pub use resume::Error;
 pub use start::{Start, oldest_entry, resolve};
-pub use stats::Stats;
+pub use stats::{Stats, Trouble};
 pub use window::Window;
 
 use crate::{
@@ -46,6 +48,8 @@ pub struct Options {
     pub batch_size: u32,
     /// The collection that is read as the oplog: its database and name.
     pub oplog_namespace: (String, String),
+    /// How.
+    pub reading: Reading,
 }
 
 /// Events or entries per reply. Large enough that a reply's fixed cost does not show, small enough

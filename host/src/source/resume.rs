@@ -2,11 +2,11 @@
 
 use mongodb::Client;
 
-use super::oldest_entry;
+use super::{Stats, Trouble, oldest_entry};
 use crate::{
     backoff::Backoff,
     mongo::{Fault, code, describe, has_code},
-    op::{Position, SourceKind, Timestamp},
+    op::{Position, Scope, SourceKind, Timestamp},
 };
 
 /// Why a source is at its end.
@@ -36,6 +36,35 @@ pub enum Error {
         what: String,
         /// Which reader needs it.
         kind: SourceKind,
+        /// What the server said.
+        #[source]
+        source: mongodb::error::Error,
+    },
+    /// Documents as they were before or after a change, which the server's version does not record.
+    #[error("the server does not record documents as they were before or after a change")]
+    NoImages,
+    /// A change without a recorded document that is required.
+    #[error(
+        "a change on {scope} behind the position {position} has no document on record, which is required"
+    )]
+    NoImage {
+        /// What is watched.
+        scope: Scope,
+        /// Where the source stood.
+        position: Position,
+        /// What the server said.
+        #[source]
+        source: mongodb::error::Error,
+    },
+    /// A change that the server cannot send, not even without what can be left out.
+    #[error(
+        "a change on {scope} behind the position {position} is larger than the server can send"
+    )]
+    EventTooLarge {
+        /// What is watched.
+        scope: Scope,
+        /// Where the source stood.
+        position: Position,
         /// What the server said.
         #[source]
         source: mongodb::error::Error,
@@ -90,32 +119,46 @@ impl Error {
 }
 
 /// The server will not take the resume token: the position cannot be gone on from.
-const TOKEN_REFUSED: [i32; 3] = [
+const TOKEN_REFUSED: [i32; 6] = [
     code::INVALID_RESUME_TOKEN,
     code::KEY_STRING_FORMAT,
     code::CHANGE_STREAM_FATAL_ERROR,
+    // Up to MongoDB 4.0.
+    code::RESUME_POINT_GONE,
+    code::RESUME_TOKEN_NOT_FOUND,
+    code::RESUME_TOKEN_REFUSED,
 ];
 
 /// Decides about an error: after a passing fault it waits for the next attempt's turn and returns;
 /// everything else is the source's end.
 ///
 /// `what` says what was attempted and on what, as in "cannot {what}"; `position` is what is read on
-/// from, if anything is.
+/// from, if anything is; `stats` tell who listens.
 pub(super) async fn wait_or_fail(
     source: mongodb::error::Error,
     what: &str,
     kind: SourceKind,
     position: Option<&Position>,
     backoff: &mut Backoff,
+    stats: Option<&Stats>,
 ) -> Result<(), Error> {
     let what = what.to_owned();
     let is_lost = |fault| fault == Fault::PositionLost || has_code(&source, &TOKEN_REFUSED);
     match Fault::of(&source) {
         Fault::Passing => {
             let delay = backoff.next_delay();
+            let (attempt, error) = (backoff.attempts(), describe(&source));
             let position = position.map(tracing::field::display);
-            tracing::warn!(what, position, attempt = backoff.attempts(), retry_in = ?delay,
-                error = describe(&source), "reading broke off; trying again");
+            tracing::warn!(what, position, attempt, retry_in = ?delay, error,
+                "reading broke off; trying again");
+            if let Some(stats) = stats {
+                stats.tell_trouble(&Trouble {
+                    what: &what,
+                    error: &error,
+                    attempt,
+                    retry_in: delay,
+                });
+            }
             tokio::time::sleep(delay).await;
             Ok(())
         }

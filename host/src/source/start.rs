@@ -137,7 +137,7 @@ async fn entry_at_end(
             Ok(entry) => break entry,
             Err(error) => {
                 let what = format!("read {database}.{collection}");
-                wait_or_fail(error, &what, SourceKind::Oplog, None, &mut backoff).await?;
+                wait_or_fail(error, &what, SourceKind::Oplog, None, &mut backoff, None).await?;
             }
         }
     };

@@ -57,6 +57,8 @@ metrics! {
         "Cursors that were opened again after a fault";
     SOURCE_UNDECODABLE: Counter "oplet_source_undecodable_entries_total", "entries", [],
         "Entries or events that could not be decoded";
+    SOURCE_OVERSIZED: Counter "oplet_source_oversized_events_total", "events", [],
+        "Events that came without some of their parts, since the server cannot send so large ones";
     SOURCE_GAPS: Counter "oplet_source_gaps_total", "gaps", [],
         "Positions that were lost: what followed them was gone";
     SOURCE_OF_OTHERS: Counter "oplet_source_other_workers_ops_total", "ops", [],

@@ -1,6 +1,6 @@
 //! What kind of MongoDB to start.
 
-/// The name of the replica set.
+/// The name of a replica set that was given no other.
 pub const REPLICA_SET_NAME: &str = "rs0";
 
 /// What kind of deployment to start.
@@ -19,6 +19,8 @@ pub enum Mode {
 pub struct Options {
     /// What kind of deployment.
     pub mode: Mode,
+    /// The name of the replica set.
+    pub set_name: String,
     /// Upper bound of the oplog; it takes disk space only as it fills.
     pub oplog_megabytes: u32,
     /// The storage engine's cache; 0.25 is the least mongod takes.
@@ -31,6 +33,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             mode: Mode::ReplicaSet,
+            set_name: REPLICA_SET_NAME.into(),
             oplog_megabytes: 512,
             cache_gigabytes: 0.25,
             arguments: Vec::new(),
@@ -51,7 +54,7 @@ pub(crate) fn arguments(options: &Options, port: u16) -> Vec<String> {
         "--setParameter=diagnosticDataCollectionEnabled=false".into(),
     ];
     if options.mode != Mode::Standalone {
-        arguments.push(format!("--replSet={REPLICA_SET_NAME}"));
+        arguments.push(format!("--replSet={}", options.set_name));
         arguments.push(format!("--oplogSize={}", options.oplog_megabytes));
     }
     arguments.extend(options.arguments.iter().cloned());

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::keeper::Keeper;
 use crate::mongod;
-use crate::options::{Mode, Options, REPLICA_SET_NAME, arguments};
+use crate::options::{Mode, Options, arguments};
 
 /// How long a server may take until it is ready; two seconds are normal.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -33,6 +33,8 @@ pub struct ReplicaSet {
     keeper: Keeper,
     port: u16,
     mode: Mode,
+    name: String,
+    is_config_server: bool,
 }
 
 impl ReplicaSet {
@@ -53,6 +55,8 @@ impl ReplicaSet {
                 keeper: Keeper::new(&command).await?,
                 port,
                 mode: options.mode,
+                name: options.set_name.clone(),
+                is_config_server: options.arguments.iter().any(|one| one == "--configsvr"),
             };
             set.keeper.start().await?;
             match set.make_ready(true).await {
@@ -88,8 +92,8 @@ impl ReplicaSet {
     pub fn uri(&self) -> String {
         match self.mode {
             Mode::ReplicaSet => format!(
-                "mongodb://127.0.0.1:{}/?replicaSet={REPLICA_SET_NAME}",
-                self.port
+                "mongodb://127.0.0.1:{}/?replicaSet={}",
+                self.port, self.name
             ),
             Mode::Uninitiated | Mode::Standalone => self.direct_uri(),
         }
@@ -199,7 +203,10 @@ impl ReplicaSet {
         }
         if first_start {
             let member = doc! { "_id": 0, "host": self.host() };
-            let config = doc! { "_id": REPLICA_SET_NAME, "members": [member] };
+            let mut config = doc! { "_id": &self.name, "members": [member] };
+            if self.is_config_server {
+                config.insert("configsvr", true);
+            }
             let initiate = admin.run_command(doc! { "replSetInitiate": config });
             initiate.await.context("cannot initiate the replica set")?;
         }

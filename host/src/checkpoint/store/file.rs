@@ -19,7 +19,10 @@ use super::{
     head::{Head, held, of_epoch},
     slot::{Durability, Slot, remove, sync_directory, with_ending, write},
 };
-use crate::checkpoint::{Checkpoint, Error, Gap, Holder, Holding, Lease, holder::now_ms};
+use crate::{
+    checkpoint::{Checkpoint, Error, Gap, Holder, Holding, Lease, holder::now_ms},
+    mongo::Remains,
+};
 
 /// How long to wait for the lock: who holds it only writes a small file, unless it was suspended.
 const LOCK_TIME_MAX: Duration = Duration::from_secs(5);
@@ -218,7 +221,12 @@ impl FileStore {
             self.check_name(name, found)?;
         }
         let epoch = head.epoch + 1;
-        let replaced = head.holding.map(|holding| holding.holder.sessions);
+        let replaced = head.holding.map(|holding| holding.holder.remains());
+        let replaced = replaced.unwrap_or_default();
+        let holder = &Holder {
+            inherited: replaced.clone(),
+            ..holder.clone()
+        };
         let now_ms = now_ms();
         let holding = Holding {
             holder: holder.clone(),
@@ -238,7 +246,7 @@ impl FileStore {
             epoch,
             holder: holder.clone(),
             ttl,
-            replaced: replaced.unwrap_or_default(),
+            replaced,
         })
     }
 
@@ -265,6 +273,15 @@ impl FileStore {
         let mut head = self.fenced(lease)?;
         if let Some(holding) = &mut head.holding {
             holding.renewed_at_ms = now_ms();
+        }
+        self.write_head(&lease.name, &head, Durability::System)
+    }
+
+    pub(super) fn settle(&self, lease: &Lease) -> Result<(), Error> {
+        let _lock = self.lock()?;
+        let mut head = self.fenced(lease)?;
+        if let Some(holding) = &mut head.holding {
+            holding.holder.inherited = Remains::default();
         }
         self.write_head(&lease.name, &head, Durability::System)
     }

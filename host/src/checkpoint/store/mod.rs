@@ -164,6 +164,21 @@ impl Store {
         }
     }
 
+    /// Notes that what holders before had left behind ([`Lease::replaced`]) is ended.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`].
+    pub async fn settle(&self, lease: &Lease) -> Result<(), Error> {
+        match &self.0 {
+            Kind::Mongodb(store) => store.settle(lease).await,
+            Kind::File(store) => {
+                let store = store.clone();
+                let lease = lease.clone();
+                blocking(move || store.settle(&lease)).await
+            }
+        }
+    }
+
     /// Gives the lease back, so that another can have it at once; does nothing when it is lost.
     ///
     /// # Errors

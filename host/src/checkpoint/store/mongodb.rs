@@ -18,7 +18,10 @@ use mongodb::{
 use tokio::time::timeout;
 
 use super::head::{Head, held, holder_fields, of_epoch};
-use crate::checkpoint::{Checkpoint, Error, Gap, Holder, Holding, Lease, record::FORMAT};
+use crate::{
+    checkpoint::{Checkpoint, Error, Gap, Holder, Holding, Lease, record::FORMAT},
+    mongo::end_sessions,
+};
 
 /// How long a call may take, looking for a primary included: the driver itself waits for ever for a
 /// server that holds the connection open and says nothing.
@@ -200,10 +203,14 @@ impl MongodbStore {
                 return Err(held(name, by));
             }
             let before = head.as_ref().and_then(|head| head.holding.as_ref());
-            let replaced = before.map(|holding| holding.holder.sessions.clone());
+            let replaced = before.map(|holding| holding.holder.remains());
             let replaced = replaced.unwrap_or_default();
+            let holder = &Holder {
+                inherited: replaced.clone(),
+                ..holder.clone()
+            };
             // First: a transaction that was left open may have locked the very document.
-            crate::mongo::end_sessions(&self.client, &replaced).await;
+            end_sessions(&self.client, &replaced.sessions).await;
             let epoch = head.as_ref().map_or(0, |head| head.epoch) + 1;
             let fields = holder_fields(holder, ttl);
             let update = vec![doc! {"$set": {
@@ -232,6 +239,15 @@ impl MongodbStore {
         let collection = self.checkpoints();
         let update = collection.update_one(fence(lease), update);
         let result = self.call("renew the lease of", &lease.name, update).await?;
+        self.check_fence(lease, result.matched_count).await
+    }
+
+    pub(super) async fn settle(&self, lease: &Lease) -> Result<(), Error> {
+        let update = doc! {"$unset": {"holder.inherited": ""}};
+        let collection = self.checkpoints();
+        let update = collection.update_one(fence(lease), update);
+        let what = "note that nothing is left of who held";
+        let result = self.call(what, &lease.name, update).await?;
         self.check_fence(lease, result.matched_count).await
     }
 

@@ -17,7 +17,7 @@ pub(crate) use args::CheckpointArgs;
 use args::{SetArgs, Verb};
 use summary::{Summary, shown_position};
 
-use super::{args::Talk, error::UserError, settings, signals};
+use super::{error::UserError, settings, signals, talk::Talk};
 use crate::config;
 
 pub(super) async fn checkpoint(args: CheckpointArgs, talk: &Talk) -> Result<(), UserError> {

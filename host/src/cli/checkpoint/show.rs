@@ -15,7 +15,7 @@ use super::{
     args::ShowArgs,
     summary::{Summary, shown_position},
 };
-use crate::cli::{args::Talk, error::UserError, remote_args::RemoteFormat, status::clean, table};
+use crate::cli::{error::UserError, remote_args::RemoteFormat, status::clean, table, talk::Talk};
 
 pub(super) async fn show(args: &ShowArgs, store: &Store, talk: &Talk) -> Result<(), UserError> {
     let format = args

@@ -8,7 +8,7 @@ use oplet::{
 };
 
 use super::{args::FilterArgs, find};
-use crate::cli::{args::Talk, error::UserError, recording::RecordingArgs};
+use crate::cli::{error::UserError, recording::RecordingArgs, talk::Talk};
 
 /// `oplet dead-letters export`
 #[derive(Debug, Args)]

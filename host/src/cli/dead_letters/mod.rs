@@ -19,7 +19,12 @@ pub(crate) use args::DeadLettersArgs;
 use args::{DropArgs, Verb};
 use redrive::Job;
 
-use super::{args::Talk, deployment::LOCAL, error::UserError, settings, signals};
+use super::{
+    deployment::{LOCAL, home},
+    error::UserError,
+    settings, signals,
+    talk::Talk,
+};
 use crate::config::{self, Uri};
 
 /// How many ids are removed with one command.
@@ -44,7 +49,7 @@ pub(super) async fn dead_letters(args: DeadLettersArgs, talk: &Talk) -> Result<(
     };
     // A file needs no server but for what a redrive asks of one: documents of updates, and sinks.
     let uri = uri.unwrap_or_else(|| Uri::from(LOCAL.to_owned()));
-    let uri = settings::parse_uri(&uri)?;
+    let uri = settings::parse_uri(&home(&uri))?;
     let needs_server =
         !matches!(spec, StoreSpec::File(_)) || job.as_ref().is_some_and(Job::needs_server);
     let server = match needs_server {

@@ -19,7 +19,7 @@ use super::{
     letters, shows_progress,
 };
 use crate::{
-    cli::{args::Talk, deployment::LOCAL, error::UserError, modules, settings},
+    cli::{deployment::LOCAL, error::UserError, modules, settings, talk::Talk},
     config::{self, CommandLine, Layer, Origin, Settings, Sourced, Uri},
 };
 
@@ -68,7 +68,7 @@ impl Job {
         let Sourced { value: uri, origin } = &values.uri;
         Ok(Self {
             store: settings::store(&values.dead_letters.value.text, dead_letters::COLLECTION),
-            uri: (*origin != Origin::Default).then(|| uri.clone()),
+            uri: (*origin != Origin::Default).then(|| uri.first().clone()),
             filter,
             module,
             sinks,
@@ -93,9 +93,10 @@ impl Job {
             client: match client {
                 Some(client) => client.clone(),
                 // No sink will ask it.
-                None => oplet::mongo::connect_client(LOCAL).await?,
+                None => oplet::mongo::connect_client(LOCAL, None).await?,
             },
             environment: Arc::new(config::environment),
+            writer: None,
         };
         let mut sinks = tokio::select! {
             sinks = RedriveSinks::open(&self.sinks, &context) => {
@@ -144,7 +145,7 @@ fn load(args: &DeadLettersArgs, redrive: &RedriveArgs) -> Result<Settings, UserE
     let command_line = CommandLine {
         file: redrive.config.clone(),
         layer: Layer {
-            uri: args.deployment.uri.clone().map(flag),
+            uri: args.deployment.uri.clone().map(|uri| flag(uri.into())),
             ..Layer::default()
         },
         dead_letters: args.dead_letters.clone().map(flag),

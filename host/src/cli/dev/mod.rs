@@ -1,9 +1,11 @@
 //! `oplet dev`: a handler is built, run, and built again whenever somebody saves it.
 
 mod args;
+mod screen;
 mod seeds;
 mod server;
 mod session;
+mod standing;
 mod workshop;
 
 use std::path::Path;

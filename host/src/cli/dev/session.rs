@@ -4,17 +4,17 @@ use std::time::{Duration, Instant};
 
 use anstream::eprintln;
 use oplet::{
-    TailOptions,
+    TailBuilder,
     control::{Absent, Handle, Origin, Rollout, Swap, SwapError},
     guest,
     mongo::Server,
-    op::Scope,
+    op::{Scope, Since},
     project::Built,
     source::Start,
 };
 use tokio::sync::oneshot;
 
-use super::{SOURCE, Seeds, Workshop};
+use super::{SOURCE, Seeds, Workshop, standing};
 use crate::cli::{error::UserError, modules, pretty};
 
 pub(super) struct Session {
@@ -62,15 +62,24 @@ impl Session {
         };
         let shown = show_ops(server, scope, start);
         let edited = edit(workshop, handle, module);
-        tokio::try_join!(seeded, shown, edited).map(drop)
+        tokio::select! {
+            worked = async { tokio::try_join!(seeded, shown, edited).map(drop) } => worked,
+            never = standing::show(handle) => match never {},
+        }
     }
 }
 
 /// Shows each op in a line.
 async fn show_ops(server: &Server, scope: Scope, start: Start) -> Result<(), UserError> {
-    let mut changes = oplet::tail(server, TailOptions::new(SOURCE, scope, start));
+    let since = start.behind().timestamp().unwrap_or_default();
+    let mut builder = TailBuilder::new(server)
+        .source(SOURCE)
+        .since(Since::After(since));
+    builder.options().watch = scope.namespaces().to_vec();
+    let mut changes = builder.start().await.map_err(UserError::of_tail)?;
     let (mut bytes, mut line) = (Vec::new(), String::new());
-    while let Some(batch) = changes.next().await.map_err(UserError::of_tail)? {
+    while let Some(batch) = changes.next().await {
+        let batch = batch.map_err(UserError::of_tail)?;
         for (op, document) in batch.ops() {
             bytes.clear();
             line.clear();

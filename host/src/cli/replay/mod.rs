@@ -22,11 +22,7 @@ use expectation::Expectation;
 use ops::Ops;
 use play::{Output, Played};
 
-use super::{
-    args::{JsonFormat, Talk},
-    error::UserError,
-    modules, settings,
-};
+use super::{args::JsonFormat, error::UserError, modules, settings, talk::Talk};
 use crate::config::{self, CommandLine, Layer, Origin, Settings, Sourced};
 
 /// What stands for standard input.

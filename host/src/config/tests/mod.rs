@@ -221,7 +221,7 @@ fn sinks_are_set_up_by_flag_or_table() {
 #[test]
 fn paths_are_relative_to_the_file() {
     let scene = Scene::new(
-        "[checkpoint]\nstore = 'file:here'\n[dead-letters]\nstore = 'file:~/there'
+        "[checkpoint]\nstore = 'file:here'\n[dead-letters]\nstore = 'file:~/there'\nsave-failed = 'failed'
         [[module]]\npath = 'a.wasm'\n[[module]]\npath = '/b.wasm'
         [[sink]]\nurl = 'file:out'\n[[sink]]\nurl = 'https://h'\nbearer-token-file = 't'",
     );
@@ -233,6 +233,8 @@ fn paths_are_relative_to_the_file() {
         format!("file:{}", inside("here"))
     );
     assert_eq!(values.dead_letters.value.text, "file:/home/ann/there");
+    let failed = values.save_failed.value.as_deref();
+    assert_eq!(failed, Some(scene.folder.path().join("failed").as_path()));
     assert_eq!(
         settings.modules[0].path.value.display().to_string(),
         inside("a.wasm")
@@ -256,7 +258,7 @@ fn secrets_come_from_elsewhere_and_are_not_shown() {
     scene.file("token", "s3cret\n");
     let settings = scene.load(CommandLine::default()).ok().unwrap();
     let values = &settings.values;
-    assert_eq!(values.uri.value.expose(), "mongodb://ann:s3cret@h");
+    assert_eq!(values.uri.value.first().expose(), "mongodb://ann:s3cret@h");
     let token = values.admin_token.value.as_ref().map(Secret::expose);
     assert_eq!(token, Some("s3cret"));
     let rows: Vec<_> = values.rows().into_iter().map(|row| row.value).collect();

@@ -283,6 +283,7 @@ fn source(server: &Server, document: &ListDocument, read: Timestamp) -> Source {
         start: Start::After(Position::Time(read)),
         behind: None,
         pipeline: RawDocumentBuf::try_from(&id).into_iter().collect(),
+        reading: source::Reading::default(),
         batch_size: source::BATCH_SIZE,
         oplog_namespace: source::default_oplog_namespace(),
     };

@@ -23,6 +23,7 @@ use tracing::info;
 pub use document::ListDocument;
 
 use self::{document::DocumentWatch, file::FileWatch};
+use super::Stats;
 use crate::{
     flow::workers::{FileError, Membership, RingKind},
     mongo::Server,
@@ -115,16 +116,8 @@ pub(super) struct Share {
     /// The cluster time of the newest op that was told to belong to somebody. The lock is held to read or
     /// change it.
     told: Arc<Mutex<Timestamp>>,
+    stats: Arc<Stats>,
     watching: AbortHandle,
-}
-
-/// What is left of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Kept {
-    /// How many of its ops belonged to other workers.
-    pub(super) others: usize,
-    /// The worker has no part in what follows: it was taken out of the list.
-    pub(super) is_over: bool,
 }
 
 impl fmt::Display for ListPlace {
@@ -170,7 +163,11 @@ impl Share {
     ///
     /// # Errors
     /// [`ShareError`].
-    pub(super) async fn open(server: &Server, options: &ShareOptions) -> Result<Self, ShareError> {
+    pub(super) async fn open(
+        server: &Server,
+        options: &ShareOptions,
+        stats: Arc<Stats>,
+    ) -> Result<Self, ShareError> {
         let told = Arc::new(Mutex::new(Timestamp::default()));
         let (known, watching) = match &options.list {
             ListPlace::File(path) => {
@@ -189,6 +186,7 @@ impl Share {
         let share = Self {
             known,
             told,
+            stats,
             watching,
         };
         share.tell();
@@ -209,14 +207,12 @@ impl Share {
         (joined > Timestamp::default() && joined < now).then_some(Since::After(joined))
     }
 
-    /// Leaves only this worker's ops in a batch; waits until it is sure which these are. Cancellation
-    /// safe: nothing is left out before.
-    pub(super) async fn keep_own(&self, batch: &mut Batch) -> Kept {
-        let newest = batch
-            .ops()
-            .map(|op| op.timestamp())
-            .max()
-            .unwrap_or_default();
+    /// Leaves only this worker's ops in a batch; waits until it is sure which these are. Tells whether the
+    /// worker has no part in what follows, since it was taken out of the list. Cancellation safe: nothing
+    /// is left out before.
+    pub(super) async fn keep_own(&self, batch: &mut Batch) -> bool {
+        let newest = batch.ops().map(|op| op.timestamp()).max();
+        let newest = newest.unwrap_or_default();
         let mut known = self.known.clone();
         // Nobody tells any more when the run is at its end.
         let sure = known.wait_for(|known| newest <= known.until).await;
@@ -227,11 +223,16 @@ impl Share {
             let mut told = self.told.lock().expect("no holder of this lock panics");
             *told = newest.max(*told);
         }
-        let position = batch.position().timestamp();
-        Kept {
-            others: membership.retain_own(batch, &mut Vec::new()),
-            is_over: position.is_some_and(|position| membership.is_over_at(position)),
+        let others = membership.retain_own(batch, &mut Vec::new());
+        Stats::add(&self.stats.of_others, others as u64);
+        let position = batch.position();
+        let is_over = position
+            .timestamp()
+            .is_some_and(|at| membership.is_over_at(at));
+        if is_over {
+            info!(%position, "the worker is not in the list any more: it ends when it has done its part");
         }
+        is_over
     }
 }
 
@@ -297,16 +298,10 @@ mod tests {
         let share = Share {
             known: receiver,
             told: Arc::default(),
+            stats: Arc::default(),
             watching: tokio::spawn(std::future::ready(())).abort_handle(),
         };
-        let kept = share.keep_own(&mut batch(5..10)).await;
-        assert_eq!(
-            kept,
-            Kept {
-                others: 0,
-                is_over: false
-            }
-        );
+        assert!(!share.keep_own(&mut batch(5..10)).await);
         let mut later = batch(10..20);
         let mut keeping = Box::pin(share.keep_own(&mut later));
         let early = timeout(Duration::from_millis(20), &mut keeping).await;
@@ -316,12 +311,13 @@ mod tests {
         let early = timeout(Duration::from_millis(20), &mut keeping).await;
         assert!(early.is_err(), "one of them is later: {early:?}");
         sender.send_replace(known(&membership, until(20)));
+        assert!(keeping.await);
         assert_eq!(
-            keeping.await,
-            Kept {
-                others: 5,
-                is_over: true
-            }
+            share
+                .stats
+                .of_others
+                .load(std::sync::atomic::Ordering::Relaxed),
+            5
         );
         assert_eq!(later.len(), 5);
         assert_eq!(*share.told.lock().unwrap(), Timestamp::new(19, 1));

@@ -58,6 +58,7 @@ pub(in crate::guest) fn lookup(
     }
     let question = LookupQuery {
         after: state.op.and_then(|op| cluster_time(memory, op)),
+        cluster: state.op.and_then(|op| cluster(memory, op)),
         ..question(&module, &query, state)
     };
     let mut answer = LookupAnswer::new(limits);
@@ -106,6 +107,7 @@ fn question<'a>(module: &'a Module, query: &Query<'a>, state: &State) -> LookupQ
         projection: query.projection,
         limit: query.limit.unwrap_or(limits.lookup_documents + 1),
         after: None,
+        cluster: None,
         time: limits.lookup_time.min(left),
         patience: match state.phase.can_be_tried_again() {
             true => Duration::ZERO,
@@ -120,6 +122,12 @@ fn cluster_time(memory: &[u8], (ptr, len): (u32, u32)) -> Option<Timestamp> {
     let op = slice(memory, import::LOOKUP, ptr, len).ok()?;
     let (seconds, increment) = Walk::find(op, field::TIMESTAMP).ok()??.timestamp()?;
     Some(Timestamp::new(seconds, increment))
+}
+
+/// The same of the deployment that it came from.
+fn cluster(memory: &[u8], (ptr, len): (u32, u32)) -> Option<&str> {
+    let op = slice(memory, import::LOOKUP, ptr, len).ok()?;
+    Walk::find(op, field::CLUSTER).ok()??.text()
 }
 
 pub(in crate::guest) fn reply(

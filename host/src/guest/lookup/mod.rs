@@ -48,6 +48,8 @@ pub struct LookupQuery<'a> {
     pub limit: usize,
     /// The answer is at least as new as this: the cluster time of the op that is handled.
     pub after: Option<Timestamp>,
+    /// The deployment of the op that is handled, where several are read.
+    pub cluster: Option<&'a str>,
     /// How long the server may take.
     pub time: Duration,
     /// For how long a server that cannot be asked is waited for: not at all where the op can be tried

@@ -7,6 +7,7 @@ use bson::{Document, RawDocumentBuf, doc};
 
 use super::*;
 
+mod bounds;
 mod containment;
 mod hand_over;
 mod handlers;

@@ -26,8 +26,6 @@ mod statement;
 mod target;
 mod work;
 
-use std::time::Duration;
-
 use bson::Uuid;
 use futures_util::future::BoxFuture;
 use mongodb::{Client, ClientSession, error::Error};
@@ -45,11 +43,11 @@ use self::{
     statement::{Statement, Within},
     work::{TOO_LARGE, Work, rejection},
 };
-use super::{DeliverError, OutputBatch, Rejection, Sink};
-use crate::{mongo, op::split_namespace};
-
-/// How long a command may lie unread in a server's socket when its sender is gone.
-const UNREAD_TIME: Duration = Duration::from_millis(200);
+use super::{Context, DeliverError, OutputBatch, Rejection, Sink};
+use crate::{
+    mongo::{self, Remains},
+    op::split_namespace,
+};
 
 /// Writes documents to MongoDB. It takes [`Encoding::Bson`](super::Encoding::Bson).
 #[derive(Debug)]
@@ -63,31 +61,33 @@ pub struct MongodbSink {
 impl MongodbSink {
     /// Opens the sink, and sees that the server answers.
     ///
-    /// `own` is a client of the run's own deployment that nobody else writes by: the sink numbers the
-    /// writes of its sessions by itself, so that the driver, which takes sessions up again, would
-    /// number its own wrongly.
+    /// The context's client is of the run's own deployment, and one that nobody else writes by: the sink
+    /// numbers the writes of its sessions by itself, so that the driver, which takes sessions up again,
+    /// would number its own wrongly.
     ///
     /// # Errors
     /// [`DeliverError::Passing`] while it does not, or refuses the credentials;
     /// [`DeliverError::Ended`] when the connection string can never work.
-    pub async fn open(options: &Options, own: &Client) -> Result<Self, DeliverError> {
+    pub async fn open(options: &Options, context: &Context) -> Result<Self, DeliverError> {
         let client = match &options.deployment {
-            Deployment::Own => own.clone(),
-            Deployment::Uri(uri) => match mongo::connect_client(uri).await {
-                Ok(client) => client,
-                Err(mongo::Error::Refused { hosts, source }) => {
-                    return Err(passing(format!(
-                        "cannot connect to {hosts}: {}",
-                        mongo::describe(&source)
-                    )));
+            Deployment::Own => context.client.clone(),
+            Deployment::Uri(uri) => {
+                match mongo::connect_client(uri, context.writer.as_deref()).await {
+                    Ok(client) => client,
+                    Err(mongo::Error::Refused { hosts, source }) => {
+                        return Err(passing(format!(
+                            "cannot connect to {hosts}: {}",
+                            mongo::describe(&source)
+                        )));
+                    }
+                    Err(error) => {
+                        return Err(DeliverError::Ended {
+                            message: error.to_string(),
+                            is_closed: false,
+                        });
+                    }
                 }
-                Err(error) => {
-                    return Err(DeliverError::Ended {
-                        message: error.to_string(),
-                        is_closed: false,
-                    });
-                }
-            },
+            }
         };
         let sink = Self {
             numbers: Numbers::new(client.clone()),
@@ -280,16 +280,8 @@ impl Sink for MongodbSink {
         Box::pin(self.numbers.reserve(workers))
     }
 
-    fn end_sessions<'a>(&'a self, sessions: &'a [Uuid]) -> BoxFuture<'a, ()> {
-        Box::pin(async move {
-            if sessions.is_empty() {
-                return;
-            }
-            mongo::end_sessions(&self.client, sessions).await;
-            // What lay in the server's sockets has begun by now.
-            tokio::time::sleep(UNREAD_TIME).await;
-            mongo::end_sessions(&self.client, sessions).await;
-        })
+    fn end<'a>(&'a self, remains: &'a Remains) -> BoxFuture<'a, ()> {
+        Box::pin(remains.end(&self.client))
     }
 }
 

@@ -10,10 +10,11 @@ use crate::mongo;
 /// The context of a run whose deployment is never asked.
 async fn context() -> Context {
     Context {
-        client: mongo::connect_client("mongodb://127.0.0.1:1")
+        client: mongo::connect_client("mongodb://127.0.0.1:1", None)
             .await
             .unwrap(),
         environment: Arc::new(|_| None),
+        writer: None,
     }
 }
 

@@ -9,11 +9,22 @@
 //!  "updateDescription": {"updatedFields": {"n": 2}, "removedFields": [], "truncatedArrays": []},
 //!  "fullDocument": {"_id": 7, "n": 2}}
 //! ```
+//!
+//! Every kind of event becomes an op: a change of a document, or a command in the words of the oplog
+//! (`ddl`). `invalidate` ends the server's stream, and the next one begins behind it. An event that
+//! is too large for one reply comes in `fragments`, or, where the server cannot do that, `lean`.
 
 mod command;
+mod ddl;
+mod decode;
 mod event;
+mod fragments;
+mod gather;
+mod lean;
 mod tail;
 mod token;
 
 pub use tail::Tail;
 pub use token::token_time;
+
+use super::{Commands, Reading};

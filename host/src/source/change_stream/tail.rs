@@ -1,39 +1,37 @@
 //! The reading loop of a change stream.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc};
 
 use bson::RawDocumentBuf;
 use mongodb::Client;
-use oplet_sdk::raw::{Malformed, Walk};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::{
-    command::{self, Resume},
-    event::{Decoded, Decoder},
+    command::{Asking, Resume},
+    gather::Gatherer,
     token::{token_point, token_time},
 };
 use crate::{
     backoff::Backoff,
-    mongo::{Reader, ReaderOptions, Reply, Server, Topology, code, describe, has_code},
-    op::{Batch, BatchBuilder, Position, SourceKind},
-    source::{Error, Options, Stats, behind::Behind, resume::wait_or_fail},
+    mongo::{
+        Capabilities, Reader, ReaderOptions, Reply, Server, Topology, code, describe, has_code,
+    },
+    op::{Batch, Position, SourceKind},
+    source::{Before, Error, FullDocument, Options, Stats, behind::Behind, resume::wait_or_fail},
 };
-
-/// How long the server waits for an event before it answers with an empty reply. Also how long a
-/// stop takes at most to be noticed by the server.
-const AWAIT_TIME: Duration = Duration::from_secs(1);
-
-/// The first version whose updates say `disambiguatedPaths`, with `showExpandedEvents`.
-const EXPANDED_EVENTS_SINCE: (u32, u32) = (6, 0);
 
 /// Reads one change stream.
 #[derive(Debug)]
 pub struct Tail {
     client: Client,
     options: Options,
-    expanded: bool,
+    capabilities: Capabilities,
     sharded: bool,
     stats: Arc<Stats>,
+    gatherer: Gatherer,
+    /// Whether events that are too large come without some of their parts: behind one that the server
+    /// would not send, until it has.
+    is_lean: bool,
     reader: Option<Reader>,
     /// Whether the open cursor has answered: the first reply only shows that it could be opened.
     answered: bool,
@@ -53,11 +51,20 @@ impl Tail {
     /// A reader of that server; nothing is opened before the first [`next`](Self::next).
     #[must_use]
     pub fn new(server: &Server, options: Options, stats: Arc<Stats>) -> Self {
+        let capabilities = server.capabilities();
+        let sharded = server.topology == Topology::Sharded;
         Self {
             client: server.client.clone(),
-            expanded: server.major_minor >= EXPANDED_EVENTS_SINCE,
-            sharded: server.topology == Topology::Sharded,
+            gatherer: Gatherer::new(
+                options.scope.clone(),
+                options.reading.commands,
+                sharded,
+                capabilities,
+            ),
+            capabilities,
+            sharded,
             stats,
+            is_lean: false,
             reader: None,
             answered: false,
             resume: Resume::from(&options.start),
@@ -91,8 +98,8 @@ impl Tail {
                 Some(reader) => reader,
                 None => {
                     self.answered = false;
-                    let options = &self.options;
-                    let opened = open(&self.client, options, self.expanded, &self.resume);
+                    self.gatherer.begin_again();
+                    let opened = self.open()?;
                     self.reader.insert(opened)
                 }
             };
@@ -108,7 +115,7 @@ impl Tail {
                 Some(Err(error)) => {
                     self.reader = None;
                     self.stats.count_reopened();
-                    if !self.opens_by_time(&error) {
+                    if !self.opens_by_time(&error) && !self.becomes_lean(&error) {
                         self.reopen_after(error).await?;
                     }
                 }
@@ -118,10 +125,25 @@ impl Tail {
     }
 
     async fn reopen_after(&mut self, error: mongodb::error::Error) -> Result<(), Error> {
-        let what = format!("read the change stream on {}", self.options.scope);
+        let scope = &self.options.scope;
+        if has_code(&error, &[code::BSON_OBJECT_TOO_LARGE]) {
+            return Err(Error::EventTooLarge {
+                scope: scope.clone(),
+                position: self.position.clone(),
+                source: error,
+            });
+        }
+        if has_code(&error, &[code::NO_MATCHING_DOCUMENT]) && self.requires_images() {
+            return Err(Error::NoImage {
+                scope: scope.clone(),
+                position: self.position.clone(),
+                source: error,
+            });
+        }
+        let what = format!("read the change stream on {scope}");
         let kind = SourceKind::ChangeStream;
-        let position = Some(&self.position);
-        match wait_or_fail(error, &what, kind, position, &mut self.backoff).await {
+        let (position, stats) = (Some(&self.position), Some(&*self.stats));
+        match wait_or_fail(error, &what, kind, position, &mut self.backoff, stats).await {
             Ok(()) => Ok(()),
             Err(error) => {
                 let namespace = &self.options.oplog_namespace;
@@ -159,6 +181,24 @@ impl Tail {
         true
     }
 
+    /// Decides about an event that the server would not send: it is asked for with as much of it as
+    /// fits. If that is too large, too, there is nothing more to leave out.
+    fn becomes_lean(&mut self, error: &mongodb::error::Error) -> bool {
+        let is_too_large = has_code(error, &[code::BSON_OBJECT_TOO_LARGE]);
+        if !is_too_large || self.is_lean || !self.capabilities.measures_documents {
+            return false;
+        }
+        info!(position = %self.position, scope = %self.options.scope, error = describe(error),
+            "an event is too large for the server to send; it is asked for without some of its parts");
+        self.is_lean = true;
+        true
+    }
+
+    fn requires_images(&self) -> bool {
+        let reading = &self.options.reading;
+        reading.full_document == FullDocument::Required || reading.before == Before::Required
+    }
+
     /// The server closed the cursor without an error: after an invalidation whose event a stage took
     /// out. The last token is the invalidation's, and the stream begins behind it.
     async fn reopen_behind_invalidation(&mut self) {
@@ -169,88 +209,77 @@ impl Tail {
         tokio::time::sleep(delay).await;
     }
 
-    /// Turns a reply into a batch, and notes where the stream goes on.
+    /// Turns a reply into batches, and notes where the stream goes on.
     fn take(&mut self, reply: &Reply, is_first: bool) -> Result<(), Error> {
         self.stats.count_reply(reply.bytes().len());
-        let mut builder = BatchBuilder::new(reply.bytes().clone());
-        let mut invalidated = None;
-        let decoded = self.decode_all(reply, &mut builder, &mut invalidated);
-        let last_token = decoded.map_err(Error::broken_reply)?;
-        if is_first && last_token.is_none() {
-            // The server has not looked at the oplog yet: its token stands for the time at which the
-            // stream begins, and what happened at that very time is still to come.
-            let batch = builder.finish(SourceKind::ChangeStream, self.position.clone(), false);
+        let gathered = self.gatherer.take(reply, &self.stats);
+        let gathered = gathered.map_err(Error::broken_reply)?;
+        let caught_up = !gathered.has_events;
+        // The first reply tells nothing when it is empty: the server has not looked at the oplog yet,
+        // its token stands for the time at which the stream begins, and what happened at that very
+        // time is still to come.
+        let tells = !(is_first && caught_up);
+        for (ops, after) in gathered.parts {
+            if let Some(token) = after.filter(|_| tells) {
+                self.stand_behind(token);
+            }
+            let position = self.position.clone();
+            let batch = ops.finish(SourceKind::ChangeStream, position, tells && caught_up);
             self.ready.push_back(batch);
-            return Ok(());
         }
-        let after = reply
-            .post_batch_resume_token()
-            .map_err(Error::broken_reply)?
-            .or(last_token);
-        if let Some(token) = after.and_then(|token| RawDocumentBuf::from_bytes(token.to_vec()).ok())
-        {
-            let cluster_time = token_time(token.as_bytes());
-            self.position = Position::ChangeStream {
-                token: token.clone(),
-                cluster_time,
-            };
-            self.resume = Resume::After(token);
-        }
-        if let Some(token) = invalidated {
+        if let Some(token) = gathered.invalidated {
             info!(position = %self.position, scope = %self.options.scope,
                 "what is watched was dropped or renamed; the stream is opened again behind that");
             self.resume = Resume::After(token);
             self.reader = None;
         }
-        let caught_up = last_token.is_none();
-        self.ready.push_back(builder.finish(
-            SourceKind::ChangeStream,
-            self.position.clone(),
-            caught_up,
-        ));
+        if self.is_lean && (gathered.is_lean || (tells && caught_up)) {
+            self.is_lean = false;
+            self.reader = None;
+        }
         Ok(())
     }
 
-    /// Decodes the events of a reply and returns the token of the last one.
-    fn decode_all<'a>(
-        &self,
-        reply: &'a Reply,
-        builder: &mut BatchBuilder,
-        invalidated: &mut Option<RawDocumentBuf>,
-    ) -> Result<Option<&'a [u8]>, Malformed> {
-        let mut decoder = Decoder::default();
-        let mut last_token = None;
-        for element in Walk::new(reply.documents()?)? {
-            let event = element?.value;
-            let token = Walk::find(event, "_id")
-                .ok()
-                .flatten()
-                .and_then(|token| token.document());
-            last_token = token.or(last_token);
-            match decoder.decode(event, &self.options.scope, self.sharded, builder) {
-                Ok(Decoded::Op | Decoded::Skipped) => {}
-                Ok(Decoded::Invalidate) => {
-                    *invalidated =
-                        token.and_then(|token| RawDocumentBuf::from_bytes(token.to_vec()).ok());
-                }
-                Err(error) => {
-                    self.stats.count_undecodable();
-                    let at = token.and_then(token_time).unwrap_or_default();
-                    error!(timestamp = %at, %error, "an event could not be decoded and is passed over");
-                }
-            }
-        }
-        Ok(last_token)
+    fn stand_behind(&mut self, token: RawDocumentBuf) {
+        self.position = Position::ChangeStream {
+            cluster_time: token_time(token.as_bytes()),
+            token: token.clone(),
+        };
+        self.resume = Resume::After(token);
     }
-}
 
-fn open(client: &Client, options: &Options, expanded: bool, resume: &Resume) -> Reader {
-    let (database, command) =
-        command::aggregate(&options.scope, resume, expanded, &options.pipeline);
-    let reader = ReaderOptions {
-        batch_size: Some(options.batch_size),
-        await_time: Some(AWAIT_TIME),
-        tailable: false,
-    };
-    Reader::open(client.database(&database), command, reader)
+    /// Opens a cursor.
+    ///
+    /// # Errors
+    /// [`Error::NoImages`] from a server that does not know what is asked for.
+    fn open(&self) -> Result<Reader, Error> {
+        let Options {
+            scope,
+            reading,
+            pipeline,
+            ..
+        } = &self.options;
+        let wants_images = reading.full_document.is_recorded() || reading.before != Before::Off;
+        if wants_images && !self.capabilities.images {
+            return Err(Error::NoImages);
+        }
+        let asking = Asking {
+            scope,
+            reading,
+            pipeline,
+            capabilities: self.capabilities,
+            is_lean: self.is_lean,
+        };
+        let (database, command) = asking.aggregate(&self.resume);
+        let options = ReaderOptions {
+            batch_size: Some(self.options.batch_size),
+            await_time: Some(reading.await_time),
+            tailable: false,
+        };
+        Ok(Reader::open(
+            self.client.database(&database),
+            command,
+            options,
+        ))
+    }
 }

@@ -20,6 +20,7 @@ import {
   count,
   emit,
   log,
+  lookup,
   reject,
   retry,
   retryAfter,
@@ -80,6 +81,8 @@ export function handle(op: Op): Outcome {
   if (answer == "retry") return retry("told to retry 🦀");
   if (answer == "reject") return reject("told to reject");
   if (answer == "later") return retryAfter(1500);
+  const namespace = op.getString("data.lookIn");
+  if (namespace !== null) return look(op, namespace);
   handled += 1;
   count("handled");
   log(prefix + op.opId);
@@ -94,6 +97,21 @@ export function handle(op: Op): Outcome {
     emit(data);
   }
   emit(op);
+  return Outcome.Done;
+}
+
+/** What lookups find: one customer by `_id`, and the first three, or all of them. */
+function look(op: Op, namespace: string): Outcome {
+  const name = new DocumentBuilder().set("name", 1).set("_id", 0);
+  const id = new DocumentBuilder().set("_id", op.getI64("data.of", 0));
+  const one = lookup(namespace, id).projection(name).one();
+  const question = lookup(namespace, new DocumentBuilder()).projection(name);
+  if (!op.getBool("data.whole", false)) question.limit(3);
+  const all = op.getBool("data.soft", false) ? question.tryAll() : question.all();
+  const names = new ArrayBuilder();
+  if (all === null) names.push("no answer");
+  else for (let i = 0; i < all.length; ++i) names.push(all[i]);
+  emit(new DocumentBuilder().set("_id", op.opId).set("one", one).set("all", names));
   return Outcome.Done;
 }
 

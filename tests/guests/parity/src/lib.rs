@@ -7,9 +7,10 @@
 use std::time::Duration;
 
 use oplet_sdk::{
-    Error, Handler, Level, Namespace, Op, Operation, Outcome, Source, Txn, UpdateDescription,
+    Error, Handler, Level, LookupError, Namespace, Op, Operation, Outcome, Source, Txn,
+    UpdateDescription,
     bson::{Bson, Decimal128, Document, RawBsonRef, RawDocument, doc},
-    count, emit, emit_raw, emit_to, info, log, sink,
+    count, emit, emit_raw, emit_to, info, log, lookup, sink,
 };
 use serde::Deserialize;
 
@@ -80,6 +81,9 @@ impl Handler for Parity {
             Some("later") => return Err(Error::retry_after(Duration::from_millis(1500))),
             _ => {}
         }
+        if let Some(namespace) = op.get_str("data.lookIn") {
+            return look(op, namespace);
+        }
         self.handled += 1;
         count("handled", 1);
         info!("{}{}", self.prefix, op.op_id());
@@ -136,6 +140,26 @@ impl Parity {
             "update": op.update_description().map(update).transpose()?,
         })
     }
+}
+
+/// What lookups find: one customer by `_id`, and the first three, or all of them.
+fn look(op: &Op, namespace: &str) -> Outcome {
+    let name = doc! { "name": 1, "_id": 0 };
+    let id = doc! { "_id": op.get_i64("data.of").unwrap_or(0) };
+    let one: Option<Document> = lookup(namespace, id).projection(name.clone()).one()?;
+    let mut question = lookup(namespace, doc! {}).projection(name);
+    if !op.get_bool("data.whole").unwrap_or(false) {
+        question = question.limit(3);
+    }
+    let all = match question.all::<Document>() {
+        Ok(all) => all.into_iter().map(Bson::from).collect(),
+        Err(LookupError::Failed) if op.get_bool("data.soft") == Some(true) => {
+            vec![Bson::from("no answer")]
+        }
+        Err(error) => return Err(error.into()),
+    };
+    emit(&doc! { "_id": op.op_id(), "one": one, "all": all })?;
+    Ok(())
 }
 
 fn transaction(txn: Txn<'_>) -> Result<Document, Error> {

@@ -178,6 +178,7 @@ impl Tail {
             SourceKind::Oplog,
             Some(&self.position),
             &mut self.backoff,
+            Some(&self.stats),
         )
         .await
         {
@@ -279,7 +280,8 @@ impl Tail {
             };
             let what = format!("read {database}.{collection}");
             let (position, backoff) = (Some(&self.position), &mut self.backoff);
-            wait_or_fail(error, &what, SourceKind::Oplog, position, backoff).await?;
+            let stats = Some(&*self.stats);
+            wait_or_fail(error, &what, SourceKind::Oplog, position, backoff, stats).await?;
         }
     }
 

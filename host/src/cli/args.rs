@@ -7,9 +7,10 @@ use oplet::{
     control::{ListDocument, OnError, OnPositionLost, WhenOpen},
     flow::{OrderingGuarantee, workers::RingKind},
     op::{Namespace, Since, SourceKind},
-    source::{Before, Commands, FullDocument},
+    source::{Before, Commands, FullDocument, Updates},
 };
 
+use super::direct_read_args::DirectReadArgs;
 use crate::config::{self, Begin, Secret, Setting, Uri};
 
 // Headings of the help texts. A flag names its own, since a heading that is set for those that follow
@@ -46,6 +47,8 @@ pub(crate) struct SettingsArgs {
     pub(crate) watch: Vec<Namespace>,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
+    #[command(flatten)]
+    pub(crate) direct: DirectReadArgs,
     /// Read the oplogs of the shards that the config servers at this connection string list; `--uri` is a
     /// mongos of that cluster, where documents are looked up, and is not read itself
     #[arg(long, value_name = "URI", env = "OPLET_CONFIG_URI", hide_env_values = true,
@@ -58,8 +61,9 @@ pub(crate) struct SettingsArgs {
     /// oldest entry that the oplog still has. `token` is a resume token of a change stream.
     #[arg(long, value_name = "POSITION", value_parser = config::begin, help_heading = SOURCE)]
     pub(crate) since: Option<Begin>,
-    /// What to do when the oplog no longer reaches back to the position: end with exit code 3, or go
-    /// on with the oldest change that is left (`skip`)
+    /// What to do when the oplog no longer reaches back to the position: end with exit code 3, go on
+    /// with the oldest change that is left (`skip`), or read the collections again and go on with what
+    /// happens from now on (`resnapshot`)
     #[arg(long, value_name = "CHOICE", default_value = "fail",
         value_parser = config::on_position_lost, help_heading = SOURCE)]
     pub(crate) on_position_lost: OnPositionLost,
@@ -245,8 +249,12 @@ pub(crate) struct SourceArgs {
     /// `collMod` with `changeStreamPreAndPostImages: {enabled: true}`.
     #[arg(long, value_name = "CHOICE", default_value = "lookup", value_parser = full_document())]
     pub(crate) full_document: FullDocument,
-    /// Give the document as it was before the change, from a change stream whose collections record
-    /// that, as for --full-document
+    /// Which document an update comes with, from the oplog: looked up, none (`delta`), or the one
+    /// before it with the update applied, where the server keeps that
+    #[arg(long, value_name = "CHOICE", default_value = "lookup", value_parser = one_of(&Updates::WORDS))]
+    pub(crate) updates: Updates,
+    /// Give the document as it was before the change, of collections that record that, as for
+    /// --full-document
     #[arg(long, value_name = "CHOICE", default_value = "off", value_parser = before())]
     pub(crate) before: Before,
     /// Stop behind this position, written as for --since

@@ -113,6 +113,7 @@ fn examine(settings: &Settings) -> Result<Plan, Vec<Finding>> {
             values.ordering.value,
             values.ignore_pipeline.value,
         )
+        .and_then(|plan| plan.with_direct_reads(&values.direct_read.value))
     };
     let mut sound = Vec::new();
     // Without a cache, since that would be written to.

@@ -277,33 +277,6 @@ impl From<source::Error> for UserError {
     }
 }
 
-impl From<control::DeploymentsError> for UserError {
-    fn from(error: control::DeploymentsError) -> Self {
-        let user_error = match error {
-            control::DeploymentsError::Connect(error) => return error.into(),
-            _ => Self::of(&error),
-        };
-        let refused = |user_error| Self {
-            code: REFUSED,
-            ..user_error
-        };
-        match &error {
-            control::DeploymentsError::Same { .. } => refused(user_error)
-                .hint("one connection string is enough, with all members of the set"),
-            control::DeploymentsError::Alike { .. } => refused(user_error).hint(
-                "the role `clusterMonitor` lets the user see the ids of replica sets, by which two of one name are \
-                 told apart",
-            ),
-            control::DeploymentsError::NoShards { .. } => refused(user_error)
-                .hint("--config-uri names the replica set of the cluster's config servers"),
-            control::DeploymentsError::List { .. } => {
-                user_error.hint("grant the user the role `read` on the database `config`")
-            }
-            control::DeploymentsError::Connect(_) => user_error,
-        }
-    }
-}
-
 /// The command by which a collection records documents as they were before and after changes.
 fn record_images(scope: &Scope) -> String {
     let (database, collection) = match scope.namespaces() {
@@ -328,12 +301,39 @@ impl From<source::ReadingError> for UserError {
             ..Self::of(&error)
         };
         match error {
-            source::ReadingError::BeforeOnOplog => {
-                user_error.hint("`--before` is served by `--source change-stream`")
+            source::ReadingError::UpdatesOnChangeStream => user_error.hint(
+                "`--full-document` says it for a change stream; `--updates` for `--source oplog`",
+            ),
+            source::ReadingError::FullDocumentOnOplog => user_error.hint(
+                "`--full-document` is for `--source change-stream`; `--updates` says it for the oplog",
+            ),
+        }
+    }
+}
+
+impl From<control::DeploymentsError> for UserError {
+    fn from(error: control::DeploymentsError) -> Self {
+        let user_error = match error {
+            control::DeploymentsError::Connect(error) => return error.into(),
+            _ => Self::of(&error),
+        };
+        let refused = |user_error| Self {
+            code: REFUSED,
+            ..user_error
+        };
+        match &error {
+            control::DeploymentsError::Same { .. } => refused(user_error)
+                .hint("one connection string is enough, with all members of the set"),
+            control::DeploymentsError::Alike { .. } => refused(user_error).hint(
+                "the role `clusterMonitor` lets the user see the ids of replica sets, by which two of one name are \
+                 told apart",
+            ),
+            control::DeploymentsError::NoShards { .. } => refused(user_error)
+                .hint("--config-uri names the replica set of the cluster's config servers"),
+            control::DeploymentsError::List { .. } => {
+                user_error.hint("grant the user the role `read` on the database `config`")
             }
-            source::ReadingError::FullDocumentOnOplog => {
-                user_error.hint("`--full-document` is served by `--source change-stream`")
-            }
+            control::DeploymentsError::Connect(_) => user_error,
         }
     }
 }
@@ -505,9 +505,13 @@ impl From<control::Error> for UserError {
                  keeps them for later",
             ),
             control::Error::Share(error) => error.into(),
-            control::Error::Resnapshot => Self {
+            control::Error::DirectRead {
+                source: source::direct_read::Error::Unauthorized { .. },
+                ..
+            } => Self::of(&error).hint("the user needs the role `read` on its database"),
+            control::Error::ReadOfOne => Self {
                 code: REFUSED,
-                ..Self::of(&error).hint("`--on-position-lost skip` goes on with what is left")
+                ..Self::of(&error).hint("let a run of its own read each of them")
             },
             control::Error::TokenOfOne => Self {
                 code: REFUSED,

@@ -49,12 +49,27 @@ fn command_line(args: &SettingsArgs, matches: &ArgMatches) -> CommandLine {
             oplog_namespace: given.flag("oplog_namespace", source.oplog_namespace.clone()),
             commands: given.flag("commands", source.commands),
             full_document: given.flag("full_document", source.full_document),
+            updates: given.flag("updates", source.updates),
             before: given.flag("before", source.before),
             comment: None,
             await_time: None,
             batch_size: None,
             connect_timeout: given.flag("connect_timeout", source.connect_timeout),
             on_position_lost: given.flag("on_position_lost", args.on_position_lost),
+            direct_read: match args.direct.direct_read.is_empty() {
+                true => None,
+                false => given.flag("direct_read", args.direct.direct_read.clone()),
+            },
+            direct_read_split: given.flag("direct_read_split", args.direct.direct_read_split),
+            direct_read_concurrency: given.flag(
+                "direct_read_concurrency",
+                args.direct.direct_read_concurrency.into(),
+            ),
+            direct_read_bounded: given.flag("direct_read_bounded", args.direct.direct_read_bounded),
+            direct_read_rate: args
+                .direct
+                .direct_read_rate
+                .and_then(|rate| given.flag("direct_read_rate", Some(rate))),
             reload: given.flag("reload", args.reload),
             ignore_pipeline: given.flag("ignore_pipeline", args.ignore_pipeline),
             ordering: given.flag("ordering", args.ordering),
@@ -265,7 +280,7 @@ mod tests {
             // Where the parser of flags has no default, none is given to the settings either.
             let of_clap = found.get_default_values().first();
             let shown = match &default {
-                serde_json::Value::Array(items) => items[0].clone(),
+                serde_json::Value::Array(items) => items.first().cloned().unwrap_or_default(),
                 default => default.clone(),
             };
             let shown = shown

@@ -33,8 +33,8 @@ pub(crate) use problem::{Problem, unknown};
 pub(crate) use secret::{Secret, without_secrets};
 pub(crate) use settings::Settings;
 pub(crate) use values::{
-    Begin, SOURCES, Setting, Uri, Uris, address, begin, count, list_document, name, namespace,
-    on_position_lost, oplog_namespace, setting, since, span, until, worker,
+    Begin, SOURCES, Setting, Uri, Uris, address, begin, collection, count, list_document, name,
+    namespace, on_position_lost, oplog_namespace, setting, since, span, until, worker,
 };
 
 #[cfg(test)]

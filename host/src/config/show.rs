@@ -1,13 +1,13 @@
 //! How values of settings are shown: as in a file, without secrets.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use oplet::{
     control::{ListDocument, OnError, OnPositionLost, WhenOpen},
     flow::{OrderingGuarantee, workers::RingKind},
     guest::Isolation,
     op::{Namespace, SourceKind},
-    source::{Before, Commands, FullDocument},
+    source::{Before, Commands, FullDocument, Updates},
 };
 use serde_json::Value;
 
@@ -67,6 +67,7 @@ show_as_word!(
     RingKind,
     Commands,
     FullDocument,
+    Updates,
     Before
 );
 
@@ -81,7 +82,13 @@ macro_rules! show_as_is {
     )*};
 }
 
-show_as_is!(bool, u32, u64, usize);
+show_as_is!(bool, i32, u32, u64, usize);
+
+impl Show for NonZeroU32 {
+    fn show(&self) -> Value {
+        self.get().into()
+    }
+}
 
 impl Show for SourceKind {
     fn show(&self) -> Value {

@@ -23,6 +23,16 @@ pub(crate) fn namespace(text: &str) -> Result<Namespace, String> {
         .map_err(|error| with_nearest(&error.reason, error.nearest.as_deref()))
 }
 
+/// A collection or view, as in `db.coll`.
+pub(crate) fn collection(text: &str) -> Result<Namespace, String> {
+    match namespace(text)? {
+        collection @ Namespace::Collection { .. } => Ok(collection),
+        Namespace::Deployment | Namespace::Database(_) => {
+            Err("a collection or view is named, as in `shop.orders`".to_owned())
+        }
+    }
+}
+
 /// A grant to look up: `db.collection`, or `db.*`.
 pub(crate) fn lookup_grant(text: &str) -> Result<String, String> {
     match namespace(text)? {
@@ -312,14 +322,8 @@ pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
 /// Reads what follows a lost position.
 pub(crate) fn on_position_lost(text: &str) -> Result<OnPositionLost, String> {
     let words = OnPositionLost::WORDS.map(|(word, _)| word);
-    match text.parse() {
-        Ok(OnPositionLost::Resnapshot) => Err(with_nearest(
-            "there are no direct reads yet to read collections again with",
-            Some("skip"),
-        )),
-        Ok(choice) => Ok(choice),
-        Err(()) => Err(unknown("unknown choice", text, &words[..2])),
-    }
+    text.parse()
+        .map_err(|()| unknown("unknown choice", text, &words))
 }
 
 pub(crate) fn oplog_namespace(text: &str) -> Result<(String, String), String> {

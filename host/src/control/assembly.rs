@@ -9,8 +9,10 @@ use super::{
     Bounds, Deployment, Deployments, Error, Options, Plan, Stats,
     barrier::Barrier,
     begin::Begin,
+    board::Board,
     delivery::Delivery,
     deployments::StreamOf,
+    direct::{Conductor, DirectReads, Wiring},
     instances::States,
     lookups::ServerLookups,
     merging::{Holdup, Merger},
@@ -50,6 +52,9 @@ pub(super) struct Assembly<'a> {
     pub(super) standings: Arc<[Arc<Standing>]>,
     pub(super) stats: Arc<Stats>,
     pub(super) sources: Arc<source::Stats>,
+    /// They outlive sessions, too.
+    pub(super) reads: Arc<DirectReads>,
+    pub(super) board: Board,
 }
 
 impl Assembly<'_> {
@@ -84,8 +89,14 @@ impl Assembly<'_> {
         states: &[States],
     ) -> Result<(Session, Arc<Shared>), Error> {
         let options = self.options;
-        let window = AckWindow::new(
+        if let Some(window) = self.board.window() {
+            // What the session before has not finished is read again.
+            self.reads.put_back(&window.look());
+        }
+        self.reads.begin(&self.plan, begins.len());
+        let window = AckWindow::with_reads(
             begins.iter().map(Begin::frontier).collect(),
+            Conductor::streams(&self.plan, &options.direct),
             WindowOptions {
                 ops_max: options.window_ops,
                 bytes_max: options.queue_bytes,
@@ -106,6 +117,14 @@ impl Assembly<'_> {
                     modules: stream.plan.modules.clone(),
                     documents: self.documents_of(stream.deployment),
                 })
+                .chain(
+                    Conductor::modules(&self.plan, &options.direct)
+                        .into_iter()
+                        .map(|modules| StreamShare {
+                            modules,
+                            documents: self.documents_of(&self.deployments.read()[0]),
+                        }),
+                )
                 .collect(),
             modules: self.plan.modules.clone(),
             sinks: options.sinks.iter().map(|spec| spec.name.clone()).collect(),
@@ -151,19 +170,21 @@ impl Assembly<'_> {
                 oplog_namespace: options.oplog_namespace.clone(),
                 reading: options.reading.clone(),
             };
+            let mut source = Source::new(
+                options.source,
+                &stream.deployment.server,
+                source_options,
+                self.sources.clone(),
+            );
+            source.put_aside(self.delivery.post.clone());
             Stream {
                 index,
                 cluster: are_told_apart.then(|| stream.deployment.cluster.clone()),
                 kind: options.source,
-                source: Source::new(
-                    options.source,
-                    &stream.deployment.server,
-                    source_options,
-                    self.sources.clone(),
-                ),
+                source,
                 bounds: self.bounds[stream.at].clone(),
                 share: self.share.clone(),
-                position: begin.start.position(),
+                position: begin.start.behind(),
                 leaving: stream.deployment.leaving.clone(),
                 stop: stop.clone(),
             }
@@ -186,8 +207,31 @@ impl Assembly<'_> {
                 let (merger, feeders) = Merger::new(streams, outflow(), self.holdup.clone(), stop);
                 Reading::Merged(merger, feeders)
             }
-            _ => Reading::Apart(streams.map(|stream| (stream, outflow())).collect()),
+            _ => {
+                let streams = streams.map(|stream| {
+                    let outflow = outflow().behind(self.reads.stage(stream.index));
+                    (stream, outflow)
+                });
+                Reading::Apart(streams.collect())
+            }
         };
-        Ok((Session::start(window, lanes, reading, stop), shared))
+        let wiring = Wiring {
+            reads: &self.reads,
+            options: &options.direct,
+            plan: &self.plan,
+            server: &self.deployments.read()[0].server,
+            window: &window,
+            ledger: self.delivery.ledger.clone(),
+            bounds: &self.bounds[0],
+            share: self.share.clone(),
+            stats: &self.stats,
+            sources: &self.sources,
+            stop: &stop,
+            board: self.board.clone(),
+        };
+        let conductor = self.reads.are_under_way();
+        let conductor = conductor.then(|| Conductor::new(wiring, || lanes.dispatcher()));
+        let session = Session::start(window, lanes, reading, conductor, stop);
+        Ok((session, shared))
     }
 }

@@ -94,6 +94,7 @@ pub(super) fn template(
             .iter()
             .map(|standing| standing.versions().to_ref())
             .collect(),
+        direct_reads: Vec::new(),
         epoch: 0,
         saved_ms: 0,
     })

@@ -4,8 +4,14 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Stats, barrier::Barrier, session::StreamEnd, transaction::Ledger};
-use crate::{checkpoint::AckWindow, op::Batch, telemetry::NamespaceCounts};
+use super::{
+    Bounds, Stats, barrier::Barrier, direct::Stage, session::StreamEnd, transaction::Ledger,
+};
+use crate::{
+    checkpoint::AckWindow,
+    op::{Batch, Position, Timestamp},
+    telemetry::NamespaceCounts,
+};
 
 /// Hands batches to the lanes, as soon as there is room for them.
 #[derive(Debug)]
@@ -16,6 +22,8 @@ pub(super) struct Outflow {
     ledger: Option<Arc<Ledger>>,
     stats: Arc<Stats>,
     counts: NamespaceCounts,
+    /// What the stream's batches pass on their way, while something is read directly.
+    stage: Option<Stage>,
     /// Says that nothing more is to be read.
     stop: CancellationToken,
 }
@@ -34,8 +42,59 @@ impl Outflow {
             ledger,
             counts: stats.namespaces.counts(),
             stats,
+            stage: None,
             stop,
         }
+    }
+
+    /// The same for the one stream whose batches pass that.
+    pub(super) fn behind(mut self, stage: Option<Stage>) -> Self {
+        self.stage = stage;
+        self
+    }
+
+    /// Where a stream ends that hands its batches over here; while something is read directly, that it is
+    /// idle is no end.
+    pub(super) fn bounds(&mut self, bounds: &mut Bounds, idle_at: Option<Timestamp>) {
+        let Some(stage) = &self.stage else {
+            return;
+        };
+        bounds.idle_at = idle_at.and_then(|idle_at| {
+            let read_up_to = stage.read_up_to()?;
+            Some(idle_at.max(read_up_to))
+        });
+        if stage.is_over() {
+            self.stage = None;
+        }
+    }
+
+    /// Hands over a batch of a stream in as many parts as it takes: what has to wait for documents that
+    /// are read comes behind them. Only with the last part the stream is further.
+    ///
+    /// # Errors
+    /// As [`give`](Self::give).
+    pub(super) async fn pass(
+        &mut self,
+        stream: usize,
+        mut batch: Batch,
+        before: &Position,
+    ) -> Result<(), StreamEnd> {
+        let Some(mut stage) = self.stage.take() else {
+            return self.give(stream, batch).await;
+        };
+        while let Some((waits, part)) = stage.sift(&mut batch, before) {
+            self.give(stream, part).await?;
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Err(StreamEnd::Done),
+                () = stage.wait(waits) => {}
+            }
+        }
+        let (position, is_caught_up) = (batch.position().clone(), batch.is_caught_up());
+        self.give(stream, batch).await?;
+        stage.reached(&position, is_caught_up);
+        self.stage = Some(stage);
+        Ok(())
     }
 
     /// Hands over the next batch of a stream; waits until there is room for it.

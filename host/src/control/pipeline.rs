@@ -13,6 +13,7 @@ use super::{
     board::Board,
     delivery::Delivery,
     desk::Desk,
+    direct::DirectReads,
     handle::Command,
     lookups::ServerLookups,
     profiling::Profiles,
@@ -29,6 +30,7 @@ use crate::{
         WindowOptions, take,
     },
     guest::{Limits, Lookups},
+    op::Namespace,
     sink::Spec,
     source::{self, Start},
     telemetry::Metrics,
@@ -100,8 +102,13 @@ struct Run<'a> {
     sources: Arc<source::Stats>,
 }
 
-/// Where streams end, and the part of this process in them.
-type Ends = (Vec<Bounds>, Option<Arc<Share>>);
+/// With what a run begins.
+struct Found {
+    restored: Restored,
+    begins: Vec<Begin>,
+    reads: Arc<DirectReads>,
+    share: Option<Arc<Share>>,
+}
 
 /// What a run that keeps a checkpoint holds.
 struct Kept {
@@ -112,8 +119,10 @@ struct Kept {
 
 impl Run<'_> {
     async fn work(&mut self, mut desk: Desk, on_start: impl FnOnce(&Start)) -> Result<(), Error> {
-        if self.options.on_position_lost == OnPositionLost::Resnapshot {
-            return Err(Error::Resnapshot);
+        let reads = !self.plan.reads.is_empty()
+            || self.options.on_position_lost == OnPositionLost::Resnapshot;
+        if reads && self.deployments.are_told_apart() {
+            return Err(Error::ReadOfOne);
         }
         let is_transactional = self.options.sinks.iter().any(Spec::is_transactional);
         if is_transactional && self.options.checkpoint.is_none() {
@@ -157,16 +166,9 @@ impl Run<'_> {
         board.enter(RunState::Starting, None);
         let found = self.find(kept.as_ref());
         let ended = match self.unless_asked_to_end(desk, found).await {
-            Some(Ok((restored, begins, ends))) => {
-                self.supervise(
-                    desk,
-                    delivery,
-                    kept.as_ref(),
-                    (restored, begins),
-                    ends,
-                    on_start,
-                )
-                .await
+            Some(Ok((found, bounds))) => {
+                self.supervise(desk, delivery, kept.as_ref(), found, bounds, on_start)
+                    .await
             }
             Some(Err(error)) => Err(error),
             None => Ok(()),
@@ -201,7 +203,7 @@ impl Run<'_> {
     }
 
     /// Finds with which modules, and where the streams begin and end, and which part of them is ours.
-    async fn find(&self, kept: Option<&Kept>) -> Result<(Restored, Vec<Begin>, Ends), Error> {
+    async fn find(&self, kept: Option<&Kept>) -> Result<(Found, Vec<Bounds>), Error> {
         let saved = match kept {
             Some(kept) => kept.store.load(&self.options.name).await?,
             None => None,
@@ -209,25 +211,51 @@ impl Run<'_> {
         if kept.is_some() && saved.is_none() && self.options.since.is_none() {
             begin::look_elsewhere(&self.deployments, self.options).await?;
         }
-        let plan = self.plan.clone();
+        let plan = self.with_unfinished_reads(saved.as_ref()).await?;
         let restored = match (kept, &saved) {
             (Some(kept), Some(saved)) => Restored::after(plan, &kept.store, saved).await?,
             _ => Restored::as_given(plan),
         };
         let share = match &self.options.share {
             Some(options) => {
-                let stats = self.stats.clone();
-                Some(Arc::new(
-                    Share::open(self.deployments.home(), options, stats).await?,
-                ))
+                let (home, stats) = (self.deployments.home(), self.stats.clone());
+                Some(Arc::new(Share::open(home, options, stats).await?))
             }
             None => None,
         };
-        let (plan, saved) = (&restored.plan, saved.as_ref());
-        let (deployments, options) = (&self.deployments, self.options);
-        let begins = begin::find(deployments, plan, options, saved, share.as_deref()).await?;
-        let bounds = Bounds::resolve_all(deployments, options).await?;
-        Ok((restored, begins, (bounds, share)))
+        let plan = &restored.plan;
+        let (deployments, of) = (&self.deployments, share.as_deref());
+        let begins = begin::find(deployments, plan, self.options, saved.as_ref(), of).await?;
+        let bounds = Bounds::resolve_all(&self.deployments, self.options).await?;
+        let saved = saved.as_ref().map(|saved| &saved.direct_reads[..]);
+        let reads = DirectReads::new(plan, saved);
+        if self.options.since.is_some() {
+            // What was asked for is to be seen.
+            reads.forget();
+        }
+        let found = Found {
+            restored,
+            begins,
+            reads,
+            share,
+        };
+        Ok((found, bounds))
+    }
+
+    /// The plan, which also reads what a process before was asked to and has not come to the end of.
+    async fn with_unfinished_reads(&self, saved: Option<&Checkpoint>) -> Result<Arc<Plan>, Error> {
+        let reads = saved.into_iter().flat_map(|saved| &saved.direct_reads);
+        let unfinished = reads.filter(|read| read.complete_ms.is_none() && read.ended.is_none());
+        let namespaces = unfinished.filter_map(|read| read.namespace.parse().ok());
+        let namespaces: Vec<Namespace> = namespaces.collect();
+        let reads = &self.plan.reads;
+        let known = |namespace: &Namespace| reads.iter().any(|read| read.namespace == *namespace);
+        if namespaces.iter().all(known) || self.deployments.are_told_apart() {
+            return Ok(self.plan.clone());
+        }
+        let plan = self.plan.clone();
+        let asked = tokio::task::spawn_blocking(move || plan.with_direct_reads(&namespaces));
+        Ok(Arc::new(asked.await.expect("asking does not panic")?))
     }
 
     async fn supervise(
@@ -235,14 +263,21 @@ impl Run<'_> {
         desk: &mut Desk,
         delivery: Arc<Delivery>,
         kept: Option<&Kept>,
-        (restored, begins): (Restored, Vec<Begin>),
-        (bounds, share): Ends,
+        found: Found,
+        bounds: Vec<Bounds>,
         on_start: impl FnOnce(&Start),
     ) -> Result<(), Error> {
+        let Found {
+            restored,
+            begins,
+            reads,
+            share,
+        } = found;
         let Restored { plan, standings } = restored;
+        desk.board.show_reads(reads.clone());
         let saver = kept.map(|kept| {
             let template = begin::template(&self.deployments, &plan, self.options, &standings);
-            Arc::new(self.saver(kept, &delivery, &begins, template))
+            Arc::new(self.saver(kept, &delivery, &begins, template, reads.clone()))
         });
         if let (Some(saver), Some(kept)) = (&saver, kept) {
             desk.board.show_saver(saver.clone(), kept.lease.epoch);
@@ -268,6 +303,8 @@ impl Run<'_> {
                 standings,
                 stats: self.stats.clone(),
                 sources: self.sources.clone(),
+                reads,
+                board: desk.board.clone(),
             },
             desk,
             states: Vec::new(),
@@ -365,6 +402,7 @@ impl Run<'_> {
         delivery: &Delivery,
         begins: &[Begin],
         template: Arc<Checkpoint>,
+        reads: Arc<DirectReads>,
     ) -> Saver {
         let task = Task {
             store: kept.store.clone(),
@@ -381,7 +419,7 @@ impl Run<'_> {
             ledger.begin(window.clone());
         }
         let saved = Saved::default();
-        Saver::start(task, window, template, saved)
+        Saver::start(task, window, template, reads, saved)
     }
 }
 

@@ -7,7 +7,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span};
 
 use super::{
-    Bounds,
+    Bounds, Error,
+    direct::Conductor,
     merging::{Feeder, Merger},
     outflow::Outflow,
     share::Share,
@@ -40,6 +41,8 @@ pub(super) enum StreamEnd {
         /// Why.
         error: source::Error,
     },
+    /// Something cannot be read directly.
+    ReadFailed(Error),
 }
 
 /// One stream of a session.
@@ -72,12 +75,15 @@ impl Stream {
 
     /// Reads to the end, and hands what it read to the lanes.
     async fn read(mut self, mut outflow: Outflow) -> StreamEnd {
+        let idle_at = self.bounds.idle_at;
         loop {
+            outflow.bounds(&mut self.bounds, idle_at);
+            let before = self.position.clone();
             let (batch, end) = match self.next().await {
                 Ok(next) => next,
                 Err(end) => return end,
             };
-            if let Err(end) = outflow.give(self.index, batch).await {
+            if let Err(end) = outflow.pass(self.index, batch, &before).await {
                 return end;
             }
             if let Some(end) = end {
@@ -153,6 +159,7 @@ impl Session {
         window: Arc<AckWindow>,
         lanes: Lanes,
         reading: Reading,
+        conductor: Option<Conductor>,
         stop: CancellationToken,
     ) -> Self {
         let mut set = JoinSet::new();
@@ -170,6 +177,9 @@ impl Session {
                 }
                 set.spawn(merger.run());
             }
+        }
+        if let Some(conductor) = conductor {
+            set.spawn(conductor.run());
         }
         Self {
             window,

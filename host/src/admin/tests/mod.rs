@@ -54,6 +54,7 @@ fn status(state: RunState) -> Status {
         checkpoint: None,
         modules: Vec::new(),
         sinks: Vec::new(),
+        direct_reads: vec![],
         deployments: Vec::new(),
         gap: None,
     }

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::batch::Part;
 use crate::op::{
-    DocumentKey, DocumentState, Op, OpId, Operation, SourceKind, Timestamp, partition_of,
+    DocumentKey, DocumentState, Op, OpId, Operation, Origin, Timestamp, partition_of,
     split_namespace,
 };
 
@@ -138,7 +138,7 @@ impl Change {
 
     /// Which reader it came through.
     #[must_use]
-    pub fn source(&self) -> SourceKind {
+    pub fn source(&self) -> Origin {
         self.op().source()
     }
 

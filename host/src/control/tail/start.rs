@@ -179,6 +179,7 @@ fn template(options: &Options) -> Checkpoint {
             frontier: Frontier::at(Position::Time(Timestamp::default())),
         }],
         modules: Vec::new(),
+        direct_reads: Vec::new(),
         epoch: 0,
         saved_ms: 0,
     }
@@ -207,6 +208,7 @@ async fn run(
                 task,
                 window.clone(),
                 template,
+                Arc::default(),
                 Saved::default(),
             ));
             // Who sees that the tail has begun can rely on it: after a crash it begins there again.

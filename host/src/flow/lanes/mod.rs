@@ -135,6 +135,7 @@ impl Lanes {
                 work,
                 gate: gate.clone(),
                 runtime: Handle::current(),
+                has_woken: false,
             };
             let thread = std::thread::Builder::new()
                 .name(format!("lane-{index}"))
@@ -272,6 +273,8 @@ struct Lane<W> {
     work: mpsc::Receiver<Item>,
     gate: Gate,
     runtime: Handle,
+    /// What was due had its turn last.
+    has_woken: bool,
 }
 
 /// What a lane does next.
@@ -325,8 +328,7 @@ impl<W: Worker> Lane<W> {
     fn next(&mut self) -> Next {
         let next = match self.worker.due() {
             None => self.work.blocking_recv().map_or(Next::Finish, Next::of),
-            // Before work that waits: it would put off for ever what is due.
-            Some(due) if due <= Instant::now() => Next::Wake,
+            Some(due) if due <= Instant::now() => self.wake_or_work(),
             Some(due) => {
                 let (gate, work) = (&self.gate, &mut self.work);
                 self.runtime.block_on(async {
@@ -346,6 +348,23 @@ impl<W: Worker> Lane<W> {
             true => Next::Leave,
             false => next,
         }
+    }
+
+    /// What is due comes before work, which would put it off for ever; and then comes work, since what is
+    /// due again and again, because it takes longer than that, would put off the work.
+    fn wake_or_work(&mut self) -> Next {
+        if self.has_woken {
+            match self.work.try_recv() {
+                Ok(item) => {
+                    self.has_woken = false;
+                    return Next::of(item);
+                }
+                Err(mpsc::error::TryRecvError::Disconnected) => return Next::Finish,
+                Err(mpsc::error::TryRecvError::Empty) => {}
+            }
+        }
+        self.has_woken = true;
+        Next::Wake
     }
 
     /// `false` when the gate was thrown.

@@ -236,6 +236,48 @@ async fn an_idle_lane_looks_around_when_it_is_woken() {
     assert_eq!(*lane.seen.lock().unwrap(), [LOOKED, 1, u32::MAX]);
 }
 
+/// Something is always due.
+struct Restless(Arc<Mutex<Vec<u32>>>);
+
+impl Worker for Restless {
+    fn work(&mut self, work: &Work) -> Result<(), Stop> {
+        self.0.lock().unwrap().extend(&work.places);
+        Ok(())
+    }
+
+    fn due(&self) -> Option<Instant> {
+        Some(Instant::now())
+    }
+
+    fn has_put_off(&self) -> bool {
+        false
+    }
+
+    fn wake(&mut self) -> Result<(), Stop> {
+        Ok(())
+    }
+
+    fn look(&mut self) -> Result<(), Stop> {
+        Ok(())
+    }
+
+    fn finish(&mut self) {}
+}
+
+#[tokio::test]
+async fn work_has_its_turn_where_something_is_always_due() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let worker = Restless(seen.clone());
+    let gate = Gate::default();
+    let mut lanes = Lanes::start(&OPTIONS, vec![worker], &gate).unwrap();
+    dispatch(&lanes, [batch(1, 2), batch(3, 1)]).await;
+    let drained = tokio::time::timeout(LONG, lanes.drain()).await;
+    // Or the thread would go on after the test.
+    gate.throw();
+    drained.expect("the lane ends").unwrap();
+    assert_eq!(*seen.lock().unwrap(), [0, 1, 0]);
+}
+
 #[tokio::test]
 async fn lanes_tell_when_they_have_worked_off_what_came_before() {
     let lane = one_lane(Asked {

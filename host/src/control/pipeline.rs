@@ -20,6 +20,7 @@ use super::{
     restored::Restored,
     saver::{Saved, Saver, Task},
     shards::ShardWatch,
+    share::Share,
     snapshot::with_unfinished_reads,
     supervisor::{Supervisor, last_word},
     swapping::Swaps,
@@ -106,6 +107,7 @@ struct Found {
     restored: Restored,
     begins: Vec<Begin>,
     reads: Arc<DirectReads>,
+    share: Option<Arc<Share>>,
 }
 
 /// What a run that keeps a checkpoint holds.
@@ -200,7 +202,7 @@ impl Run<'_> {
         desk.serve_while(work).await
     }
 
-    /// Finds with which modules, and where the streams begin and end.
+    /// Finds with which modules, and where the streams begin and end, and which part of them is ours.
     async fn find(&self, kept: Option<&Kept>) -> Result<(Found, Vec<Bounds>), Error> {
         let saved = match kept {
             Some(kept) => kept.store.load(&self.options.name).await?,
@@ -217,8 +219,16 @@ impl Run<'_> {
             (Some(kept), Some(saved)) => Restored::after(plan, &kept.store, saved).await?,
             _ => Restored::as_given(plan),
         };
+        let share = match &self.options.share {
+            Some(options) => {
+                let (home, stats) = (self.deployments.home(), self.stats.clone());
+                Some(Arc::new(Share::open(home, options, stats).await?))
+            }
+            None => None,
+        };
         let plan = &restored.plan;
-        let begins = begin::find(&self.deployments, plan, self.options, saved.as_ref()).await?;
+        let (deployments, of) = (&self.deployments, share.as_deref());
+        let begins = begin::find(deployments, plan, self.options, saved.as_ref(), of).await?;
         let bounds = Bounds::resolve_all(&self.deployments, self.options).await?;
         let saved = saved.as_ref().map(|saved| &saved.direct_reads[..]);
         let reads = DirectReads::new(plan, saved);
@@ -230,6 +240,7 @@ impl Run<'_> {
             restored,
             begins,
             reads,
+            share,
         };
         Ok((found, bounds))
     }
@@ -247,6 +258,7 @@ impl Run<'_> {
             restored,
             begins,
             reads,
+            share,
         } = found;
         let Restored { plan, standings } = restored;
         desk.board.show_reads(reads.clone());
@@ -271,6 +283,7 @@ impl Run<'_> {
                 options: self.options,
                 limits: self.limits,
                 bounds,
+                share,
                 delivery,
                 lookups: self.lookups.clone(),
                 holdup: desk.board.holdup().clone(),

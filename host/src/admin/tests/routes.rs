@@ -70,7 +70,13 @@ async fn errors_have_their_status_and_a_way_out() {
         ),
         ("POST /seek", r#"{"to": "now"}"#, 400, "badRequest", "since"),
         ("POST /seek", "", 400, "badRequest", "since"),
-        ("POST /snapshots", r#"{"namespace": "shop"}"#, 400, "badRequest", "shop.orders"),
+        (
+            "POST /snapshots",
+            r#"{"namespace": "shop"}"#,
+            400,
+            "badRequest",
+            "shop.orders",
+        ),
         ("POST /snapshots", "", 400, "badRequest", "namespace"),
         (
             "POST /seek",

@@ -21,10 +21,6 @@ const FILES: &[(&str, &str)] = &[
 [[module]]\npath = 'a.wasm'\nattempts = 0\nbackoff-min-ms = 99999999999999999999",
     ),
     (
-        "not there yet",
-        "[source]\non-position-lost = 'resnapshots'\n[[module]]\npath = 'a.wasm'",
-    ),
-    (
         "stores, sinks and addresses",
         "[checkpoint]\nstore = 'non'\n[dead-letters]\nstore = 'none'\n[admin]\naddress = '9090'
 [[module]]\npath = 'a.wasm'\n[[sink]]\nurl = 'mongdb:a.b'\n[[sink]]\nurl = 'ftp://ann:s3cret@h'\n[[sink]]\nurl = 'file:'",

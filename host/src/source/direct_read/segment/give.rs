@@ -105,11 +105,10 @@ impl SegmentReader {
         }
         let is_full = self.given.1 >= self.options.bytes_max
             || self.opened.elapsed() >= self.options.time_max;
-        if is_full && self.given.0 > 0 && self.target.inexact().is_none() {
-            if let Some(held) = self.held.take() {
-                self.ended = Some(Ended::Cut(Cut::Full(held.key)));
-                self.cursor = None;
-            }
+        let may_cut = self.given.0 > 0 && self.target.inexact().is_none();
+        if let Some(held) = self.held.take_if(|_| is_full && may_cut) {
+            self.ended = Some(Ended::Cut(Cut::Full(held.key)));
+            self.cursor = None;
         }
     }
 }

@@ -30,7 +30,10 @@ async fn a_killed_read_goes_on_from_there() {
     assert!(ledger.get("complete").is_none(), "{ledger}");
     let ranges = ledger.get_array("ranges").unwrap().len();
     // Those beyond the position that was saved are not yet one with the others.
-    assert!((1..=16).contains(&ranges), "ranges side by side are one: {ledger}");
+    assert!(
+        (1..=16).contains(&ranges),
+        "ranges side by side are one: {ledger}"
+    );
 
     let second = slow().arg("--exit-when-idle").start().unwrap();
     end(&second).await;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use bson::doc;
 use mongodb::ClientSession;
-use oplet_testkit::{RunningOplet, Signal};
+use oplet_testkit::{Options, RunningOplet, Signal};
 
 use super::*;
 use crate::{
@@ -77,11 +77,17 @@ fn emitted(running: &RunningOplet) -> Vec<i64> {
 
 #[tokio::test]
 async fn a_transaction_of_50_megabytes_goes_on_where_its_reader_was_killed() -> Result<()> {
-    let folder = modules::Scene::new("large_killed").await;
+    // The engine holds a transaction in its cache until it ends.
+    let options = Options {
+        cache_gigabytes: 1.0,
+        ..Options::default()
+    };
+    let set = ReplicaSet::start(options).await?;
+    let folder = modules::Scene::on(&set, "large_killed".into()).await;
     let module = folder.module("slow", &slow());
     for source in SOURCES {
         for is_prepared in [false, true] {
-            let named = Named::new("large_killed").await;
+            let named = Named::on(&set, "large_killed").await;
             named.insert(0..1).await;
             let run = || {
                 let run = oplet().arg("run").arg(&module);

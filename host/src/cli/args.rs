@@ -4,8 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum, builder::PossibleValuesParser, builder::TypedValueParser as _};
 use oplet::{
-    control::{OnError, OnPositionLost, WhenOpen},
-    flow::OrderingGuarantee,
+    control::{ListDocument, OnError, OnPositionLost, WhenOpen},
+    flow::{OrderingGuarantee, workers::RingKind},
     op::{Namespace, Since, SourceKind},
     source::{Before, Commands, FullDocument, Updates},
 };
@@ -92,6 +92,21 @@ pub(crate) struct SettingsArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256),
         help_heading = WORK)]
     pub(crate) workers: Option<u16>,
+    /// Be one of several processes that share the work: the one of this name in the list of workers
+    #[arg(long, value_name = "NAME", env = "OPLET_WORKER", hide_env_values = true,
+        value_parser = config::worker, help_heading = WORK)]
+    pub(crate) worker: Option<String>,
+    /// The file with the names of all workers, as `workers = ["a", "b"]` in TOML, or the same in JSON
+    #[arg(long, value_name = "FILE", help_heading = WORK)]
+    pub(crate) workers_file: Option<PathBuf>,
+    /// The document with the names of all workers, as `{_id: ID, workers: ["a", "b"]}`; it may change
+    #[arg(long, value_name = "DB.COLL:ID", value_parser = config::list_document,
+        conflicts_with = "workers_file", help_heading = WORK)]
+    pub(crate) workers_from: Option<ListDocument>,
+    /// Which way documents are given to workers: evenly, or as gtm does
+    #[arg(long, value_name = "RING", default_value = "oplet", value_parser = ring(),
+        help_heading = WORK)]
+    pub(crate) ring: RingKind,
     /// How long handlers may go on when the run is asked to stop
     #[arg(long, value_name = "SPAN", default_value = "10s", value_parser = config::span,
         help_heading = WORK)]
@@ -315,6 +330,11 @@ fn one_of<T: Copy + Send + Sync>(
 
 fn breaker() -> impl clap::builder::TypedValueParser<Value = WhenOpen> {
     PossibleValuesParser::new(WhenOpen::WORDS.map(|(word, _)| word))
+        .map(|word| word.parse().expect("clap has checked the word"))
+}
+
+fn ring() -> impl clap::builder::TypedValueParser<Value = RingKind> {
+    PossibleValuesParser::new(RingKind::WORDS.map(|(word, _)| word))
         .map(|word| word.parse().expect("clap has checked the word"))
 }
 

@@ -100,6 +100,7 @@ fn examine(settings: &Settings) -> Result<Plan, Vec<Finding>> {
             .err()
             .map(|error| Finding::from(UserError::from(error))),
     );
+    findings.extend(settings::share(settings).err().map(Finding::from));
     let scope = Scope::new(values.watch.value.clone());
     let sinks = settings.sinks.iter().map(|sink| sink.spec.name.clone());
     let sinks = sinks.collect();

@@ -5,7 +5,9 @@ use std::{error::Error as StdError, process::ExitCode};
 use anstream::eprintln;
 use anstyle::{AnsiColor, Style};
 use oplet::{
-    admin, checkpoint, control, dead_letters, guest, mongo,
+    admin, checkpoint, control, dead_letters,
+    flow::workers::{FileError, ListError},
+    guest, mongo,
     op::{Namespace, Scope, SourceKind, Timestamp},
     sink, source, tail,
 };
@@ -439,6 +441,57 @@ impl From<checkpoint::Error> for UserError {
     }
 }
 
+impl From<control::ShareError> for UserError {
+    fn from(error: control::ShareError) -> Self {
+        use control::ShareError;
+        let user_error = Self {
+            code: REFUSED,
+            ..Self::of(&error)
+        };
+        match error {
+            ShareError::NotListed { worker, listed, .. } => {
+                let names: Vec<&str> = listed.iter().map(String::as_str).collect();
+                user_error.hint(config::unknown("there is no", &worker, &names))
+            }
+            ShareError::File { source, .. } => match source {
+                FileError::Read(_) => {
+                    user_error.hint("does --workers-file name the right file?")
+                }
+                FileError::Missing("since" | "before") => user_error.hint(
+                    "a list that has changed says since when it holds, and which one held before: \
+                     `since = \"1700000001:7\"`, `before = [\"a\"]`",
+                ),
+                FileError::List {
+                    error: ListError::Duplicate { .. },
+                    ..
+                } => user_error.hint("each worker has a name of its own"),
+                FileError::List { .. }
+                | FileError::Malformed { .. }
+                | FileError::Missing(_)
+                | FileError::WrongType { .. }
+                | FileError::Unknown(_) => user_error.hint(
+                    "a list of workers is written `workers = [\"a\", \"b\"]` in TOML, or \
+                     `{\"workers\": [\"a\", \"b\"]}` in JSON",
+                ),
+            },
+            ShareError::Missing { .. } => user_error.hint(
+                "insert it: `{_id: ID, workers: [\"a\", \"b\"]}`; --workers-from names collection and `_id`",
+            ),
+            ShareError::Document { .. } => {
+                user_error.hint("it is written `{_id: ID, workers: [\"a\", \"b\"]}`")
+            }
+            ShareError::Server { .. } => Self {
+                code: FAILED,
+                ..user_error
+            }
+            .hint(
+                "the user needs to read and watch that collection, and `readWrite` on the database `oplet`",
+            ),
+            ShareError::Watch(error) => error.into(),
+        }
+    }
+}
+
 impl From<control::Error> for UserError {
     fn from(error: control::Error) -> Self {
         match error {
@@ -451,6 +504,7 @@ impl From<control::Error> for UserError {
                 "the log above has the failure; `--on-error skip` passes such ops over, `--on-error dead-letter` \
                  keeps them for later",
             ),
+            control::Error::Share(error) => error.into(),
             control::Error::DirectRead {
                 source: source::direct_read::Error::Unauthorized { .. },
                 ..

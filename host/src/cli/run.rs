@@ -26,7 +26,11 @@ use crate::config::{self, Settings, Values};
 pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Result<(), UserError> {
     let shutdown = signals::shutdown_token();
     let limits = Limits::default();
-    let options = options(&args, &settings);
+    let share = settings::share(&settings)?;
+    let options = control::Options {
+        share,
+        ..options(&args, &settings)
+    };
     let values = &settings.values;
     // Everything that can be refused is, before anything is opened.
     options.reading.check(options.source)?;
@@ -195,6 +199,7 @@ fn options(args: &RunArgs, settings: &Settings) -> control::Options {
         },
         dead_letters: settings::store(&values.dead_letters.value.text, dead_letters::COLLECTION),
         save_failed: values.save_failed.value.clone(),
+        share: None,
         direct: DirectReadOptions {
             namespaces: values.direct_read.value.clone(),
             split: values.direct_read_split.value,

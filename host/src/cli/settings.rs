@@ -4,7 +4,8 @@ use clap::{ArgMatches, parser::ValueSource};
 
 use mongodb::options::ConnectionString;
 use oplet::{
-    control, mongo,
+    control::{self, ListPlace, ShareOptions},
+    mongo,
     op::{Format, StoreSpec},
     sink::Spec,
 };
@@ -75,6 +76,13 @@ fn command_line(args: &SettingsArgs, matches: &ArgMatches) -> CommandLine {
             workers: args
                 .workers
                 .and_then(|workers| given.flag("workers", workers.into())),
+            worker: args
+                .worker
+                .clone()
+                .and_then(|worker| given.or("worker", "OPLET_WORKER", Some(worker))),
+            workers_file: given.flag("workers_file", args.workers_file.clone()),
+            workers_from: given.flag("workers_from", args.workers_from.clone()),
+            ring: given.flag("ring", args.ring),
             queue_bytes: None,
             window_ops: None,
             grace_period: given.flag("grace_period", args.grace_period),
@@ -188,6 +196,25 @@ pub(super) fn sinks(settings: &Settings, format: JsonFormat) -> Vec<Spec> {
         _ => sink.spec.clone(),
     };
     settings.sinks.iter().map(sink).collect()
+}
+
+/// The part of the work that a run has; what is wrong with a list in a file is told.
+pub(super) fn share(settings: &Settings) -> Result<Option<ShareOptions>, UserError> {
+    let values = &settings.values;
+    let file = values.workers_file.value.clone().map(ListPlace::File);
+    let document = values.workers_from.value.clone().map(ListPlace::Document);
+    let (Some(worker), Some(list)) = (&values.worker.value, file.or(document)) else {
+        return Ok(None);
+    };
+    let options = ShareOptions {
+        worker: worker.clone(),
+        list,
+        ring: values.ring.value,
+    };
+    match options.check_file() {
+        Ok(()) => Ok(Some(options)),
+        Err(error) => Err(placed(settings, &values.workers_file.origin, error.into())),
+    }
 }
 
 /// A store that settings hold.

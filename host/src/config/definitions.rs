@@ -4,8 +4,10 @@
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use oplet::{
-    control::{DirectReadOptions, FailurePolicy, OnError, OnPositionLost, Options, WhenOpen},
-    flow::OrderingGuarantee,
+    control::{
+        DirectReadOptions, FailurePolicy, ListDocument, OnError, OnPositionLost, Options, WhenOpen,
+    },
+    flow::{OrderingGuarantee, workers::RingKind},
     guest::{Isolation, Limits, Settings},
     op::{Namespace, SourceKind},
     source::{Before, Commands, FullDocument, Updates},
@@ -238,6 +240,19 @@ settings! { Layer, Values:
     /// How long a version that took over may have to give way.
     probation: Duration = ["flow", "probation-s", "", ""], Options::default().probation,
         |s| s.take("probation-s", |v, _| seconds(v, 0..=86_400));
+
+    /// Which of several processes this one is.
+    worker: Option<String> = ["workers", "name", "worker", "OPLET_WORKER"], None,
+        |s| s.take("name", |v, _| text(v, values::worker).map(Some));
+    /// The file with the names of all.
+    workers_file: Option<PathBuf> = ["workers", "file", "workers-file", ""], None,
+        |s| s.take("file", |v, source| text(v, |t| Ok(Some(source.path(t)))));
+    /// The document with the names of all.
+    workers_from: Option<ListDocument> = ["workers", "from", "workers-from", ""], None,
+        |s| s.take("from", |v, _| text(v, values::list_document).map(Some));
+    /// Which way documents are given to them.
+    ring: RingKind = ["workers", "ring", "ring", ""], RingKind::default(),
+        |s| s.take("ring", |v, _| word(v, &RingKind::WORDS));
 
     /// Where checkpoints are kept.
     checkpoint: Deferred = ["checkpoint", "store", "checkpoint", "OPLET_CHECKPOINT"],

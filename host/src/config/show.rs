@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use oplet::{
-    control::{OnError, OnPositionLost, WhenOpen},
-    flow::OrderingGuarantee,
+    control::{ListDocument, OnError, OnPositionLost, WhenOpen},
+    flow::{OrderingGuarantee, workers::RingKind},
     guest::Isolation,
     op::{Namespace, SourceKind},
     source::{Before, Commands, FullDocument, Updates},
@@ -35,7 +35,15 @@ macro_rules! show_as_text {
 }
 
 show_as_text!(
-    String, Uri, Namespace, Begin, Deferred, SocketAddr, Size, Variable
+    String,
+    Uri,
+    Namespace,
+    Begin,
+    Deferred,
+    SocketAddr,
+    Size,
+    Variable,
+    ListDocument
 );
 
 /// By the word that users write.
@@ -56,6 +64,7 @@ show_as_word!(
     OnError,
     WhenOpen,
     Isolation,
+    RingKind,
     Commands,
     FullDocument,
     Updates,

@@ -2,8 +2,10 @@
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
+use bson::Bson;
 use oplet::{
-    control::OnPositionLost,
+    control::{ListDocument, OnPositionLost},
+    flow::workers::WorkerList,
     op::{Namespace, Since, SourceKind},
 };
 
@@ -267,6 +269,41 @@ pub(crate) fn name(text: &str) -> Result<String, String> {
         }
         _ => Ok(text.to_owned()),
     }
+}
+
+/// What tells one worker from another.
+pub(crate) fn worker(text: &str) -> Result<String, String> {
+    WorkerList::new(vec![text.to_owned()])
+        .map(|_| text.to_owned())
+        .map_err(|error| error.to_string())
+}
+
+/// Reads where a list of workers is: `db.coll:ID`.
+pub(crate) fn list_document(text: &str) -> Result<ListDocument, String> {
+    const FORM: &str = "a document is written `db.collection:ID`, as in `ops.settings:workers`";
+    let (place, id) = text.split_once(':').ok_or(FORM)?;
+    let Namespace::Collection {
+        database,
+        collection,
+    } = namespace(place)?
+    else {
+        return Err(FORM.into());
+    };
+    let id = match id {
+        "" => return Err(FORM.into()),
+        // Extended JSON, for ids that are no text.
+        _ if id.starts_with('{') => {
+            let value: serde_json::Value =
+                serde_json::from_str(id).map_err(|error| format!("the id is not JSON: {error}"))?;
+            Bson::try_from(value).map_err(|error| format!("the id is not JSON: {error}"))?
+        }
+        _ => Bson::String(id.to_owned()),
+    };
+    Ok(ListDocument {
+        database,
+        collection,
+        id,
+    })
 }
 
 /// Reads the address of the admin API; a host name is not looked up, but for `localhost`.

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Bounds, Deployment, Deployments, Error, Options, Plan, Stats,
+    barrier::Barrier,
     begin::Begin,
     board::Board,
     delivery::Delivery,
@@ -20,6 +21,7 @@ use super::{
     reach::Reach,
     saved_ops::SavedOps,
     session::{Reading, Session, Stream},
+    share::Share,
     shared::{Shared, Standing, StreamShare},
     worker::LaneWorker,
 };
@@ -41,6 +43,7 @@ pub(super) struct Assembly<'a> {
     pub(super) limits: &'a Limits,
     /// Of each deployment.
     pub(super) bounds: Vec<Bounds>,
+    pub(super) share: Option<Arc<Share>>,
     pub(super) delivery: Arc<Delivery>,
     pub(super) lookups: Arc<ServerLookups>,
     /// Who holds up the others, where all are read in one order.
@@ -180,15 +183,23 @@ impl Assembly<'_> {
                 kind: options.source,
                 source,
                 bounds: self.bounds[stream.at].clone(),
+                share: self.share.clone(),
                 position: begin.start.behind(),
                 leaving: stream.deployment.leaving.clone(),
                 stop: stop.clone(),
             }
         });
         let outflow = || {
-            let (dispatcher, ledger) = (lanes.dispatcher(), self.delivery.ledger.clone());
+            let barrier = Barrier {
+                dispatcher: lanes.dispatcher(),
+                ordering: options.ordering,
+                window: window.clone(),
+                delivery: self.delivery.clone(),
+                gate: gate.clone(),
+            };
             let (stats, stop) = (self.stats.clone(), stop.clone());
-            Outflow::new(window.clone(), dispatcher, ledger, stats, stop)
+            let ledger = self.delivery.ledger.clone();
+            Outflow::new(window.clone(), barrier, ledger, stats, stop)
         };
         let reading = match options.ordering {
             OrderingGuarantee::Oplog if are_told_apart => {
@@ -212,6 +223,7 @@ impl Assembly<'_> {
             window: &window,
             ledger: self.delivery.ledger.clone(),
             bounds: &self.bounds[0],
+            share: self.share.clone(),
             stats: &self.stats,
             sources: &self.sources,
             stop: &stop,

@@ -45,6 +45,7 @@ impl Board {
             (names::SOURCE_UNDECODABLE, &sources.undecodable),
             (names::SOURCE_OVERSIZED, &sources.oversized),
             (names::SOURCE_GAPS, &stats.gaps),
+            (names::SOURCE_OF_OTHERS, &stats.of_others),
             (names::CHECKPOINT_SAVES, &stats.checkpoint_saves),
             (names::CHECKPOINT_FAILURES, &stats.checkpoint_failures),
         ] {

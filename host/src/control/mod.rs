@@ -17,6 +17,7 @@
 //! positions on), and another after a seek; sinks, dead letters and the saver outlive sessions.
 
 mod assembly;
+mod barrier;
 mod begin;
 mod board;
 mod bounds;
@@ -62,6 +63,7 @@ mod seek;
 mod segment;
 mod session;
 mod shards;
+mod share;
 mod shared;
 mod snapshot;
 mod state;
@@ -101,6 +103,7 @@ pub use policy::{FailurePolicy, OnError, OnPositionLost, WhenOpen};
 pub use profiling::{PROFILE_TIME_MAX, ProfileAnswer, ProfileError};
 pub use redrive::{Redrive, RedriveError, RedriveSinks, RedriveSummary};
 pub use rollout::{RolloutError, RolloutWords, share};
+pub use share::{ListDocument, ListPlace, ShareError, ShareOptions};
 pub use state::{
     CheckpointStatus, DeploymentStatus, ModuleStatus, RunState, ShownGap, ShownOps, ShownPosition,
     SinkStatus, Status, rfc3339,

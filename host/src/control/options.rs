@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{DirectReadOptions, End, OnPositionLost, PlanError};
+use super::{DirectReadOptions, End, OnPositionLost, PlanError, ShareError, ShareOptions};
 use crate::{
     checkpoint, dead_letters,
     flow::OrderingGuarantee,
@@ -61,6 +61,8 @@ pub struct Options {
     /// The folder that ops are saved to that a module fails on, each as a file for `oplet replay`, up to
     /// a hundred; `None` saves none.
     pub save_failed: Option<PathBuf>,
+    /// The part of the work that this process has, where others have the rest.
+    pub share: Option<ShareOptions>,
     /// What is read directly, and how; what is named here is for a run whose plan has it, too.
     pub direct: DirectReadOptions,
 }
@@ -90,6 +92,7 @@ impl Default for Options {
             environment: |_| None,
             dead_letters: StoreSpec::own(dead_letters::COLLECTION),
             save_failed: None,
+            share: None,
             direct: DirectReadOptions::default(),
         }
     }
@@ -135,6 +138,9 @@ pub enum Error {
         /// Where it is.
         hosts: String,
     },
+    /// The process does not know which part of the work it has.
+    #[error(transparent)]
+    Share(#[from] ShareError),
     /// What is read directly is read from one deployment.
     #[error("direct reads, and the policy `resnapshot`, are for a run that reads one deployment")]
     ReadOfOne,

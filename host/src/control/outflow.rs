@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Bounds, Stats, direct::Stage, session::StreamEnd, transaction::Ledger};
+use super::{
+    Bounds, Stats, barrier::Barrier, direct::Stage, session::StreamEnd, transaction::Ledger,
+};
 use crate::{
     checkpoint::AckWindow,
-    flow::Dispatcher,
     op::{Batch, Position, Timestamp},
     telemetry::NamespaceCounts,
 };
@@ -16,7 +17,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Outflow {
     window: Arc<AckWindow>,
-    dispatcher: Dispatcher,
+    lanes: Barrier,
     /// Where outputs wait that are written with the checkpoint.
     ledger: Option<Arc<Ledger>>,
     stats: Arc<Stats>,
@@ -30,14 +31,14 @@ pub(super) struct Outflow {
 impl Outflow {
     pub(super) fn new(
         window: Arc<AckWindow>,
-        dispatcher: Dispatcher,
+        lanes: Barrier,
         ledger: Option<Arc<Ledger>>,
         stats: Arc<Stats>,
         stop: CancellationToken,
     ) -> Self {
         Self {
             window,
-            dispatcher,
+            lanes,
             ledger,
             counts: stats.namespaces.counts(),
             stats,
@@ -121,7 +122,7 @@ impl Outflow {
         batch.ops().for_each(|op| self.counts.of(&op).read += 1);
         self.counts.tell();
         // Not given up half way: the ops of one batch are handled together or not at all.
-        let dispatched = self.dispatcher.dispatch(batch, ticket).await;
+        let dispatched = self.lanes.dispatch(&batch, ticket).await;
         dispatched.map_err(|_| StreamEnd::LaneEnded)
     }
 }

@@ -20,6 +20,8 @@ use super::{
     restored::Restored,
     saver::{Saved, Saver, Task},
     shards::ShardWatch,
+    share::Share,
+    snapshot::with_unfinished_reads,
     supervisor::{Supervisor, last_word},
     swapping::Swaps,
 };
@@ -29,7 +31,6 @@ use crate::{
         WindowOptions, take,
     },
     guest::{Limits, Lookups},
-    op::Namespace,
     sink::Spec,
     source::{self, Start},
     telemetry::Metrics,
@@ -106,6 +107,7 @@ struct Found {
     restored: Restored,
     begins: Vec<Begin>,
     reads: Arc<DirectReads>,
+    share: Option<Arc<Share>>,
 }
 
 /// What a run that keeps a checkpoint holds.
@@ -200,7 +202,7 @@ impl Run<'_> {
         desk.serve_while(work).await
     }
 
-    /// Finds with which modules, and where the streams begin and end.
+    /// Finds with which modules, and where the streams begin and end, and which part of them is ours.
     async fn find(&self, kept: Option<&Kept>) -> Result<(Found, Vec<Bounds>), Error> {
         let saved = match kept {
             Some(kept) => kept.store.load(&self.options.name).await?,
@@ -209,13 +211,24 @@ impl Run<'_> {
         if kept.is_some() && saved.is_none() && self.options.since.is_none() {
             begin::look_elsewhere(&self.deployments, self.options).await?;
         }
-        let plan = self.with_unfinished_reads(saved.as_ref()).await?;
+        let plan = match self.deployments.are_told_apart() {
+            true => self.plan.clone(),
+            false => with_unfinished_reads(&self.plan, saved.as_ref()).await?,
+        };
         let restored = match (kept, &saved) {
             (Some(kept), Some(saved)) => Restored::after(plan, &kept.store, saved).await?,
             _ => Restored::as_given(plan),
         };
+        let share = match &self.options.share {
+            Some(options) => {
+                let (home, stats) = (self.deployments.home(), self.stats.clone());
+                Some(Arc::new(Share::open(home, options, stats).await?))
+            }
+            None => None,
+        };
         let plan = &restored.plan;
-        let begins = begin::find(&self.deployments, plan, self.options, saved.as_ref()).await?;
+        let (deployments, of) = (&self.deployments, share.as_deref());
+        let begins = begin::find(deployments, plan, self.options, saved.as_ref(), of).await?;
         let bounds = Bounds::resolve_all(&self.deployments, self.options).await?;
         let saved = saved.as_ref().map(|saved| &saved.direct_reads[..]);
         let reads = DirectReads::new(plan, saved);
@@ -227,24 +240,9 @@ impl Run<'_> {
             restored,
             begins,
             reads,
+            share,
         };
         Ok((found, bounds))
-    }
-
-    /// The plan, which also reads what a process before was asked to and has not come to the end of.
-    async fn with_unfinished_reads(&self, saved: Option<&Checkpoint>) -> Result<Arc<Plan>, Error> {
-        let reads = saved.into_iter().flat_map(|saved| &saved.direct_reads);
-        let unfinished = reads.filter(|read| read.complete_ms.is_none() && read.ended.is_none());
-        let namespaces = unfinished.filter_map(|read| read.namespace.parse().ok());
-        let namespaces: Vec<Namespace> = namespaces.collect();
-        let reads = &self.plan.reads;
-        let known = |namespace: &Namespace| reads.iter().any(|read| read.namespace == *namespace);
-        if namespaces.iter().all(known) || self.deployments.are_told_apart() {
-            return Ok(self.plan.clone());
-        }
-        let plan = self.plan.clone();
-        let asked = tokio::task::spawn_blocking(move || plan.with_direct_reads(&namespaces));
-        Ok(Arc::new(asked.await.expect("asking does not panic")?))
     }
 
     async fn supervise(
@@ -260,6 +258,7 @@ impl Run<'_> {
             restored,
             begins,
             reads,
+            share,
         } = found;
         let Restored { plan, standings } = restored;
         desk.board.show_reads(reads.clone());
@@ -284,6 +283,7 @@ impl Run<'_> {
                 options: self.options,
                 limits: self.limits,
                 bounds,
+                share,
                 delivery,
                 lookups: self.lookups.clone(),
                 holdup: desk.board.holdup().clone(),

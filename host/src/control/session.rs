@@ -11,6 +11,7 @@ use super::{
     direct::Conductor,
     merging::{Feeder, Merger},
     outflow::Outflow,
+    share::Share,
 };
 use crate::{
     checkpoint::AckWindow,
@@ -53,6 +54,8 @@ pub(super) struct Stream {
     pub(super) kind: SourceKind,
     pub(super) source: Source,
     pub(super) bounds: Bounds,
+    /// The part of this process, where others have the rest.
+    pub(super) share: Option<Arc<Share>>,
     /// Where it stands before its next batch.
     pub(super) position: Position,
     /// Says that what its deployment still has is the last.
@@ -107,8 +110,16 @@ impl Stream {
         if let Some(cluster) = &self.cluster {
             batch.set_cluster(cluster.clone());
         }
+        let mut is_over = false;
+        if let Some(share) = &self.share {
+            is_over = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Err(StreamEnd::Done),
+                is_over = share.keep_own(&mut batch) => is_over,
+            };
+        }
         let len = batch.len();
-        let reached = self.bounds.apply(&mut batch, self.kind);
+        let reached = self.bounds.apply(&mut batch, self.kind) || is_over;
         if batch.len() < len {
             // What was cut off is not done: a later run has to read it.
             batch.hold_at(self.position.clone());

@@ -13,6 +13,7 @@ use super::{
     supervisor::{AtWork, Next, Reply, Supervisor},
 };
 use crate::{
+    checkpoint::Checkpoint,
     mongo::{self, Server},
     op::{Frontier, Namespace, OWN_DATABASE, Position, Scope},
     source,
@@ -119,6 +120,24 @@ impl Supervisor<'_> {
         );
         self.read_anew(plan, |other| namespaces.contains(other), &frontiers)
     }
+}
+
+/// The plan, which also reads what a process before was asked to and has not come to the end of.
+pub(super) async fn with_unfinished_reads(
+    plan: &Arc<Plan>,
+    saved: Option<&Checkpoint>,
+) -> Result<Arc<Plan>, PlanError> {
+    let reads = saved.into_iter().flat_map(|saved| &saved.direct_reads);
+    let unfinished = reads.filter(|read| read.complete_ms.is_none() && read.ended.is_none());
+    let namespaces = unfinished.filter_map(|read| read.namespace.parse().ok());
+    let namespaces: Vec<Namespace> = namespaces.collect();
+    let known = |namespace: &Namespace| plan.reads.iter().any(|read| read.namespace == *namespace);
+    if namespaces.iter().all(known) {
+        return Ok(plan.clone());
+    }
+    let plan = plan.clone();
+    let asked = tokio::task::spawn_blocking(move || plan.with_direct_reads(&namespaces));
+    asked.await.expect("asking does not panic").map(Arc::new)
 }
 
 /// All collections that are watched, but for Oplet's own and those that the server keeps for itself.

@@ -96,6 +96,8 @@ pub struct Batch {
     source: Origin,
     position: Position,
     caught_up: bool,
+    /// Whether there may be commands among the ops.
+    has_commands: bool,
     /// Where several deployments are read, the one that it comes from.
     cluster: Option<Cluster>,
     /// Bytes that it counts with: less than it holds, where others hold the same.
@@ -165,6 +167,28 @@ impl Batch {
         self.records.iter().map(|record| Op::new(self, record))
     }
 
+    /// The places of the commands among the ops, in order. Costs nothing where there is none.
+    pub fn commands(&self) -> impl Iterator<Item = usize> + '_ {
+        let records = match self.has_commands {
+            true => &self.records[..],
+            false => &[],
+        };
+        let is_command = |record: &Record| record.operation == Operation::Command;
+        let records = records.iter().enumerate();
+        records.filter_map(move |(place, record)| is_command(record).then_some(place))
+    }
+
+    /// Leaves only the ops that are to be kept, and tells how many others there were. They count as
+    /// passed: the position stays.
+    pub fn retain(&mut self, mut keep: impl FnMut(&Op<'_>) -> bool) -> usize {
+        let mut records = std::mem::take(&mut self.records);
+        let before = records.len();
+        // The batch's bytes are all that an op looks at besides its record.
+        records.retain(|record| keep(&Op::new(self, record)));
+        self.records = records;
+        before - self.records.len()
+    }
+
     /// Leaves only the first `len` ops; the position then lies after ops that are not in the batch.
     pub fn truncate(&mut self, len: usize) {
         self.records.truncate(len);
@@ -222,6 +246,7 @@ impl Batch {
             source: self.source,
             position,
             caught_up: false,
+            has_commands: self.has_commands,
             cluster: self.cluster.clone(),
             bytes,
         }
@@ -301,6 +326,7 @@ pub struct BatchBuilder {
     body: Bytes,
     extra: Vec<u8>,
     records: Vec<Record>,
+    has_commands: bool,
 }
 
 impl BatchBuilder {
@@ -311,6 +337,7 @@ impl BatchBuilder {
             body,
             extra: Vec::new(),
             records: Vec::new(),
+            has_commands: false,
         }
     }
 
@@ -358,6 +385,7 @@ impl BatchBuilder {
 
     /// Adds an op.
     pub fn push(&mut self, record: Record) {
+        self.has_commands |= record.operation == Operation::Command;
         self.records.push(record);
     }
 
@@ -373,6 +401,7 @@ impl BatchBuilder {
             body,
             extra,
             records,
+            has_commands,
         } = self;
         Batch {
             bytes: body.len() + extra.len(),
@@ -382,6 +411,7 @@ impl BatchBuilder {
             source: source.into(),
             position,
             caught_up,
+            has_commands,
             cluster: None,
         }
     }

@@ -34,8 +34,8 @@ pub use id::{OpId, OpIdText, OpIndex};
 #[cfg(test)]
 pub(crate) use ids::any_id;
 pub use json::{Format, write_json};
-pub(crate) use key::key_hash;
 pub use key::{DocumentKey, PARTITIONS, partition_of};
+pub(crate) use key::{canonical_id, key_hash};
 pub use key_order::compare_keys;
 pub use key_range::{Key, KeyRange};
 pub use namespace::{Namespace, NamespaceError, OWN_DATABASE, Scope, split_namespace};

@@ -61,6 +61,8 @@ metrics! {
         "Events that came without some of their parts, since the server cannot send so large ones";
     SOURCE_GAPS: Counter "oplet_source_gaps_total", "gaps", [],
         "Positions that were lost: what followed them was gone";
+    SOURCE_OF_OTHERS: Counter "oplet_source_other_workers_ops_total", "ops", [],
+        "Ops that were left out, since they belong to other workers of the list";
     SOURCE_LAG: Gauge "oplet_source_lag_seconds", "seconds", [],
         "How far the position is behind the server's newest entry, by cluster time";
     SOURCE_POSITION: Gauge "oplet_source_position_timestamp_seconds", "seconds since 1970", [],

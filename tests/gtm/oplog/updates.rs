@@ -3,7 +3,12 @@
 use anyhow::Result;
 use bson::{Bson, Document, doc};
 
-use crate::tailing::{SOURCES, Scene, stand_in::StandIn};
+use crate::{
+    DEADLINE,
+    modules::NOWHERE,
+    oplet,
+    tailing::{SOURCES, Scene, said, stand_in::StandIn},
+};
 
 /// Up to MongoDB 4.4; the oldest without `$v` (db/update/log_builder.cpp of those versions).
 #[tokio::test]
@@ -167,4 +172,30 @@ async fn a18_a_document_of_many_fields_is_found_as_an_id() -> Result<()> {
         doc! { "a": 1 }.into(),
     ];
     each_has_its_own("a18", &ids).await
+}
+
+/// Each source has its own word for the documents of updates.
+#[tokio::test]
+async fn what_a_source_cannot_give_is_refused_with_the_other_word() -> Result<()> {
+    for (source, flag, choice, words) in [
+        (
+            "change-stream",
+            "--updates",
+            "delta",
+            "`--full-document` says it for a change stream",
+        ),
+        (
+            "oplog",
+            "--full-document",
+            "none",
+            "`--updates` says it for the oplog",
+        ),
+    ] {
+        let tail = oplet().args(["tail", "--uri", NOWHERE, "--source", source, flag, choice]);
+        let tail = tail.start()?;
+        assert_eq!(tail.wait_exit(DEADLINE).await?, 2, "{flag}");
+        let said = said(&tail);
+        assert!(said.contains(words), "{said}");
+    }
+    Ok(())
 }

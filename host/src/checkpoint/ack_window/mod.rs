@@ -13,7 +13,7 @@ use std::{
 use tokio::sync::Notify;
 
 use self::stream::Stream;
-use crate::op::{Acknowledge, Batch, BatchTicket, Frontier, Position, Timestamp};
+use crate::op::{Acknowledge, Batch, BatchTicket, Frontier, Op, Position, Timestamp};
 
 /// How much may be under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +78,8 @@ pub struct AckWindow {
     moved: Notify,
     /// Nothing is under way.
     idle: Notify,
+    /// Some op was acknowledged.
+    told: Notify,
 }
 
 #[derive(Debug)]
@@ -135,6 +137,7 @@ impl AckWindow {
             room: Notify::new(),
             moved: Notify::new(),
             idle: Notify::new(),
+            told: Notify::new(),
         })
     }
 
@@ -239,6 +242,29 @@ impl AckWindow {
         }
     }
 
+    /// Waits until of a stream's ops up to `places` places of that batch those are done that are meant.
+    /// Cancellation safe.
+    pub async fn done_up_to(
+        &self,
+        ticket: BatchTicket,
+        places: usize,
+        is_meant: impl Fn(&Op<'_>) -> bool,
+    ) {
+        loop {
+            let mut told = std::pin::pin!(self.told.notified());
+            // First listen, then look: who is acknowledged in between is heard.
+            told.as_mut().enable();
+            let is_done = {
+                let stream = &self.lock().streams[ticket.stream];
+                stream.is_done_up_to(ticket.sequence, places, &is_meant)
+            };
+            if is_done {
+                return;
+            }
+            told.await;
+        }
+    }
+
     /// Whether every op of that stream, and of those behind it, is done.
     #[must_use]
     pub fn is_idle_from(&self, stream: usize) -> bool {
@@ -291,6 +317,7 @@ impl Acknowledge for AckWindow {
         if is_idle {
             self.idle.notify_waiters();
         }
+        self.told.notify_waiters();
     }
 }
 

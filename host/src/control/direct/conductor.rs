@@ -16,7 +16,10 @@ use super::{
 };
 use crate::{
     checkpoint::AckWindow,
-    control::{Bounds, Error, Plan, Stats, board::Board, session::StreamEnd, transaction::Ledger},
+    control::{
+        Bounds, Error, Plan, Stats, board::Board, session::StreamEnd, share::Share,
+        transaction::Ledger,
+    },
     flow::Dispatcher,
     mongo::Server,
     source::{
@@ -40,6 +43,8 @@ pub(in crate::control) struct Wiring<'a> {
     pub(in crate::control) window: &'a Arc<AckWindow>,
     pub(in crate::control) ledger: Option<Arc<Ledger>>,
     pub(in crate::control) bounds: &'a Bounds,
+    /// The part of this process, where others have the rest.
+    pub(in crate::control) share: Option<Arc<Share>>,
     pub(in crate::control) stats: &'a Arc<Stats>,
     pub(in crate::control) sources: &'a Arc<source::Stats>,
     pub(in crate::control) stop: &'a CancellationToken,
@@ -79,6 +84,7 @@ impl Conductor {
             window,
             ledger,
             bounds,
+            share,
             stats,
             sources,
             stop,
@@ -113,6 +119,7 @@ impl Conductor {
                     ops_left: bounds.ops_left.clone(),
                     ..Bounds::default()
                 },
+                share,
                 stats: stats.clone(),
                 sources: sources.clone(),
                 splitting: splitting(options),

@@ -20,6 +20,7 @@ mod reader;
 mod reads;
 mod segment;
 mod stage;
+mod tally;
 #[cfg(test)]
 mod tests;
 

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::{DirectReads, coverage::Step};
 use crate::{
     checkpoint::AckWindow,
-    control::{Bounds, Stats, transaction::Ledger},
+    control::{Bounds, Stats, share::Share, transaction::Ledger},
     flow::Dispatcher,
     mongo::Server,
     op::{Batch, BatchTicket, KeyRange, Namespace, SourceKind, Timestamp},
@@ -47,6 +47,8 @@ pub(super) struct Readers {
     pub(super) window: Arc<AckWindow>,
     pub(super) ledger: Option<Arc<Ledger>>,
     pub(super) bounds: Bounds,
+    /// The part of this process, where others have the rest.
+    pub(super) share: Option<Arc<Share>>,
     pub(super) stats: Arc<Stats>,
     pub(super) sources: Arc<source::Stats>,
     pub(super) splitting: Splitting,
@@ -189,6 +191,14 @@ impl Readers {
             };
             let key = match next {
                 Read::Batch(mut batch) => {
+                    if let Some(share) = &self.share
+                        && self
+                            .unless_stopped(share.keep_own(&mut batch))
+                            .await
+                            .is_none()
+                    {
+                        return Ok(Ok(()));
+                    }
                     let is_last = self.bounds.apply(&mut batch, SourceKind::Oplog);
                     let len = batch.len() as u64;
                     documents += len;
@@ -202,7 +212,12 @@ impl Readers {
                     };
                     behind.1 = ticket.sequence + 1;
                     // Not given up half way: the ops of one batch are handled together or not at all.
-                    if slot.dispatcher.dispatch(batch, ticket).await.is_err() {
+                    if slot
+                        .dispatcher
+                        .dispatch(&batch, 0..batch.len(), ticket)
+                        .await
+                        .is_err()
+                    {
                         return Ok(Err(Ending::LaneEnded));
                     }
                     if is_last {

@@ -11,9 +11,10 @@ use tokio::sync::watch;
 
 use super::{
     coverage::{Coverage, Step},
-    read::{Phase, Read, Tally},
+    read::{Phase, Read},
     segment::State,
     stage::Stage,
+    tally::Tally,
 };
 use crate::{
     checkpoint::{DirectRead, Progress},

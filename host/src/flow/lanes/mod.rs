@@ -1,6 +1,6 @@
 //! The threads that work on ops.
 
-use std::{sync::Arc, thread::JoinHandle, time::Instant};
+use std::{ops::Range, sync::Arc, thread::JoinHandle, time::Instant};
 
 use tokio::{
     runtime::Handle,
@@ -79,6 +79,8 @@ enum Item {
     Work(Work),
     /// An idle lane is to look around.
     Look,
+    /// The lane is to say that it has worked on all that came before.
+    Tell(oneshot::Sender<()>),
 }
 
 /// A set of lanes.
@@ -198,14 +200,21 @@ impl Lanes {
 }
 
 impl Dispatcher {
-    /// Hands a batch to the lanes; waits while one that is to have a part of it has too much to do.
-    /// Not cancellation safe: after a dropped call some lanes have their part and others do not.
+    /// Hands these places of a batch to the lanes; waits while one that is to have a part of them has
+    /// too much to do. Not cancellation safe: after a dropped call some lanes have their part and
+    /// others do not.
     ///
     /// # Errors
     /// [`Closed`] when a lane has ended.
-    pub async fn dispatch(&mut self, batch: Arc<Batch>, ticket: BatchTicket) -> Result<(), Closed> {
+    pub async fn dispatch(
+        &mut self,
+        batch: &Arc<Batch>,
+        places: Range<usize>,
+        ticket: BatchTicket,
+    ) -> Result<(), Closed> {
         let senders = &self.senders;
-        for (places, sender) in self.partitioner.assign(&batch).iter_mut().zip(senders) {
+        let assigned = self.partitioner.assign(batch, places);
+        for (places, sender) in assigned.iter_mut().zip(senders) {
             if places.is_empty() {
                 continue;
             }
@@ -214,16 +223,42 @@ impl Dispatcher {
                 places: std::mem::take(places),
                 ticket,
             };
-            let Err(error) = sender.try_send(Item::Work(work)) else {
-                continue;
-            };
-            tokio::select! {
-                sent = sender.send(error.into_inner()) => sent.map_err(|_| Closed)?,
-                // The lane that has no room may never have any, when another one has ended.
-                () = any_closed(senders) => return Err(Closed),
-            }
+            send(sender, Item::Work(work), senders).await?;
         }
         Ok(())
+    }
+
+    /// Waits until the lanes have worked on all that was handed to them before, by whomever. What they
+    /// have put off may be left. While the gate is closed that does not come. Cancellation safe.
+    ///
+    /// # Errors
+    /// [`Closed`] when a lane has ended.
+    pub async fn worked_off(&self) -> Result<(), Closed> {
+        let mut told = Vec::with_capacity(self.senders.len());
+        for sender in &self.senders {
+            let (tell, is_told) = oneshot::channel();
+            send(sender, Item::Tell(tell), &self.senders).await?;
+            told.push(is_told);
+        }
+        for is_told in told {
+            is_told.await.map_err(|_| Closed)?;
+        }
+        Ok(())
+    }
+}
+
+async fn send(
+    sender: &mpsc::Sender<Item>,
+    item: Item,
+    all: &[mpsc::Sender<Item>],
+) -> Result<(), Closed> {
+    let Err(error) = sender.try_send(item) else {
+        return Ok(());
+    };
+    tokio::select! {
+        sent = sender.send(error.into_inner()) => sent.map_err(|_| Closed),
+        // The lane that has no room may never have any, when another one has ended.
+        () = any_closed(all) => Err(Closed),
     }
 }
 
@@ -247,6 +282,7 @@ enum Next {
     Work(Work),
     Wake,
     Look,
+    Tell(oneshot::Sender<()>),
     /// There will be no more work.
     Finish,
     /// What is left is left alone.
@@ -258,6 +294,7 @@ impl Next {
         match item {
             Item::Work(work) => Self::Work(work),
             Item::Look => Self::Look,
+            Item::Tell(tell) => Self::Tell(tell),
         }
     }
 }
@@ -269,6 +306,10 @@ impl<W: Worker> Lane<W> {
                 Next::Work(work) => self.worker.work(&work)?,
                 Next::Wake => self.worker.wake()?,
                 Next::Look => self.worker.look()?,
+                Next::Tell(tell) => {
+                    // Nobody may want to know any more.
+                    let _ = tell.send(());
+                }
                 Next::Finish => break,
                 Next::Leave => return Ok(()),
             }

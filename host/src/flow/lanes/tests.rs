@@ -119,7 +119,8 @@ fn one_lane(asked: Asked) -> Fixture {
 async fn dispatch(lanes: &Lanes, batches: impl IntoIterator<Item = Arc<Batch>>) {
     let mut dispatcher = lanes.dispatcher();
     for batch in batches {
-        dispatcher.dispatch(batch, TICKET).await.unwrap();
+        let all = 0..batch.len();
+        dispatcher.dispatch(&batch, all, TICKET).await.unwrap();
     }
 }
 
@@ -278,6 +279,47 @@ async fn work_has_its_turn_where_something_is_always_due() {
 }
 
 #[tokio::test]
+async fn lanes_tell_when_they_have_worked_off_what_came_before() {
+    let lane = one_lane(Asked {
+        put_off: Some((2, 10 * LONG)),
+        ..Asked::default()
+    });
+    let mut dispatcher = lane.lanes.dispatcher();
+    dispatcher
+        .dispatch(&batch(1, 3), 0..2, TICKET)
+        .await
+        .unwrap();
+    let mut worked_off = std::pin::pin!(dispatcher.worked_off());
+    assert!(
+        timeout(Duration::from_millis(50), &mut worked_off)
+            .await
+            .is_err()
+    );
+    lane.go.send(()).unwrap();
+    // What is put off is not waited for, and the third op was not handed over.
+    timeout(LONG, worked_off).await.unwrap().unwrap();
+    assert_eq!(*lane.seen.lock().unwrap(), [1, 2]);
+}
+
+#[tokio::test]
+async fn lanes_that_leave_their_work_alone_tell_nothing() {
+    let lane = one_lane(Asked::default());
+    let mut dispatcher = lane.lanes.dispatcher();
+    dispatcher
+        .dispatch(&batch(1, 1), 0..1, TICKET)
+        .await
+        .unwrap();
+    dispatcher
+        .dispatch(&batch(2, 1), 0..1, TICKET)
+        .await
+        .unwrap();
+    lane.gate.throw();
+    lane.go.send(()).unwrap();
+    let told = timeout(LONG, dispatcher.worked_off()).await.unwrap();
+    assert_eq!(told, Err(Closed));
+}
+
+#[tokio::test]
 async fn a_panic_in_a_lane_is_told() {
     let mut lanes = Lanes::start(&OPTIONS, vec![Clumsy], &Gate::default()).unwrap();
     dispatch(&lanes, [batch(1, 1)]).await;
@@ -294,7 +336,11 @@ async fn a_lane_that_stops_is_seen_by_who_waits_for_room() {
     let dispatched = async {
         // More than there is room for.
         loop {
-            if dispatcher.dispatch(batch(1, 1), TICKET).await.is_err() {
+            if dispatcher
+                .dispatch(&batch(1, 1), 0..1, TICKET)
+                .await
+                .is_err()
+            {
                 return;
             }
         }

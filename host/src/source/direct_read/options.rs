@@ -28,7 +28,7 @@ pub struct ReadOptions {
     pub time_max: Duration,
     /// What is no longer than a few segments, of which all keys are to be read, may be read as one, in
     /// the order in which the server keeps it: that takes half the time, but cannot be cut. What turns
-    /// out to need longer than `time_max` is given up, and has to be read by its keys.
+    /// out to need several times `time_max` is given up, and has to be read by its keys.
     pub may_scan: bool,
     /// How fast documents are read, together with all others that hold it.
     pub pace: Option<Arc<Pace>>,

@@ -16,9 +16,8 @@ pub const SEGMENT_BYTES: u64 = 64 << 20;
 
 /// A collection of no more documents and bytes than these is read as one segment, in the order in which
 /// the server keeps it: by its keys the server needs twice the time, as it has to look up each of them.
-/// It should not take longer than several segments, since changes wait for it, and a restart begins
-/// with it again.
-const SCAN_MAX: (u64, u64) = (1_000_000, 512 << 20);
+/// Not more than some segments together, since changes wait for it, and a restart begins with it again.
+const SCAN_MAX: (u64, u64) = (5 * SEGMENT_DOCUMENTS, 4 * SEGMENT_BYTES);
 
 /// Ranges at most, whatever there is to read. They need not be as short as a segment, since a reader
 /// cuts what is longer; more of them would make the sample long, and bring no more at once.

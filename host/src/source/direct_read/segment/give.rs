@@ -13,6 +13,9 @@ use crate::{
     },
 };
 
+/// For how many times the time of a segment a server surely has a snapshot.
+const SNAPSHOT_TIMES: f64 = 4.0;
+
 impl SegmentReader {
     /// Whether the last document is held back until it is known what follows it: where reading must
     /// go on, or ends early, is then the key of a document that was not given.
@@ -86,12 +89,15 @@ impl SegmentReader {
         self.mode == Mode::Keys && is_open && !is_of_max_key(&self.rest)
     }
 
-    /// Whether a scan will not be at its end in time, as far as can be told by now.
+    /// Whether the server will have given up the time of a scan before that is at its end, as far as can
+    /// be told by now. What it has given then comes again, so that this is not for scans that are merely
+    /// slower than they should be.
     fn is_slow(&self) -> bool {
         let (elapsed, time_max) = (self.opened.elapsed(), self.options.time_max);
         let documents = self.target.documents.unwrap_or_default().max(1);
         let done = self.given.0 as f64 / documents as f64;
-        elapsed >= time_max / 4 && elapsed.as_secs_f64() > time_max.as_secs_f64() * done
+        let kept = SNAPSHOT_TIMES * time_max.as_secs_f64();
+        elapsed >= time_max && elapsed.as_secs_f64() > kept * done
     }
 
     /// Ends the segment where it has become too long: before the document that is held back. One of

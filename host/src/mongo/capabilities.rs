@@ -29,8 +29,7 @@ impl Capabilities {
             images: version >= (6, 0, 0),
             expanded_events: version >= (6, 0, 0),
             // 6.1 to 6.3 were made before 6.0.9.
-            splits_large_events: version >= (7, 0, 0)
-                || (version >= (6, 0, 9) && version < (6, 1, 0)),
+            splits_large_events: version >= (7, 0, 0) || ((6, 0, 9)..(6, 1, 0)).contains(&version),
         }
     }
 }

@@ -51,7 +51,7 @@ pub enum Error {
         /// What is watched.
         scope: Scope,
         /// Where the source stood.
-        position: Position,
+        position: Box<Position>,
         /// What the server said, if that was the one who noticed.
         #[source]
         source: Option<mongodb::error::Error>,
@@ -64,7 +64,7 @@ pub enum Error {
         /// What is watched.
         scope: Scope,
         /// Where the source stood.
-        position: Position,
+        position: Box<Position>,
         /// What the server said.
         #[source]
         source: mongodb::error::Error,

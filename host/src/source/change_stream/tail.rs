@@ -143,14 +143,14 @@ impl Tail {
         if has_code(&error, &[code::BSON_OBJECT_TOO_LARGE]) {
             return Err(Error::EventTooLarge {
                 scope: scope.clone(),
-                position: self.position.clone(),
+                position: Box::new(self.position.clone()),
                 source: error,
             });
         }
         if self.is_without_image(&error) {
             return Err(Error::NoImage {
                 scope: scope.clone(),
-                position: self.position.clone(),
+                position: Box::new(self.position.clone()),
                 source: Some(error),
             });
         }

@@ -130,7 +130,7 @@ impl Tail {
                             |_| self.options.scope.clone(),
                             |namespace| Scope::new([namespace]),
                         ),
-                        position: self.pushed.clone(),
+                        position: Box::new(self.pushed.clone()),
                         source: None,
                     });
                 }

@@ -487,7 +487,7 @@ impl From<control::ShareError> for UserError {
             .hint(
                 "the user needs to read and watch that collection, and `readWrite` on the database `oplet`",
             ),
-            ShareError::Watch(error) => error.into(),
+            ShareError::Watch(error) => (*error).into(),
         }
     }
 }

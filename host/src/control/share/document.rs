@@ -184,7 +184,7 @@ impl DocumentWatch {
         let batch = match self.source.next().await {
             Ok(batch) => batch,
             Err(source::Error::PositionLost { .. }) => return self.begin_anew().await,
-            Err(error) => return Err(ShareError::Watch(error)),
+            Err(error) => return Err(ShareError::Watch(Box::new(error))),
         };
         for op in batch.ops() {
             if op.timestamp() > self.changed {

@@ -98,7 +98,7 @@ pub enum ShareError {
     },
     /// The changes of the list cannot be read.
     #[error("cannot watch the list of workers")]
-    Watch(#[source] source::Error),
+    Watch(#[source] Box<source::Error>),
 }
 
 /// What is known of the lists.

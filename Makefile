@@ -5,7 +5,7 @@ CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak flat fuzz bench bench-replay lint setup guests
+.PHONY: help demo test soak flat oracle fuzz bench bench-replay lint setup guests
 
 help: ## show this list
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ soak: setup guests ## kill everything again and again, for hours; ROUNDS=50 for 
 
 flat: setup guests ## ten million ops through an AssemblyScript handler, whose memory must not grow; OPS=100000 for less
 	OPLET_ASSEMBLYSCRIPT_OPS=$(or $(OPS),10000000) $(CARGO) test -p oplet --test behaviour -- --nocapture assemblyscript::memory::memory_stays_flat
+
+oracle: setup guests ## compare 100,000 random writes as the oplog and as the server's change stream tell them; WRITES=20000 for less
+	OPLET_WRITES=$(or $(WRITES),100000) $(CARGO) test -p oplet --test behaviour -- --nocapture parity::random::
 
 fuzz: setup ## feed rubbish to what reads a guest's memory; FUZZ_SECONDS=600 for each target
 	@scripts/fuzz

@@ -5,8 +5,9 @@ use std::{path::Path, sync::OnceLock};
 use oplet::{
     admin::{self, Server},
     control::{
-        CheckpointStatus, Command, CommandError, DeploymentStatus, Handle, ModuleStatus, Reached,
-        RunState, ShownGap, ShownOps, ShownPosition, SinkStatus, Status, SwapError,
+        CheckpointStatus, Command, CommandError, DeploymentStatus, DirectReadStatus, Handle,
+        ModuleStatus, Reached, RunState, ShownGap, ShownOps, ShownPosition, SinkStatus, Status,
+        SwapError,
     },
     op::{Since, Timestamp},
     telemetry::Metrics,
@@ -78,6 +79,17 @@ fn status() -> Status {
             queued_bytes: 900,
             last_error: Some("503 Service Unavailable".into()),
         }],
+        direct_reads: vec![DirectReadStatus {
+            namespace: "crm.users".into(),
+            modules: vec!["audit".into()],
+            state: "reading",
+            documents: 600,
+            documents_expected: Some(1_000),
+            segments: 10,
+            segments_read: 5,
+            seconds: Some(2.5),
+            reason: None,
+        }],
         deployments: vec![
             DeploymentStatus {
                 cluster: "eu".into(),
@@ -129,7 +141,9 @@ fn run() -> Handle {
                     };
                     drop(answer.send(Err(refused)));
                 }
-                Command::Seek(_, answer) => drop(answer.send(reached(2))),
+                Command::Seek(_, answer) | Command::Snapshot(_, answer) => {
+                    drop(answer.send(reached(2)));
+                }
                 Command::Swap(_, answer)
                 | Command::Rollback(_, answer)
                 | Command::Remove(_, answer) => drop(answer.send(Err(SwapError::Ended))),

@@ -124,16 +124,3 @@ async fn with_skip_the_run_goes_on_with_what_is_left() {
         assert_eq!(third.wait_exit(DEADLINE).await.unwrap(), 0);
     }
 }
-
-#[tokio::test]
-async fn resnapshot_is_refused_until_there_are_direct_reads() {
-    let named = Named::new("resnapshot").await;
-    let refused = named
-        .run()
-        .args(["--on-position-lost", "resnapshot"])
-        .start()
-        .unwrap();
-    assert_eq!(refused.wait_exit(DEADLINE).await.unwrap(), 2);
-    let said = refused.stderr().all().join("\n");
-    assert!(said.contains("direct reads"), "{said}");
-}

@@ -9,11 +9,12 @@ mod positions;
 
 use anyhow::Result;
 use bson::{Document, doc};
-use oplet_testkit::{Options, ReplicaSet, database_name};
+use oplet_testkit::{Options, ReplicaSet, database_name, guest};
 use serde_json::{Value, json};
 
 use crate::{
     DEADLINE,
+    modules::Ended,
     tailing::{Ops, Scene, said},
 };
 
@@ -183,9 +184,15 @@ async fn a30_a_change_over_16_mb_comes_with_what_fits_and_ends_nothing() -> Resu
     c.replace_one(doc! { "_id": 3 }, whole).await?;
     scene.insert("c", [4]).await?;
     c.delete_one(doc! { "_id": 3 }).await?;
+    let flags = [
+        "--before",
+        "required",
+        "--since",
+        &scene.before,
+        "--exit-when-idle",
+    ];
     let tail = scene.tail("change-stream").arg(scene.namespace("c"));
-    let tail = tail.args(["--before", "required", "--since", &scene.before]);
-    let tail = tail.arg("--exit-when-idle").start()?;
+    let tail = tail.args(flags).start()?;
     assert_eq!(tail.wait_exit(DEADLINE).await?, 0, "{}", said(&tail));
     let ops = Ops::printed(&tail)?;
     assert_eq!(
@@ -215,5 +222,10 @@ async fn a30_a_change_over_16_mb_comes_with_what_fits_and_ends_nothing() -> Resu
         told[1].contains("left_out=\"fullDocumentBeforeChange\""),
         "{said}"
     );
+
+    let run = crate::oplet().arg("run").arg(guest("guest_count")?);
+    let run = run.args(["--uri", &scene.uri, "--watch", &scene.namespace("c")]);
+    let run = Ended::of(run.args(flags)).await.with_code(0);
+    assert_eq!((run.counted("handled"), run.counted("failed")), (7, 0));
     Ok(())
 }

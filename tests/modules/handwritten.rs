@@ -23,7 +23,7 @@ pub(crate) struct Handwritten {
 }
 
 /// Where the names of fields lie; `$field` is given these.
-const NAMES: [(&str, u32); 7] = [
+const NAMES: [(&str, u32); 9] = [
     ("_id", 16),
     ("data", 32),
     ("n", 48),
@@ -31,6 +31,8 @@ const NAMES: [(&str, u32); 7] = [
     ("keep", 80),
     ("operation", 96),
     ("updateDescription", 112),
+    ("drop", 136),
+    ("renameCollection", 144),
 ];
 
 impl Handwritten {

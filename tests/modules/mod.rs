@@ -5,6 +5,7 @@
 //! that for modules written by hand in `handwritten`.
 
 mod abi;
+mod barrier;
 mod cache;
 mod enrich;
 mod examples;

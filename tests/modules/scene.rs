@@ -100,11 +100,20 @@ impl Scene {
 
     /// `oplet run` of these modules on this database, which goes on until it is stopped.
     pub(crate) fn run(&self, modules: &[impl AsRef<Path>]) -> Oplet {
+        self.run_from_now(modules).args(["--since", &self.start])
+    }
+
+    /// The same, from now on, or where its checkpoint is.
+    pub(crate) fn run_from_now(&self, modules: &[impl AsRef<Path>]) -> Oplet {
         oplet()
             .arg("run")
             .args(modules.iter().map(AsRef::as_ref))
             .args(["--uri", &self.uri, "--watch", &self.database])
-            .args(["--since", &self.start])
+    }
+
+    /// The folder of the scene's files.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Runs these modules over all that happened since the scene began.

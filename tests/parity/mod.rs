@@ -4,8 +4,10 @@
 //!
 //! - `scopes`: every kind of op, whatever is watched
 //! - `transactions`: of several collections, and of several oplog entries
-//! - `random`: thousands of random updates
+//! - `random`: random histories, 100,000 writes long with `make oracle`
+//! - `images`: updates applied to the documents before them
 
+mod images;
 mod random;
 mod scopes;
 mod transactions;
@@ -19,18 +21,35 @@ use crate::tailing::{Ops, Scene};
 /// The first version whose change streams say `disambiguatedPaths`.
 const DISAMBIGUATES_SINCE: (u32, u32) = (6, 1);
 
+/// How both sources are asked.
+#[derive(Clone, Copy, Default)]
+struct Asked<'a> {
+    oplog: &'a [&'a str],
+    stream: &'a [&'a str],
+    /// The documents of updates are looked up, and those of collections that are gone or elsewhere
+    /// are not the same.
+    leaves_out_looked_up: bool,
+}
+
 /// Reads what has happened in the scene from both sources, and gives the oplog's ops once they were
 /// seen to be the change stream's.
 async fn same(scene: &Scene, watched: &[&str]) -> Result<Ops> {
+    same_as_asked(scene, watched, Asked::default()).await
+}
+
+async fn same_as_asked(scene: &Scene, watched: &[&str], asked: Asked<'_>) -> Result<Ops> {
+    let oplog = [watched, asked.oplog].concat();
+    let stream = [watched, asked.stream].concat();
     let (oplog, stream) = tokio::join!(
-        scene.ops("oplog", watched),
-        scene.ops("change-stream", watched)
+        scene.ops("oplog", &oplog),
+        scene.ops("change-stream", &stream)
     );
     let (oplog, stream) = (oplog?, stream?);
     let disambiguates = version(scene).await? >= DISAMBIGUATES_SINCE;
     let common = |ops: &Ops| -> Vec<String> {
         let ops = ops.0.iter().cloned();
-        ops.map(|op| common(op, disambiguates)).collect()
+        ops.map(|op| common(op, disambiguates, asked.leaves_out_looked_up))
+            .collect()
     };
     let (ours, theirs) = (common(&oplog), common(&stream));
     let differing = ours.iter().zip(&theirs).position(|(a, b)| a != b);
@@ -43,8 +62,11 @@ async fn same(scene: &Scene, watched: &[&str]) -> Result<Ops> {
 }
 
 /// An op as text, fields in their order, without what one of the sources cannot tell.
-fn common(mut op: Value, disambiguates: bool) -> String {
+fn common(mut op: Value, disambiguates: bool, leaves_out_looked_up: bool) -> String {
     let fields = op.as_object_mut().expect("an op is a document");
+    if leaves_out_looked_up && fields.contains_key("updateDescription") {
+        fields.shift_remove("data");
+    }
     let source = fields.shift_remove("source");
     assert!(source.is_some_and(|source| source == "oplog" || source == "changeStream"));
     if let Some(description) = fields.get_mut("updateDescription") {

@@ -263,3 +263,21 @@ async fn a_lookup_in_a_renamed_or_new_collection_differs() -> Result<()> {
     }
     Ok(())
 }
+
+/// They are views over collections of buckets, and nobody's `_id`s.
+#[tokio::test]
+async fn time_series_are_told_by_neither() -> Result<()> {
+    let scene = Scene::shared("series").await?;
+    let command = async |command: Document| scene.database.run_command(command).await;
+    let series = doc! { "timeField": "t", "metaField": "m" };
+    command(doc! { "create": "weather", "timeseries": series }).await?;
+    let at = bson::DateTime::from_millis(1_700_000_000_000);
+    for degrees in [1, 2] {
+        let measured = doc! { "t": at, "m": "here", "degrees": degrees };
+        scene.collection("weather").insert_one(measured).await?;
+    }
+    scene.insert("a", [1]).await?;
+    let ops = same(&scene, &[scene.name()]).await?;
+    assert_eq!(gist(&scene, &ops), ["i a 1"]);
+    Ok(())
+}

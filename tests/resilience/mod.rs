@@ -5,6 +5,7 @@ mod drain;
 mod dropped;
 mod failover;
 mod faults;
+mod large_transaction;
 mod load;
 mod modules;
 mod pipe;

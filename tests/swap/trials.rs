@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bson::{Document, doc};
+use futures_util::TryStreamExt as _;
 use oplet::{
     control::{Canary, FailurePolicy, Options, Rollout, RunState, Shadow, TrialStatus},
     op::SourceKind,
@@ -25,6 +27,27 @@ fn broken() -> Vec<u8> {
         (func (export "oplet_abi_v1"))
         (func (export "oplet_alloc") (param i32) (result i32) i32.const 1024)
         (func (export "handle") (param i32 i32) (result i32) unreachable))"#)
+    .unwrap()
+}
+
+/// A handler that counts ops, and emits `{n: COUNT}` at a batch's border.
+fn gathering() -> Vec<u8> {
+    wat(r#"(module
+        (import "oplet" "emit" (func $emit (param i32 i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (data (i32.const 64) "\0c\00\00\00\10n\00\00\00\00\00\00")
+        (global $n (mut i32) (i32.const 0))
+        (func (export "oplet_abi_v1"))
+        (func (export "oplet_alloc") (param i32) (result i32) i32.const 1024)
+        (func (export "handle") (param i32 i32) (result i32)
+            (global.set $n (i32.add (global.get $n) (i32.const 1)))
+            i32.const 0)
+        (func (export "oplet_flush") (result i32)
+            (if (global.get $n) (then
+                (i32.store (i32.const 71) (global.get $n))
+                (drop (call $emit (i32.const 0) (i32.const 64) (i32.const 12)))
+                (global.set $n (i32.const 0))))
+            i32.const 0))"#)
     .unwrap()
 }
 
@@ -99,6 +122,42 @@ async fn a_canary_that_fails_costs_no_op() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_canary_has_gathered_stands_beside_what_the_present_version_has() {
+    let mirrored = Mirrored::new("gathers").await;
+    let module = mirrored.module("m", &gathering(), FailurePolicy::default());
+    let options = mirrored.options(SourceKind::Oplog);
+    let running = mirrored.launch(options, vec![module]).await;
+    running.wait_for(RunState::Streaming).await;
+    let mut canary = swap("m", version(&gathering(), 1));
+    canary.rollout = Rollout::Canary(Canary {
+        share: 0.5,
+        ops: 1_000_000,
+        failures_max: 0,
+    });
+    running.handle.swap(canary).await.unwrap();
+    mirrored.insert(0..1_000).await;
+    // Each is a document of its own, by the key of its output.
+    let copies = mirrored
+        .client
+        .database(&format!("{}_copy", mirrored.database));
+    let copies = copies.collection::<Document>("things");
+    let gathered = async || {
+        let copies = copies.find(doc! {}).await.unwrap();
+        let copies: Vec<Document> = copies.try_collect().await.unwrap();
+        copies
+            .iter()
+            .map(|copy| copy.get_i32("n").unwrap())
+            .sum::<i32>()
+    };
+    let handled = async || running.handle.status().await.unwrap().ops.handled == 1_000;
+    eventually(DEADLINE, handled).await.unwrap();
+    let tried = trial(&running).await.ops;
+    assert!((200..=800).contains(&tried), "{tried} of 1000 ops");
+    running.end().await.1.unwrap();
+    assert_eq!(gathered().await, 1_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_shadow_is_compared_and_thrown_away() {
     for kind in [SourceKind::ChangeStream, SourceKind::Oplog] {
         let mirrored = Mirrored::new("shadow").await;
@@ -154,6 +213,37 @@ async fn a_version_that_fails_gives_way_by_itself() {
     mirrored.insert(50..150).await;
     mirrored.wait_for_copies(150).await;
     assert_eq!(generation(&running).await, 3);
+    let status = running.handle.status().await.unwrap();
+    assert_eq!(status.modules[0].digest, swapped.from.unwrap().digest);
+    running.end().await.1.unwrap();
+    assert!(mirrored.times().await.iter().all(|(_, times)| *times == 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_fails_gives_way_also_while_another_is_tried_beside_it() {
+    let mirrored = Mirrored::new("crowded").await;
+    let options = Options {
+        probation: Duration::from_secs(600),
+        ..mirrored.options(SourceKind::Oplog)
+    };
+    let policy = FailurePolicy {
+        breaker_failures: 6,
+        ..FailurePolicy::default()
+    };
+    let good = mirrored.module("mirror", &mirror(), policy);
+    let running = mirrored.launch(options, vec![good]).await;
+    running.wait_for(RunState::Streaming).await;
+    let swapped = running.handle.swap(swap("mirror", broken())).await.unwrap();
+    assert_eq!(swapped.to.unwrap().generation, 2);
+    let mut canary = swap("mirror", version(&mirror(), 1));
+    canary.rollout = Rollout::Canary(Canary {
+        share: 0.3,
+        ops: 1_000_000,
+        failures_max: 0,
+    });
+    running.handle.swap(canary).await.unwrap();
+    mirrored.insert(0..100).await;
+    mirrored.wait_for_copies(100).await;
     let status = running.handle.status().await.unwrap();
     assert_eq!(status.modules[0].digest, swapped.from.unwrap().digest);
     running.end().await.1.unwrap();

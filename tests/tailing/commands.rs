@@ -8,15 +8,9 @@ use super::*;
 
 /// The commands that a source tells of the scene, without what the server makes up.
 async fn commands(scene: &Scene, source: &str, watched: &str) -> Result<Vec<Value>> {
-    let tail = scene.tail(source).args([watched, "--commands", "all"]);
-    let tail = tail.args([
-        "--since",
-        &scene.before,
-        "--exit-when-idle",
-        "--format",
-        "json",
-    ]);
-    let ops = Ops::of(tail).await?.0.into_iter();
+    let tail = oplet().args(["tail", watched, "--uri", &scene.uri, "--source", source]);
+    let tail = tail.args(["--commands", "all", "--since", &scene.before]);
+    let ops = Ops::of(tail.arg("--exit-when-idle")).await?.0.into_iter();
     let mut commands: Vec<_> = ops.filter(|op| op["operation"] == "c").collect();
     for command in &mut commands {
         let data = command["data"].as_object_mut().expect("it is a document");

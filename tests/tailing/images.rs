@@ -87,22 +87,3 @@ async fn every_kind_of_change_comes_with_the_document_before_it() -> Result<()> 
     assert_eq!(has_data.collect::<Vec<_>>(), [true, true, false, false]);
     Ok(())
 }
-
-#[tokio::test]
-async fn the_oplog_refuses_what_it_does_not_have() -> Result<()> {
-    for (flag, choice) in [("--before", "required"), ("--full-document", "none")] {
-        let tail = oplet().args([
-            "tail",
-            "--uri",
-            "mongodb://127.0.0.1:1",
-            "--source",
-            "oplog",
-        ]);
-        let tail = tail.args([flag, choice]).start()?;
-        assert_eq!(tail.wait_exit(DEADLINE).await?, 2, "{flag}");
-        let said = said(&tail);
-        let hint = format!("`{flag}` is served by `--source change-stream`");
-        assert!(said.contains(&hint), "{said}");
-    }
-    Ok(())
-}

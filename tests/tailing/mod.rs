@@ -19,7 +19,7 @@ mod lookup;
 mod output;
 mod positions;
 mod restart;
-mod stand_in;
+pub(crate) mod stand_in;
 mod stream;
 
 use anyhow::{Context, Result, ensure};

@@ -16,7 +16,7 @@ use oplet::{
 };
 use oplet_sdk::raw::Walk;
 
-use crate::{Source, Subject};
+use crate::{Source, Subject, direct};
 
 /// What a child reads.
 #[derive(Debug, Args)]
@@ -43,8 +43,13 @@ fn timestamp(text: &str) -> Result<op::Timestamp, &'static str> {
 
 /// Reads as the subject does.
 pub(crate) async fn run(args: &ChildArgs) -> Result<()> {
-    if args.subject == Subject::Tail {
-        return tail(args).await;
+    match (args.source, args.subject) {
+        (Source::DirectRead, Subject::Tail | Subject::Keys) => {
+            let by_keys = args.subject == Subject::Keys;
+            return direct::segments(&args.uri, &args.namespace, by_keys).await;
+        }
+        (_, Subject::Tail) => return tail(args).await,
+        _ => {}
     }
     let batch_size = (args.subject == Subject::BareBatched).then_some(source::BATCH_SIZE);
     let client = Client::with_uri_str(&args.uri).await?;
@@ -60,6 +65,7 @@ pub(crate) async fn run(args: &ChildArgs) -> Result<()> {
         }
         Source::Oplog => bare_oplog(&client, args, batch_size).await?,
         Source::ChangeStream => bare_change_stream(&client, args, batch_size).await?,
+        Source::DirectRead => direct::bare(&client, &args.namespace, batch_size).await?,
     };
     eprintln!("done {ops}");
     Ok(())
@@ -174,6 +180,7 @@ async fn tail(args: &ChildArgs) -> Result<()> {
     let kind = match args.source {
         Source::Oplog => SourceKind::Oplog,
         Source::ChangeStream => SourceKind::ChangeStream,
+        Source::DirectRead => anyhow::bail!("a tail reads changes"),
     };
     let tail = TailBuilder::new(&server)
         .source(kind)

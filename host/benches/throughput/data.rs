@@ -73,6 +73,8 @@ pub(crate) struct Prepared {
     pub(crate) data: DataSet,
     /// How many ops it has.
     pub(crate) ops: u64,
+    /// How many documents there are at its end.
+    pub(crate) documents: u64,
     /// The newest entry before it.
     pub(crate) since: Timestamp,
     /// The newest entry after it.
@@ -118,10 +120,12 @@ pub(crate) async fn prepare(set: &ReplicaSet, data: DataSet, docs: u64) -> Resul
         }
     }
     let last = newest_entry(&client).await?;
+    let documents = writer.collection.count_documents(doc! {}).await?;
     client.shutdown().await;
     Ok(Prepared {
         data,
         ops,
+        documents,
         since,
         last,
     })

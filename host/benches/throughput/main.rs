@@ -11,6 +11,7 @@
 mod boundary;
 mod child;
 mod data;
+mod direct;
 mod measure;
 mod replay;
 mod table;
@@ -103,6 +104,8 @@ enum Child {
 enum Source {
     Oplog,
     ChangeStream,
+    /// What lies in the collection, not its changes
+    DirectRead,
 }
 
 /// Who reads.
@@ -116,14 +119,18 @@ enum Subject {
     BareBatched,
     /// `oplet::tail`
     Tail,
+    /// Direct reads: the same by the order of the keys, as what is long is read
+    Keys,
     /// `oplet run` with the module `guest_count`
     Run,
 }
 
 impl Subject {
     /// What the table calls it.
-    fn title(self) -> &'static str {
+    fn title(self, source: Source) -> &'static str {
         match self {
+            Self::Tail if source == Source::DirectRead => "`direct_read`, one cursor",
+            Self::Keys => "`direct_read`, one cursor, by keys",
             Self::BareLookup => "bare loop with lookups",
             Self::Bare => "bare loop",
             Self::BareBatched => "bare loop, batches of 2,000",
@@ -203,12 +210,15 @@ async fn rounds(
     if source != Source::Oplog || !data.data.has_updates() {
         subjects.retain(|subject| *subject != Subject::BareLookup);
     }
+    if source != Source::DirectRead {
+        subjects.retain(|subject| *subject != Subject::Keys);
+    }
     let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); subjects.len()];
     for round in 0..=args.rounds {
         for (subject, samples) in subjects.iter().zip(&mut samples) {
             let sample = measure::one(set, data, source, *subject, &args.run_args)
                 .await
-                .with_context(|| format!("{} on the {source:?}", subject.title()))?;
+                .with_context(|| format!("{} on the {source:?}", subject.title(source)))?;
             eprintln!(
                 "{} {source:?} {subject:?} {}: {:.0} ops/s",
                 data.data.name(),

@@ -96,6 +96,7 @@ pub(crate) async fn one(
         (Subject::BareLookup | Subject::Bare | Subject::BareBatched, Source::Oplog) => {
             data.ops..=data.ops + 100
         }
+        (_, Source::DirectRead) => data.documents..=data.documents,
         _ => data.ops..=data.ops,
     };
     ensure!(
@@ -114,14 +115,22 @@ pub(crate) async fn one(
 /// The binary that users run, with its defaults.
 fn oplet_run(set: &ReplicaSet, data: &Prepared, source: Source) -> Result<Oplet> {
     let cache = workspace::target_dir().join("bench-modules");
-    Ok(Oplet::new(env!("CARGO_BIN_EXE_oplet"))
+    let run = Oplet::new(env!("CARGO_BIN_EXE_oplet"))
         .arg("run")
         .arg(guest("guest_count")?)
         .args(["--uri", &set.uri()])
-        .args(["--source", source_word(source)])
-        .args(["--watch", &data.namespace()])
-        .args(["--since", &text(data.since)])
-        .args(["--max-ops", &data.ops.to_string()])
+        .args(["--watch", &data.namespace()]);
+    let run = match source {
+        // What was read once is not read again.
+        Source::DirectRead => run
+            .args(["--direct-read", &data.namespace(), "--checkpoint", "none"])
+            .args(["--max-ops", &data.documents.to_string()]),
+        _ => run
+            .args(["--source", source_word(source)])
+            .args(["--since", &text(data.since)])
+            .args(["--max-ops", &data.ops.to_string()]),
+    };
+    Ok(run
         .args(["--color", "never"])
         .arg("--module-cache")
         .arg(cache))
@@ -145,6 +154,7 @@ fn source_word(source: Source) -> &'static str {
     match source {
         Source::Oplog => "oplog",
         Source::ChangeStream => "change-stream",
+        Source::DirectRead => "direct-read",
     }
 }
 

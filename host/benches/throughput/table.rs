@@ -22,6 +22,7 @@ pub(crate) fn throughput(rows: &[Row]) -> String {
         let source = match rows[0].source {
             Source::Oplog => "oplog",
             Source::ChangeStream => "change stream",
+            Source::DirectRead => "direct read",
         };
         line(&mut out, &format!("\n**{}, {source}**\n", rows[0].data));
         line(
@@ -81,7 +82,7 @@ fn row_text(row: &Row) -> String {
     let most = row.ratios.iter().copied().reduce(f64::max);
     format!(
         "| {} | {} | {} | {} to {} | {} | {} | {} | {} |",
-        row.subject.title(),
+        row.subject.title(row.source),
         thousands(rate.unwrap_or_default()),
         number(median(row.ratios.clone()), 2),
         number(least, 2),

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     control::{CommandError, Handle, Reached, Status},
-    op::Since,
+    op::{Namespace, Since},
     telemetry::{self, Metrics},
 };
 
@@ -41,7 +41,7 @@ const STATUS_TIME_MAX: Duration = Duration::from_secs(5);
 pub(super) const COMMAND_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Every route, with what it is asked by.
-const ROUTES: [(&str, &str); 13] = [
+const ROUTES: [(&str, &str); 14] = [
     ("/live", "GET"),
     ("/ready", "GET"),
     ("/status", "GET"),
@@ -54,6 +54,7 @@ const ROUTES: [(&str, &str); 13] = [
     ("/pause", "POST"),
     ("/resume", "POST"),
     ("/seek", "POST"),
+    ("/snapshots", "POST"),
     ("/drain", "POST"),
 ];
 
@@ -90,6 +91,7 @@ pub(super) fn router(face: Face) -> Router {
         .route("/pause", post(pause))
         .route("/resume", post(resume))
         .route("/seek", post(seek))
+        .route("/snapshots", post(snapshot))
         .route("/drain", post(drain))
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
@@ -185,6 +187,28 @@ async fn seek(State(face): State<Face>, body: Bytes) -> Answer {
     })?;
     let to: Since = seek.since.parse()?;
     command("seek", face.handle.seek(to)).await
+}
+
+/// The body of `POST /snapshots`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Snapshot {
+    namespace: String,
+}
+
+async fn snapshot(State(face): State<Face>, body: Bytes) -> Answer {
+    let hint = r#"it is written `{"namespace": "shop.orders"}`"#;
+    let snapshot: Snapshot = serde_json::from_slice(&body).map_err(|error| {
+        Refusal::bad_request(format!("the body cannot be read: {error}")).hint(hint)
+    })?;
+    let name = snapshot.namespace;
+    match name.parse() {
+        Ok(namespace @ Namespace::Collection { .. }) => {
+            command("snapshot", face.handle.snapshot(namespace)).await
+        }
+        Ok(_) => Err(Refusal::bad_request(format!("`{name}` names no collection")).hint(hint)),
+        Err(error) => Err(Refusal::bad_request(error.to_string()).hint(hint)),
+    }
 }
 
 async fn drain(State(face): State<Face>) -> Answer {

@@ -10,6 +10,7 @@
 //! can do about it.
 
 mod ack_window;
+mod direct_read;
 mod error;
 mod gaps;
 mod holder;
@@ -22,6 +23,7 @@ mod store;
 mod version;
 
 pub use ack_window::{AckWindow, InFlight, Progress, WindowOptions};
+pub use direct_read::DirectRead;
 pub use error::{Cause, Error};
 pub use gaps::Gap;
 pub use holder::{Holder, Holding};

@@ -13,13 +13,17 @@
 use bson::{Bson, Document, RawDocumentBuf, doc};
 
 use super::{
-    Error, ModuleRef,
+    DirectRead, Error, ModuleRef,
     holder::{now_ms, whole},
 };
 use crate::op::{Cluster, Frontier, OpPoint, OpTime, Position, SourceKind};
 
-/// The format that is written, and the newest that can be read.
+/// The format that is written where it can say everything, and the oldest that can be read.
 pub(super) const FORMAT: i64 = 1;
+
+/// The format of a checkpoint with direct reads, and the newest that can be read. A program that knows
+/// the first one alone would forget them, and give changes that they cover.
+const FORMAT_WITH_READS: i64 = 2;
 
 /// How far the streams of a run are done.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +36,8 @@ pub struct Checkpoint {
     pub streams: Vec<StreamCheckpoint>,
     /// The modules that ran.
     pub modules: Vec<ModuleRef>,
+    /// What is read directly, and how far that is.
+    pub direct_reads: Vec<DirectRead>,
     /// Counts the holders of the name.
     pub epoch: u64,
     /// When it was saved, in milliseconds since 1970, by the clock of who saved it.
@@ -70,6 +76,7 @@ impl Checkpoint {
             source,
             streams: vec![stream],
             modules: Vec::new(),
+            direct_reads: Vec::new(),
             epoch: 0,
             saved_ms: now_ms(),
         }
@@ -97,7 +104,7 @@ impl Checkpoint {
             }
             Bson::from(document)
         };
-        doc! {
+        let mut document = doc! {
             "format": FORMAT,
             "name": &self.name,
             "source": self.source.as_str(),
@@ -105,7 +112,13 @@ impl Checkpoint {
             "savedAt": bson::DateTime::from_millis(self.saved_ms),
             "modules": self.modules.iter().map(ModuleRef::to_document).collect::<Vec<_>>(),
             "streams": self.streams.iter().map(stream).collect::<Vec<_>>(),
+        };
+        if !self.direct_reads.is_empty() {
+            let reads = self.direct_reads.iter().map(DirectRead::to_document);
+            document.insert("format", FORMAT_WITH_READS);
+            document.insert("directReads", reads.collect::<Vec<_>>());
         }
+        document
     }
 
     /// Reads what was stored under `name` in `store`; the two are for the words of errors.
@@ -125,12 +138,12 @@ impl Checkpoint {
 /// Looks at the format before anything else is read.
 pub(super) fn check_format(name: &str, store: &str, document: &Document) -> Result<(), Error> {
     match whole(document, "format") {
-        Some(FORMAT) => Ok(()),
-        Some(found) if found > FORMAT => Err(Error::NewerFormat {
+        Some(FORMAT..=FORMAT_WITH_READS) => Ok(()),
+        Some(found) if found > FORMAT_WITH_READS => Err(Error::NewerFormat {
             name: name.to_owned(),
             store: store.to_owned(),
             found,
-            known: FORMAT,
+            known: FORMAT_WITH_READS,
         }),
         _ => Err(Error::Garbage {
             name: name.to_owned(),
@@ -194,6 +207,13 @@ fn read(document: &Document) -> Result<Checkpoint, String> {
             .into_iter()
             .map(ModuleRef::from_document)
             .collect::<Result<_, String>>()?,
+        direct_reads: match document.contains_key("directReads") {
+            true => documents(document, "directReads")?
+                .into_iter()
+                .map(DirectRead::from_document)
+                .collect::<Result<_, _>>()?,
+            false => Vec::new(),
+        },
         epoch: whole(document, "epoch")
             .and_then(|epoch| epoch.try_into().ok())
             .ok_or_else(|| wrong("epoch"))?,
@@ -272,7 +292,10 @@ pub(super) fn text(document: &Document, field: &str) -> Result<String, String> {
     text.map(str::to_owned).map_err(|_| wrong(field))
 }
 
-fn documents<'a>(document: &'a Document, field: &str) -> Result<Vec<&'a Document>, String> {
+pub(super) fn documents<'a>(
+    document: &'a Document,
+    field: &str,
+) -> Result<Vec<&'a Document>, String> {
     let array = document.get_array(field).map_err(|_| wrong(field))?;
     let documents = array.iter().map(Bson::as_document);
     documents.collect::<Option<_>>().ok_or_else(|| wrong(field))
@@ -280,7 +303,7 @@ fn documents<'a>(document: &'a Document, field: &str) -> Result<Vec<&'a Document
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::direct_read::tests::half_done, *};
     use crate::op::Timestamp;
 
     fn checkpoint() -> Checkpoint {
@@ -332,6 +355,7 @@ mod tests {
                 generation: 7,
                 given: "2c".into(),
             }],
+            direct_reads: vec![],
             epoch: 3,
             saved_ms: 1_700_000_000_123,
         }
@@ -348,6 +372,19 @@ mod tests {
         let by_hand =
             Checkpoint::by_hand("x", SourceKind::Oplog, Position::Time(Timestamp::new(1, 1)));
         assert_eq!(parse(&by_hand.to_document()).unwrap(), by_hand);
+    }
+
+    #[test]
+    fn direct_reads_need_a_newer_format() {
+        let mut checkpoint = checkpoint();
+        assert_eq!(whole(&checkpoint.to_document(), "format"), Some(1));
+        checkpoint.direct_reads = vec![half_done()];
+        let document = checkpoint.to_document();
+        assert_eq!(whole(&document, "format"), Some(2));
+        assert_eq!(parse(&document).unwrap(), checkpoint);
+        let mut other = document.clone();
+        other.insert("directReads", 1);
+        assert!(matches!(parse(&other), Err(Error::Garbage { .. })));
     }
 
     #[test]
@@ -401,8 +438,8 @@ mod tests {
 
     #[test]
     fn a_newer_format_is_told_with_the_commands_that_help() {
-        let error = parse(&doc! {"format": 2_i64, "anything": 1}).unwrap_err();
-        assert!(matches!(error, Error::NewerFormat { found: 2, .. }));
+        let error = parse(&doc! {"format": 3_i64, "anything": 1}).unwrap_err();
+        assert!(matches!(error, Error::NewerFormat { found: 3, .. }));
         let hint = error.hint().unwrap();
         assert!(hint.contains("oplet checkpoint show orders"), "{hint}");
         assert!(hint.contains("oplet checkpoint clear orders"), "{hint}");

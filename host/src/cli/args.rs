@@ -4,12 +4,13 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum, builder::PossibleValuesParser, builder::TypedValueParser as _};
 use oplet::{
-    control::{OnError, OnPositionLost, WhenOpen},
-    flow::OrderingGuarantee,
+    control::{ListDocument, OnError, OnPositionLost, WhenOpen},
+    flow::{OrderingGuarantee, workers::RingKind},
     op::{Namespace, Since, SourceKind},
-    source::{Before, Commands, FullDocument},
+    source::{Before, Commands, FullDocument, Updates},
 };
 
+use super::direct_read_args::DirectReadArgs;
 use crate::config::{self, Begin, Secret, Setting, Uri};
 
 // Headings of the help texts. A flag names its own, since a heading that is set for those that follow
@@ -46,6 +47,8 @@ pub(crate) struct SettingsArgs {
     pub(crate) watch: Vec<Namespace>,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
+    #[command(flatten)]
+    pub(crate) direct: DirectReadArgs,
     /// Read the oplogs of the shards that the config servers at this connection string list; `--uri` is a
     /// mongos of that cluster, where documents are looked up, and is not read itself
     #[arg(long, value_name = "URI", env = "OPLET_CONFIG_URI", hide_env_values = true,
@@ -58,8 +61,9 @@ pub(crate) struct SettingsArgs {
     /// oldest entry that the oplog still has. `token` is a resume token of a change stream.
     #[arg(long, value_name = "POSITION", value_parser = config::begin, help_heading = SOURCE)]
     pub(crate) since: Option<Begin>,
-    /// What to do when the oplog no longer reaches back to the position: end with exit code 3, or go
-    /// on with the oldest change that is left (`skip`)
+    /// What to do when the oplog no longer reaches back to the position: end with exit code 3, go on
+    /// with the oldest change that is left (`skip`), or read the collections again and go on with what
+    /// happens from now on (`resnapshot`)
     #[arg(long, value_name = "CHOICE", default_value = "fail",
         value_parser = config::on_position_lost, help_heading = SOURCE)]
     pub(crate) on_position_lost: OnPositionLost,
@@ -88,6 +92,21 @@ pub(crate) struct SettingsArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256),
         help_heading = WORK)]
     pub(crate) workers: Option<u16>,
+    /// Be one of several processes that share the work: the one of this name in the list of workers
+    #[arg(long, value_name = "NAME", env = "OPLET_WORKER", hide_env_values = true,
+        value_parser = config::worker, help_heading = WORK)]
+    pub(crate) worker: Option<String>,
+    /// The file with the names of all workers, as `workers = ["a", "b"]` in TOML, or the same in JSON
+    #[arg(long, value_name = "FILE", help_heading = WORK)]
+    pub(crate) workers_file: Option<PathBuf>,
+    /// The document with the names of all workers, as `{_id: ID, workers: ["a", "b"]}`; it may change
+    #[arg(long, value_name = "DB.COLL:ID", value_parser = config::list_document,
+        conflicts_with = "workers_file", help_heading = WORK)]
+    pub(crate) workers_from: Option<ListDocument>,
+    /// Which way documents are given to workers: evenly, or as gtm does
+    #[arg(long, value_name = "RING", default_value = "oplet", value_parser = ring(),
+        help_heading = WORK)]
+    pub(crate) ring: RingKind,
     /// How long handlers may go on when the run is asked to stop
     #[arg(long, value_name = "SPAN", default_value = "10s", value_parser = config::span,
         help_heading = WORK)]
@@ -230,8 +249,12 @@ pub(crate) struct SourceArgs {
     /// `collMod` with `changeStreamPreAndPostImages: {enabled: true}`.
     #[arg(long, value_name = "CHOICE", default_value = "lookup", value_parser = full_document())]
     pub(crate) full_document: FullDocument,
-    /// Give the document as it was before the change, from a change stream whose collections record
-    /// that, as for --full-document
+    /// Which document an update comes with, from the oplog: looked up, none (`delta`), or the one
+    /// before it with the update applied, where the server keeps that
+    #[arg(long, value_name = "CHOICE", default_value = "lookup", value_parser = one_of(&Updates::WORDS))]
+    pub(crate) updates: Updates,
+    /// Give the document as it was before the change, of collections that record that, as for
+    /// --full-document
     #[arg(long, value_name = "CHOICE", default_value = "off", value_parser = before())]
     pub(crate) before: Before,
     /// Stop behind this position, written as for --since
@@ -307,6 +330,11 @@ fn one_of<T: Copy + Send + Sync>(
 
 fn breaker() -> impl clap::builder::TypedValueParser<Value = WhenOpen> {
     PossibleValuesParser::new(WhenOpen::WORDS.map(|(word, _)| word))
+        .map(|word| word.parse().expect("clap has checked the word"))
+}
+
+fn ring() -> impl clap::builder::TypedValueParser<Value = RingKind> {
+    PossibleValuesParser::new(RingKind::WORDS.map(|(word, _)| word))
         .map(|word| word.parse().expect("clap has checked the word"))
 }
 

@@ -100,6 +100,7 @@ fn examine(settings: &Settings) -> Result<Plan, Vec<Finding>> {
             .err()
             .map(|error| Finding::from(UserError::from(error))),
     );
+    findings.extend(settings::share(settings).err().map(Finding::from));
     let scope = Scope::new(values.watch.value.clone());
     let sinks = settings.sinks.iter().map(|sink| sink.spec.name.clone());
     let sinks = sinks.collect();
@@ -112,6 +113,7 @@ fn examine(settings: &Settings) -> Result<Plan, Vec<Finding>> {
             values.ordering.value,
             values.ignore_pipeline.value,
         )
+        .and_then(|plan| plan.with_direct_reads(&values.direct_read.value))
     };
     let mut sound = Vec::new();
     // Without a cache, since that would be written to.

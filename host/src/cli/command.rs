@@ -10,7 +10,7 @@ use super::{
     examples,
     project_args::{BuildArgs, CompletionsArgs, ManArgs, NewArgs},
     record::{self, RecordArgs},
-    remote_args::{NamedArgs, ProfileArgs, RemoteArgs, SeekArgs, SwapArgs},
+    remote_args::{NamedArgs, ProfileArgs, RemoteArgs, SeekArgs, SnapshotArgs, SwapArgs},
     replay::{self, ReplayArgs},
     talk::Talk,
 };
@@ -82,6 +82,9 @@ pub(crate) enum Command {
     /// Let a run go on from another position
     #[command(after_help = examples::SEEK)]
     Seek(Box<SeekArgs>),
+    /// Let a run read a collection directly, from its beginning
+    #[command(after_help = examples::SNAPSHOT)]
+    Snapshot(Box<SnapshotArgs>),
     /// List the modules of a run
     #[command(after_help = examples::MODULES)]
     Modules(Box<RemoteArgs>),

@@ -5,7 +5,9 @@ use std::{error::Error as StdError, process::ExitCode};
 use anstream::eprintln;
 use anstyle::{AnsiColor, Style};
 use oplet::{
-    admin, checkpoint, control, dead_letters, guest, mongo,
+    admin, checkpoint, control, dead_letters,
+    flow::workers::{FileError, ListError},
+    guest, mongo,
     op::{Namespace, Scope, SourceKind, Timestamp},
     sink, source, tail,
 };
@@ -275,33 +277,6 @@ impl From<source::Error> for UserError {
     }
 }
 
-impl From<control::DeploymentsError> for UserError {
-    fn from(error: control::DeploymentsError) -> Self {
-        let user_error = match error {
-            control::DeploymentsError::Connect(error) => return error.into(),
-            _ => Self::of(&error),
-        };
-        let refused = |user_error| Self {
-            code: REFUSED,
-            ..user_error
-        };
-        match &error {
-            control::DeploymentsError::Same { .. } => refused(user_error)
-                .hint("one connection string is enough, with all members of the set"),
-            control::DeploymentsError::Alike { .. } => refused(user_error).hint(
-                "the role `clusterMonitor` lets the user see the ids of replica sets, by which two of one name are \
-                 told apart",
-            ),
-            control::DeploymentsError::NoShards { .. } => refused(user_error)
-                .hint("--config-uri names the replica set of the cluster's config servers"),
-            control::DeploymentsError::List { .. } => {
-                user_error.hint("grant the user the role `read` on the database `config`")
-            }
-            control::DeploymentsError::Connect(_) => user_error,
-        }
-    }
-}
-
 /// The command by which a collection records documents as they were before and after changes.
 fn record_images(scope: &Scope) -> String {
     let (database, collection) = match scope.namespaces() {
@@ -326,12 +301,39 @@ impl From<source::ReadingError> for UserError {
             ..Self::of(&error)
         };
         match error {
-            source::ReadingError::BeforeOnOplog => {
-                user_error.hint("`--before` is served by `--source change-stream`")
+            source::ReadingError::UpdatesOnChangeStream => user_error.hint(
+                "`--full-document` says it for a change stream; `--updates` for `--source oplog`",
+            ),
+            source::ReadingError::FullDocumentOnOplog => user_error.hint(
+                "`--full-document` is for `--source change-stream`; `--updates` says it for the oplog",
+            ),
+        }
+    }
+}
+
+impl From<control::DeploymentsError> for UserError {
+    fn from(error: control::DeploymentsError) -> Self {
+        let user_error = match error {
+            control::DeploymentsError::Connect(error) => return error.into(),
+            _ => Self::of(&error),
+        };
+        let refused = |user_error| Self {
+            code: REFUSED,
+            ..user_error
+        };
+        match &error {
+            control::DeploymentsError::Same { .. } => refused(user_error)
+                .hint("one connection string is enough, with all members of the set"),
+            control::DeploymentsError::Alike { .. } => refused(user_error).hint(
+                "the role `clusterMonitor` lets the user see the ids of replica sets, by which two of one name are \
+                 told apart",
+            ),
+            control::DeploymentsError::NoShards { .. } => refused(user_error)
+                .hint("--config-uri names the replica set of the cluster's config servers"),
+            control::DeploymentsError::List { .. } => {
+                user_error.hint("grant the user the role `read` on the database `config`")
             }
-            source::ReadingError::FullDocumentOnOplog => {
-                user_error.hint("`--full-document` is served by `--source change-stream`")
-            }
+            control::DeploymentsError::Connect(_) => user_error,
         }
     }
 }
@@ -439,6 +441,57 @@ impl From<checkpoint::Error> for UserError {
     }
 }
 
+impl From<control::ShareError> for UserError {
+    fn from(error: control::ShareError) -> Self {
+        use control::ShareError;
+        let user_error = Self {
+            code: REFUSED,
+            ..Self::of(&error)
+        };
+        match error {
+            ShareError::NotListed { worker, listed, .. } => {
+                let names: Vec<&str> = listed.iter().map(String::as_str).collect();
+                user_error.hint(config::unknown("there is no", &worker, &names))
+            }
+            ShareError::File { source, .. } => match source {
+                FileError::Read(_) => {
+                    user_error.hint("does --workers-file name the right file?")
+                }
+                FileError::Missing("since" | "before") => user_error.hint(
+                    "a list that has changed says since when it holds, and which one held before: \
+                     `since = \"1700000001:7\"`, `before = [\"a\"]`",
+                ),
+                FileError::List {
+                    error: ListError::Duplicate { .. },
+                    ..
+                } => user_error.hint("each worker has a name of its own"),
+                FileError::List { .. }
+                | FileError::Malformed { .. }
+                | FileError::Missing(_)
+                | FileError::WrongType { .. }
+                | FileError::Unknown(_) => user_error.hint(
+                    "a list of workers is written `workers = [\"a\", \"b\"]` in TOML, or \
+                     `{\"workers\": [\"a\", \"b\"]}` in JSON",
+                ),
+            },
+            ShareError::Missing { .. } => user_error.hint(
+                "insert it: `{_id: ID, workers: [\"a\", \"b\"]}`; --workers-from names collection and `_id`",
+            ),
+            ShareError::Document { .. } => {
+                user_error.hint("it is written `{_id: ID, workers: [\"a\", \"b\"]}`")
+            }
+            ShareError::Server { .. } => Self {
+                code: FAILED,
+                ..user_error
+            }
+            .hint(
+                "the user needs to read and watch that collection, and `readWrite` on the database `oplet`",
+            ),
+            ShareError::Watch(error) => error.into(),
+        }
+    }
+}
+
 impl From<control::Error> for UserError {
     fn from(error: control::Error) -> Self {
         match error {
@@ -451,9 +504,14 @@ impl From<control::Error> for UserError {
                 "the log above has the failure; `--on-error skip` passes such ops over, `--on-error dead-letter` \
                  keeps them for later",
             ),
-            control::Error::Resnapshot => Self {
+            control::Error::Share(error) => error.into(),
+            control::Error::DirectRead {
+                source: source::direct_read::Error::Unauthorized { .. },
+                ..
+            } => Self::of(&error).hint("the user needs the role `read` on its database"),
+            control::Error::ReadOfOne => Self {
                 code: REFUSED,
-                ..Self::of(&error).hint("`--on-position-lost skip` goes on with what is left")
+                ..Self::of(&error).hint("let a run of its own read each of them")
             },
             control::Error::TokenOfOne => Self {
                 code: REFUSED,

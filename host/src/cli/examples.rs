@@ -84,6 +84,12 @@ pub(super) const SEEK: &str = "Examples:
 
 A run that is at rest is moved by `oplet checkpoint set`.";
 
+pub(super) const SNAPSHOT: &str = "Examples:
+  oplet snapshot shop.orders
+      give every document of the collection to the modules, also when that was done before
+  oplet status --format json | jq '.directReads'
+      see how far that is";
+
 pub(super) const MODULES: &str = "Examples:
   oplet modules
   oplet modules --format json | jq '.modules[] | {name, digest, generation}'";

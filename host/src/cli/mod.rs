@@ -9,6 +9,7 @@ mod completions;
 mod dead_letters;
 mod deployment;
 mod dev;
+mod direct_read_args;
 mod error;
 mod examples;
 mod inspect;
@@ -19,6 +20,7 @@ mod new;
 mod plan;
 mod pretty;
 mod profile;
+mod progress;
 mod project_args;
 mod record;
 mod recording;
@@ -74,6 +76,10 @@ pub(crate) fn main() -> ExitCode {
         Command::Status(args) => block_on(remote::status(&args)),
         Command::Pause(args) => block_on(remote::command(&args, &Verb::Pause)),
         Command::Resume(args) => block_on(remote::command(&args, &Verb::Resume)),
+        Command::Snapshot(args) => {
+            let verb = Verb::Snapshot(args.namespace.to_string());
+            block_on(remote::command(&args.remote, &verb))
+        }
         Command::Seek(args) => block_on(remote::command(&args.remote, &Verb::Seek(args.since))),
         Command::Modules(args) => block_on(swap::modules(&args)),
         Command::Swap(args) => block_on(swap::swap(*args)),

@@ -112,6 +112,14 @@ pub(super) fn as_text(settings: &Settings, plan: &Plan, with_origins: bool) -> S
         },
         format!("since         {}", values.since.value),
     ];
+    if let Some(worker) = &values.worker.value {
+        let file = values.workers_file.value.as_ref();
+        let file = file.map(|path| path.display().to_string());
+        let document = values.workers_from.value.as_ref();
+        let list = file.or(document.map(ToString::to_string));
+        let list = list.unwrap_or_default();
+        lines.push(format!("worker        {worker}, of those in {list}"));
+    }
     for stream in &plan.streams {
         let narrowed = match stream.pipeline.len() {
             0 => String::new(),

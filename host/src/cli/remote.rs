@@ -1,4 +1,4 @@
-//! `oplet status`, `pause`, `resume`, `seek`, `drain`: clients of a run's admin API.
+//! `oplet status`, `pause`, `resume`, `seek`, `snapshot`, `drain`: clients of a run's admin API.
 
 use std::{io::IsTerminal as _, path::Path, time::Duration};
 
@@ -33,6 +33,7 @@ pub(super) enum Verb {
     Pause,
     Resume,
     Seek(String),
+    Snapshot(String),
     Drain,
 }
 
@@ -42,6 +43,7 @@ impl Verb {
             Self::Pause => "pause",
             Self::Resume => "resume",
             Self::Seek(_) => "seek",
+            Self::Snapshot(_) => "snapshots",
             Self::Drain => "drain",
         }
     }
@@ -49,6 +51,7 @@ impl Verb {
     fn body(&self) -> Option<Value> {
         match self {
             Self::Seek(since) => Some(json!({"since": since})),
+            Self::Snapshot(namespace) => Some(json!({"namespace": namespace})),
             Self::Pause | Self::Resume | Self::Drain => None,
         }
     }
@@ -56,7 +59,9 @@ impl Verb {
     fn time_max(&self) -> Option<Duration> {
         match self {
             Self::Drain => None,
-            Self::Pause | Self::Resume | Self::Seek(_) => Some(COMMAND_TIME_MAX),
+            Self::Pause | Self::Resume | Self::Seek(_) | Self::Snapshot(_) => {
+                Some(COMMAND_TIME_MAX)
+            }
         }
     }
 }

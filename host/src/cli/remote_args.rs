@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use oplet::{
     control::{self, RolloutError},
-    op::Since,
+    op::{Namespace, Since},
 };
 use url::Url;
 
@@ -28,6 +28,16 @@ pub(crate) struct RemoteArgs {
     /// terminal, else json; for the others: text]
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<RemoteFormat>,
+}
+
+/// `oplet snapshot`
+#[derive(Debug, Args)]
+pub(crate) struct SnapshotArgs {
+    /// The collection or view, as in `shop.orders`
+    #[arg(value_name = "NS", value_parser = config::collection)]
+    pub(crate) namespace: Namespace,
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
 }
 
 /// `oplet seek`

@@ -7,7 +7,7 @@ use futures_util::future::try_join_all;
 use mongodb::options::ConnectionString;
 use oplet::{
     admin, checkpoint,
-    control::{self, Deployment, Deployments, End, Handle, Plan},
+    control::{self, Deployment, Deployments, DirectReadOptions, End, Handle, Plan},
     dead_letters,
     flow::OrderingGuarantee,
     guest::Limits,
@@ -20,13 +20,17 @@ use oplet::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{args::RunArgs, error::UserError, modules, settings, signals, talk::Talk};
+use super::{args::RunArgs, error::UserError, modules, progress, settings, signals, talk::Talk};
 use crate::config::{self, Settings, Values};
 
 pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Result<(), UserError> {
     let shutdown = signals::shutdown_token();
     let limits = Limits::default();
-    let options = options(&args, &settings);
+    let share = settings::share(&settings)?;
+    let options = control::Options {
+        share,
+        ..options(&args, &settings)
+    };
     let values = &settings.values;
     // Everything that can be refused is, before anything is opened.
     options.reading.check(options.source)?;
@@ -44,6 +48,7 @@ pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Resul
         options.ordering,
         values.ignore_pipeline.value,
     )
+    .and_then(|plan| plan.with_direct_reads(&options.direct.namespaces))
     .map_err(|error| settings::refused_plan(&settings, error))?;
 
     let (handle, inbox) = Handle::new();
@@ -67,6 +72,8 @@ pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Resul
         }
         None => None,
     };
+    let is_terminal = std::io::stderr().is_terminal() && !talk.quiet;
+    let progress = is_terminal.then(|| tokio::spawn(progress::show(handle.clone())));
     let reloading = CancellationToken::new();
     let _reloading = reloading.clone().drop_guard();
     tokio::spawn(reload::run(
@@ -84,7 +91,6 @@ pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Resul
         deployments = connect_all(&uris, config_uri.as_ref(), &connect) => deployments?,
         () = shutdown.cancelled() => return Ok(()),
     };
-    let is_terminal = std::io::stderr().is_terminal() && !talk.quiet;
     let banner = is_terminal.then(|| banner(&deployments, &plan, &options));
     let granted = granted(&plan);
     let on_start = |start: &Start| {
@@ -110,6 +116,10 @@ pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Resul
         on_start,
     );
     let (summary, ended) = ended.await;
+    if let Some(progress) = progress {
+        // The run has ended, which ends it, too.
+        let _ = progress.await;
+    }
     if !talk.quiet {
         say(&summary.to_string());
     }
@@ -189,6 +199,14 @@ fn options(args: &RunArgs, settings: &Settings) -> control::Options {
         },
         dead_letters: settings::store(&values.dead_letters.value.text, dead_letters::COLLECTION),
         save_failed: values.save_failed.value.clone(),
+        share: None,
+        direct: DirectReadOptions {
+            namespaces: values.direct_read.value.clone(),
+            split: values.direct_read_split.value,
+            concurrency: values.direct_read_concurrency.value,
+            bounded: values.direct_read_bounded.value,
+            documents_per_second: values.direct_read_rate.value,
+        },
         sinks: settings::sinks(settings, args.format),
         environment: config::environment,
     }
@@ -203,6 +221,7 @@ pub(super) fn reading(values: &Values) -> Reading {
     Reading {
         commands: values.commands.value,
         full_document: values.full_document.value,
+        updates: values.updates.value,
         before: values.before.value,
         await_time: values.await_time.value,
         comment: Some(comment),
@@ -239,6 +258,22 @@ fn banner(deployments: &Deployments, plan: &Plan, options: &control::Options) ->
         lines.push(format!(
             "source   {source} on {}{narrowed}, for {}",
             stream.scope,
+            modules.join(", ")
+        ));
+    }
+    for read in &plan.reads {
+        let modules: Vec<_> = read
+            .modules
+            .iter()
+            .map(|module| plan.modules[*module].module.name())
+            .collect();
+        let then = match read.streams.is_empty() {
+            true => "its changes are not watched",
+            false => "then its changes",
+        };
+        lines.push(format!(
+            "read     {} first, {then}, for {}",
+            read.namespace,
             modules.join(", ")
         ));
     }

@@ -4,7 +4,8 @@ use clap::{ArgMatches, parser::ValueSource};
 
 use mongodb::options::ConnectionString;
 use oplet::{
-    control, mongo,
+    control::{self, ListPlace, ShareOptions},
+    mongo,
     op::{Format, StoreSpec},
     sink::Spec,
 };
@@ -48,18 +49,40 @@ fn command_line(args: &SettingsArgs, matches: &ArgMatches) -> CommandLine {
             oplog_namespace: given.flag("oplog_namespace", source.oplog_namespace.clone()),
             commands: given.flag("commands", source.commands),
             full_document: given.flag("full_document", source.full_document),
+            updates: given.flag("updates", source.updates),
             before: given.flag("before", source.before),
             comment: None,
             await_time: None,
             batch_size: None,
             connect_timeout: given.flag("connect_timeout", source.connect_timeout),
             on_position_lost: given.flag("on_position_lost", args.on_position_lost),
+            direct_read: match args.direct.direct_read.is_empty() {
+                true => None,
+                false => given.flag("direct_read", args.direct.direct_read.clone()),
+            },
+            direct_read_split: given.flag("direct_read_split", args.direct.direct_read_split),
+            direct_read_concurrency: given.flag(
+                "direct_read_concurrency",
+                args.direct.direct_read_concurrency.into(),
+            ),
+            direct_read_bounded: given.flag("direct_read_bounded", args.direct.direct_read_bounded),
+            direct_read_rate: args
+                .direct
+                .direct_read_rate
+                .and_then(|rate| given.flag("direct_read_rate", Some(rate))),
             reload: given.flag("reload", args.reload),
             ignore_pipeline: given.flag("ignore_pipeline", args.ignore_pipeline),
             ordering: given.flag("ordering", args.ordering),
             workers: args
                 .workers
                 .and_then(|workers| given.flag("workers", workers.into())),
+            worker: args
+                .worker
+                .clone()
+                .and_then(|worker| given.or("worker", "OPLET_WORKER", Some(worker))),
+            workers_file: given.flag("workers_file", args.workers_file.clone()),
+            workers_from: given.flag("workers_from", args.workers_from.clone()),
+            ring: given.flag("ring", args.ring),
             queue_bytes: None,
             window_ops: None,
             grace_period: given.flag("grace_period", args.grace_period),
@@ -175,6 +198,25 @@ pub(super) fn sinks(settings: &Settings, format: JsonFormat) -> Vec<Spec> {
     settings.sinks.iter().map(sink).collect()
 }
 
+/// The part of the work that a run has; what is wrong with a list in a file is told.
+pub(super) fn share(settings: &Settings) -> Result<Option<ShareOptions>, UserError> {
+    let values = &settings.values;
+    let file = values.workers_file.value.clone().map(ListPlace::File);
+    let document = values.workers_from.value.clone().map(ListPlace::Document);
+    let (Some(worker), Some(list)) = (&values.worker.value, file.or(document)) else {
+        return Ok(None);
+    };
+    let options = ShareOptions {
+        worker: worker.clone(),
+        list,
+        ring: values.ring.value,
+    };
+    match options.check_file() {
+        Ok(()) => Ok(Some(options)),
+        Err(error) => Err(placed(settings, &values.workers_file.origin, error.into())),
+    }
+}
+
 /// A store that settings hold.
 pub(super) fn store(text: &str, collection: &str) -> StoreSpec {
     StoreSpec::parse(text, collection).expect("settings hold what was read before")
@@ -238,7 +280,7 @@ mod tests {
             // Where the parser of flags has no default, none is given to the settings either.
             let of_clap = found.get_default_values().first();
             let shown = match &default {
-                serde_json::Value::Array(items) => items[0].clone(),
+                serde_json::Value::Array(items) => items.first().cloned().unwrap_or_default(),
                 default => default.clone(),
             };
             let shown = shown

@@ -40,6 +40,9 @@ pub(super) fn describe(status: &Value) -> String {
     for described in array(&status["sinks"]).filter_map(sink) {
         lines.add("sink", Some(described));
     }
+    for described in array(&status["directReads"]).filter_map(direct_read) {
+        lines.add("read", Some(described));
+    }
     for described in array(&status["deployments"]).filter_map(deployment) {
         lines.add("deployment", Some(described));
     }
@@ -157,6 +160,22 @@ fn sink(sink: &Value) -> Option<String> {
         text(&sink["lastError"]).map(|error| format!("last error: {error}")),
     ];
     Some(format!("{name}: {}", parts(told, ", ")))
+}
+
+fn direct_read(read: &Value) -> Option<String> {
+    let (name, state) = (text(&read["namespace"])?, text(&read["state"])?);
+    let expected = read["documentsExpected"].as_u64();
+    let expected = expected.map(|count| format!(" of about {count}"));
+    let documents = counted(&read["documents"], "document") + &expected.unwrap_or_default();
+    let segments = read["segments"].as_u64().filter(|count| *count > 0);
+    let segments = segments.map(|count| format!("{} of {count} segments", read["segmentsRead"]));
+    let seconds = read["seconds"].as_f64().map(span);
+    let reason = text(&read["reason"]);
+    let told = parts(
+        [Some(state), Some(documents), segments, seconds, reason],
+        ", ",
+    );
+    Some(format!("{name}: {told}"))
 }
 
 fn gap(gap: &Value) -> Option<String> {

@@ -84,6 +84,7 @@ pub(super) fn reading(source: &SourceArgs) -> Reading {
     Reading {
         commands: source.commands,
         full_document: source.full_document,
+        updates: source.updates,
         before: source.before,
         comment: Some(COMMENT.into()),
         ..Reading::default()

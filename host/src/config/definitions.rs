@@ -1,14 +1,16 @@
 //! Every setting, defined once: its names in the file, on the command line and in the environment, its
 //! default, and how the file's value is read.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use oplet::{
-    control::{FailurePolicy, OnError, OnPositionLost, Options, WhenOpen},
-    flow::OrderingGuarantee,
+    control::{
+        DirectReadOptions, FailurePolicy, ListDocument, OnError, OnPositionLost, Options, WhenOpen,
+    },
+    flow::{OrderingGuarantee, workers::RingKind},
     guest::{Isolation, Limits, Settings},
     op::{Namespace, SourceKind},
-    source::{Before, Commands, FullDocument},
+    source::{Before, Commands, FullDocument, Updates},
 };
 
 use super::{
@@ -16,7 +18,7 @@ use super::{
     document::Sections,
     granted::{self, Variable},
     origin::{Origin, Sourced},
-    readers::{milliseconds, seconds, size, switch, text, time, whole, word},
+    readers::{milliseconds, number, seconds, size, switch, text, time, whole, word},
     secret::Secret,
     show::Show,
     values::{self, Begin, Size, Uri, Uris},
@@ -171,7 +173,10 @@ settings! { Layer, Values:
     full_document: FullDocument = ["source", "full-document", "full-document", ""],
         FullDocument::default(),
         |s| s.take("full-document", |v, _| word(v, &FullDocument::WORDS));
-    /// Whether a change of a change stream comes with the document as it was before.
+    /// Which document an update of the oplog comes with.
+    updates: Updates = ["source", "updates", "updates", ""], Updates::default(),
+        |s| s.take("updates", |v, _| word(v, &Updates::WORDS));
+    /// Whether a change comes with the document as it was before.
     before: Before = ["source", "before", "before", ""], Before::default(),
         |s| s.take("before", |v, _| word(v, &Before::WORDS));
     /// What a cursor is known by on the server; empty for `oplet` and the run's name.
@@ -190,6 +195,27 @@ settings! { Layer, Values:
     on_position_lost: OnPositionLost = ["source", "on-position-lost", "on-position-lost", ""],
         OnPositionLost::default(),
         |s| s.take("on-position-lost", |v, _| text(v, values::on_position_lost));
+    /// What is read directly.
+    direct_read: Vec<Namespace> = ["source", "direct-read", "direct-read", ""], Vec::new(),
+        |s| s.take_list("direct-read", values::collection);
+    /// Into how many segments more than one.
+    direct_read_split: i32 = ["source", "direct-read-split", "direct-read-split", ""],
+        DirectReadOptions::default().split,
+        |s| s.take("direct-read-split", |v, _| number(v, -1_000_000..=1_000_000));
+    /// How many segments are read side by side.
+    direct_read_concurrency: usize =
+        ["source", "direct-read-concurrency", "direct-read-concurrency", ""],
+        DirectReadOptions::default().concurrency,
+        |s| s.take("direct-read-concurrency", |v, _| whole(v, 1..=256));
+    /// Nothing beyond the largest key at the start.
+    direct_read_bounded: bool = ["source", "direct-read-bounded", "direct-read-bounded", ""], false,
+        |s| s.take("direct-read-bounded", |v, _| switch(v));
+    /// How many documents a second at most.
+    direct_read_rate: Option<NonZeroU32> = ["source", "direct-read-rate", "direct-read-rate", ""],
+        None,
+        |s| s.take("direct-read-rate", |v, _| {
+            whole(v, 1..=u32::MAX.into()).map(NonZeroU32::new)
+        });
     /// Do not ask the modules for pipelines.
     ignore_pipeline: bool = ["source", "ignore-pipeline", "ignore-pipeline", ""], false,
         |s| s.take("ignore-pipeline", |v, _| switch(v));
@@ -214,6 +240,19 @@ settings! { Layer, Values:
     /// How long a version that took over may have to give way.
     probation: Duration = ["flow", "probation-s", "", ""], Options::default().probation,
         |s| s.take("probation-s", |v, _| seconds(v, 0..=86_400));
+
+    /// Which of several processes this one is.
+    worker: Option<String> = ["workers", "name", "worker", "OPLET_WORKER"], None,
+        |s| s.take("name", |v, _| text(v, values::worker).map(Some));
+    /// The file with the names of all.
+    workers_file: Option<PathBuf> = ["workers", "file", "workers-file", ""], None,
+        |s| s.take("file", |v, source| text(v, |t| Ok(Some(source.path(t)))));
+    /// The document with the names of all.
+    workers_from: Option<ListDocument> = ["workers", "from", "workers-from", ""], None,
+        |s| s.take("from", |v, _| text(v, values::list_document).map(Some));
+    /// Which way documents are given to them.
+    ring: RingKind = ["workers", "ring", "ring", ""], RingKind::default(),
+        |s| s.take("ring", |v, _| word(v, &RingKind::WORDS));
 
     /// Where checkpoints are kept.
     checkpoint: Deferred = ["checkpoint", "store", "checkpoint", "OPLET_CHECKPOINT"],

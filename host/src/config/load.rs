@@ -143,7 +143,14 @@ fn read(file: &File, environment: Environment<'_>, problems: &mut Vec<Problem>) 
     };
     let mut root = Section::new(source, Some(&table));
     let mut sections = Sections::new();
-    for name in ["source", "flow", "checkpoint", "dead-letters", "admin"] {
+    for name in [
+        "source",
+        "flow",
+        "workers",
+        "checkpoint",
+        "dead-letters",
+        "admin",
+    ] {
         sections.insert(name, root.take_section(name));
     }
     let (modules, sinks) = (root.take_tables("module"), root.take_tables("sink"));

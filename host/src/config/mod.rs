@@ -29,12 +29,12 @@ pub(crate) use definitions::{Layer, PolicyLayer, Row, Values};
 pub(crate) use load::{CommandLine, environment, load};
 pub(crate) use origin::{Origin, Sourced};
 pub(crate) use parts::{ModuleSettings, SinkSettings, module_name};
-pub(crate) use problem::Problem;
+pub(crate) use problem::{Problem, unknown};
 pub(crate) use secret::{Secret, without_secrets};
 pub(crate) use settings::Settings;
 pub(crate) use values::{
-    Begin, SOURCES, Setting, Uri, Uris, address, begin, count, name, namespace, on_position_lost,
-    oplog_namespace, setting, since, span, until,
+    Begin, SOURCES, Setting, Uri, Uris, address, begin, collection, count, list_document, name,
+    namespace, on_position_lost, oplog_namespace, setting, since, span, until, worker,
 };
 
 #[cfg(test)]

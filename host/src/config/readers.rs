@@ -52,6 +52,16 @@ pub(super) fn whole<T: TryFrom<u64>>(
     })
 }
 
+/// A whole number between bounds, which may be negative.
+pub(super) fn number(value: &DeValue<'_>, bounds: RangeInclusive<i32>) -> Result<i32, String> {
+    let number = value
+        .as_integer()
+        .ok_or_else(|| format!("a whole number is expected, not {}", described(value)))?;
+    let found = integer(number).and_then(|number| i32::try_from(number).ok());
+    let found = found.filter(|number| bounds.contains(number));
+    found.ok_or_else(|| format!("it lies between {} and {}", bounds.start(), bounds.end()))
+}
+
 pub(super) fn seconds(
     value: &DeValue<'_>,
     bounds: RangeInclusive<u64>,

@@ -58,6 +58,11 @@ impl Settings {
                 .collect();
             self.values.name.value = names.join("+");
         }
+        // Each worker has a lease and a checkpoint of its own.
+        if let Some(worker) = &self.values.worker.value {
+            let name = &mut self.values.name.value;
+            *name = format!("{name}@{worker}");
+        }
         if self.sinks.is_empty() {
             self.sinks = vec![SinkSettings::by_default()];
         }
@@ -129,6 +134,40 @@ impl Settings {
                 );
                 refuse(message, &sink.url.origin);
             }
+        }
+        let values = &self.values;
+        let lists = [
+            (
+                "file",
+                &values.workers_file.origin,
+                values.workers_file.value.is_some(),
+            ),
+            (
+                "from",
+                &values.workers_from.origin,
+                values.workers_from.value.is_some(),
+            ),
+        ];
+        let lists: Vec<_> = lists.iter().filter(|(_, _, is_given)| *is_given).collect();
+        match (&values.worker.value, lists.as_slice()) {
+            (None, []) | (Some(_), [_]) => {}
+            (Some(worker), []) => refuse(
+                format!(
+                    "`{worker}` is one of several workers, but there is no list of them: give --workers-file \
+                     or --workers-from, or `file` or `from` in `[workers]`"
+                ),
+                &values.worker.origin,
+            ),
+            (None, [(_, origin, _), ..]) => refuse(
+                "there is a list of workers, but it is not said which of them this one is: give --worker, or \
+                 `name` in `[workers]`"
+                    .to_owned(),
+                origin,
+            ),
+            (Some(_), [_, (_, origin, _), ..]) => refuse(
+                "there are two lists of workers: one in a file, and one in a document".to_owned(),
+                origin,
+            ),
         }
         if self.modules.is_empty() && is_readable {
             problems.push(Problem::new(

@@ -1,13 +1,13 @@
 //! How values of settings are shown: as in a file, without secrets.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use oplet::{
-    control::{OnError, OnPositionLost, WhenOpen},
-    flow::OrderingGuarantee,
+    control::{ListDocument, OnError, OnPositionLost, WhenOpen},
+    flow::{OrderingGuarantee, workers::RingKind},
     guest::Isolation,
     op::{Namespace, SourceKind},
-    source::{Before, Commands, FullDocument},
+    source::{Before, Commands, FullDocument, Updates},
 };
 use serde_json::Value;
 
@@ -35,7 +35,15 @@ macro_rules! show_as_text {
 }
 
 show_as_text!(
-    String, Uri, Namespace, Begin, Deferred, SocketAddr, Size, Variable
+    String,
+    Uri,
+    Namespace,
+    Begin,
+    Deferred,
+    SocketAddr,
+    Size,
+    Variable,
+    ListDocument
 );
 
 /// By the word that users write.
@@ -56,8 +64,10 @@ show_as_word!(
     OnError,
     WhenOpen,
     Isolation,
+    RingKind,
     Commands,
     FullDocument,
+    Updates,
     Before
 );
 
@@ -72,7 +82,13 @@ macro_rules! show_as_is {
     )*};
 }
 
-show_as_is!(bool, u32, u64, usize);
+show_as_is!(bool, i32, u32, u64, usize);
+
+impl Show for NonZeroU32 {
+    fn show(&self) -> Value {
+        self.get().into()
+    }
+}
 
 impl Show for SourceKind {
     fn show(&self) -> Value {

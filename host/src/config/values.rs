@@ -2,8 +2,10 @@
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
+use bson::Bson;
 use oplet::{
-    control::OnPositionLost,
+    control::{ListDocument, OnPositionLost},
+    flow::workers::WorkerList,
     op::{Namespace, Since, SourceKind},
 };
 
@@ -19,6 +21,16 @@ pub(crate) struct Setting {
 pub(crate) fn namespace(text: &str) -> Result<Namespace, String> {
     text.parse::<Namespace>()
         .map_err(|error| with_nearest(&error.reason, error.nearest.as_deref()))
+}
+
+/// A collection or view, as in `db.coll`.
+pub(crate) fn collection(text: &str) -> Result<Namespace, String> {
+    match namespace(text)? {
+        collection @ Namespace::Collection { .. } => Ok(collection),
+        Namespace::Deployment | Namespace::Database(_) => {
+            Err("a collection or view is named, as in `shop.orders`".to_owned())
+        }
+    }
 }
 
 /// A grant to look up: `db.collection`, or `db.*`.
@@ -259,6 +271,41 @@ pub(crate) fn name(text: &str) -> Result<String, String> {
     }
 }
 
+/// What tells one worker from another.
+pub(crate) fn worker(text: &str) -> Result<String, String> {
+    WorkerList::new(vec![text.to_owned()])
+        .map(|_| text.to_owned())
+        .map_err(|error| error.to_string())
+}
+
+/// Reads where a list of workers is: `db.coll:ID`.
+pub(crate) fn list_document(text: &str) -> Result<ListDocument, String> {
+    const FORM: &str = "a document is written `db.collection:ID`, as in `ops.settings:workers`";
+    let (place, id) = text.split_once(':').ok_or(FORM)?;
+    let Namespace::Collection {
+        database,
+        collection,
+    } = namespace(place)?
+    else {
+        return Err(FORM.into());
+    };
+    let id = match id {
+        "" => return Err(FORM.into()),
+        // Extended JSON, for ids that are no text.
+        _ if id.starts_with('{') => {
+            let value: serde_json::Value =
+                serde_json::from_str(id).map_err(|error| format!("the id is not JSON: {error}"))?;
+            Bson::try_from(value).map_err(|error| format!("the id is not JSON: {error}"))?
+        }
+        _ => Bson::String(id.to_owned()),
+    };
+    Ok(ListDocument {
+        database,
+        collection,
+        id,
+    })
+}
+
 /// Reads the address of the admin API; a host name is not looked up, but for `localhost`.
 pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     let numeric = text.replacen("localhost:", "127.0.0.1:", 1);
@@ -275,14 +322,8 @@ pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
 /// Reads what follows a lost position.
 pub(crate) fn on_position_lost(text: &str) -> Result<OnPositionLost, String> {
     let words = OnPositionLost::WORDS.map(|(word, _)| word);
-    match text.parse() {
-        Ok(OnPositionLost::Resnapshot) => Err(with_nearest(
-            "there are no direct reads yet to read collections again with",
-            Some("skip"),
-        )),
-        Ok(choice) => Ok(choice),
-        Err(()) => Err(unknown("unknown choice", text, &words[..2])),
-    }
+    text.parse()
+        .map_err(|()| unknown("unknown choice", text, &words))
 }
 
 pub(crate) fn oplog_namespace(text: &str) -> Result<(String, String), String> {

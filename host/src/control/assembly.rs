@@ -7,9 +7,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Bounds, Deployment, Deployments, Error, Options, Plan, Stats,
+    barrier::Barrier,
     begin::Begin,
+    board::Board,
     delivery::Delivery,
     deployments::StreamOf,
+    direct::{Conductor, DirectReads, Wiring},
     instances::States,
     lookups::ServerLookups,
     merging::{Holdup, Merger},
@@ -18,6 +21,7 @@ use super::{
     reach::Reach,
     saved_ops::SavedOps,
     session::{Reading, Session, Stream},
+    share::Share,
     shared::{Shared, Standing, StreamShare},
     worker::LaneWorker,
 };
@@ -39,6 +43,7 @@ pub(super) struct Assembly<'a> {
     pub(super) limits: &'a Limits,
     /// Of each deployment.
     pub(super) bounds: Vec<Bounds>,
+    pub(super) share: Option<Arc<Share>>,
     pub(super) delivery: Arc<Delivery>,
     pub(super) lookups: Arc<ServerLookups>,
     /// Who holds up the others, where all are read in one order.
@@ -47,6 +52,9 @@ pub(super) struct Assembly<'a> {
     pub(super) standings: Arc<[Arc<Standing>]>,
     pub(super) stats: Arc<Stats>,
     pub(super) sources: Arc<source::Stats>,
+    /// They outlive sessions, too.
+    pub(super) reads: Arc<DirectReads>,
+    pub(super) board: Board,
 }
 
 impl Assembly<'_> {
@@ -81,8 +89,14 @@ impl Assembly<'_> {
         states: &[States],
     ) -> Result<(Session, Arc<Shared>), Error> {
         let options = self.options;
-        let window = AckWindow::new(
+        if let Some(window) = self.board.window() {
+            // What the session before has not finished is read again.
+            self.reads.put_back(&window.look());
+        }
+        self.reads.begin(&self.plan, begins.len());
+        let window = AckWindow::with_reads(
             begins.iter().map(Begin::frontier).collect(),
+            Conductor::streams(&self.plan, &options.direct),
             WindowOptions {
                 ops_max: options.window_ops,
                 bytes_max: options.queue_bytes,
@@ -103,6 +117,14 @@ impl Assembly<'_> {
                     modules: stream.plan.modules.clone(),
                     documents: self.documents_of(stream.deployment),
                 })
+                .chain(
+                    Conductor::modules(&self.plan, &options.direct)
+                        .into_iter()
+                        .map(|modules| StreamShare {
+                            modules,
+                            documents: self.documents_of(&self.deployments.read()[0]),
+                        }),
+                )
                 .collect(),
             modules: self.plan.modules.clone(),
             sinks: options.sinks.iter().map(|spec| spec.name.clone()).collect(),
@@ -148,26 +170,36 @@ impl Assembly<'_> {
                 oplog_namespace: options.oplog_namespace.clone(),
                 reading: options.reading.clone(),
             };
+            let mut source = Source::new(
+                options.source,
+                &stream.deployment.server,
+                source_options,
+                self.sources.clone(),
+            );
+            source.put_aside(self.delivery.post.clone());
             Stream {
                 index,
                 cluster: are_told_apart.then(|| stream.deployment.cluster.clone()),
                 kind: options.source,
-                source: Source::new(
-                    options.source,
-                    &stream.deployment.server,
-                    source_options,
-                    self.sources.clone(),
-                ),
+                source,
                 bounds: self.bounds[stream.at].clone(),
+                share: self.share.clone(),
                 position: begin.start.behind(),
                 leaving: stream.deployment.leaving.clone(),
                 stop: stop.clone(),
             }
         });
         let outflow = || {
-            let (dispatcher, ledger) = (lanes.dispatcher(), self.delivery.ledger.clone());
+            let barrier = Barrier {
+                dispatcher: lanes.dispatcher(),
+                ordering: options.ordering,
+                window: window.clone(),
+                delivery: self.delivery.clone(),
+                gate: gate.clone(),
+            };
             let (stats, stop) = (self.stats.clone(), stop.clone());
-            Outflow::new(window.clone(), dispatcher, ledger, stats, stop)
+            let ledger = self.delivery.ledger.clone();
+            Outflow::new(window.clone(), barrier, ledger, stats, stop)
         };
         let reading = match options.ordering {
             OrderingGuarantee::Oplog if are_told_apart => {
@@ -175,8 +207,31 @@ impl Assembly<'_> {
                 let (merger, feeders) = Merger::new(streams, outflow(), self.holdup.clone(), stop);
                 Reading::Merged(Box::new(merger), feeders)
             }
-            _ => Reading::Apart(streams.map(|stream| (stream, outflow())).collect()),
+            _ => {
+                let streams = streams.map(|stream| {
+                    let outflow = outflow().behind(self.reads.stage(stream.index));
+                    (stream, outflow)
+                });
+                Reading::Apart(streams.collect())
+            }
         };
-        Ok((Session::start(window, lanes, reading, stop), shared))
+        let wiring = Wiring {
+            reads: &self.reads,
+            options: &options.direct,
+            plan: &self.plan,
+            server: &self.deployments.read()[0].server,
+            window: &window,
+            ledger: self.delivery.ledger.clone(),
+            bounds: &self.bounds[0],
+            share: self.share.clone(),
+            stats: &self.stats,
+            sources: &self.sources,
+            stop: &stop,
+            board: self.board.clone(),
+        };
+        let conductor = self.reads.are_under_way();
+        let conductor = conductor.then(|| Conductor::new(wiring, || lanes.dispatcher()));
+        let session = Session::start(window, lanes, reading, conductor, stop);
+        Ok((session, shared))
     }
 }

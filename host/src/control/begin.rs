@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use super::{Deployment, Deployments, Error, Options, Plan, board::earliest, shared::Standing};
+use super::{
+    Deployment, Deployments, Error, Options, Plan, board::earliest, share::Share, shared::Standing,
+};
 use crate::{
     checkpoint::{self, Checkpoint, Store, StreamCheckpoint, StreamIdentity},
     mongo::Server,
@@ -92,6 +94,7 @@ pub(super) fn template(
             .iter()
             .map(|standing| standing.versions().to_ref())
             .collect(),
+        direct_reads: Vec::new(),
         epoch: 0,
         saved_ms: 0,
     })
@@ -121,7 +124,8 @@ pub(super) fn go_on(
     Ok(begins.collect())
 }
 
-/// Finds where each stream begins: where the user said, else at the checkpoint, else now.
+/// Finds where each stream begins: where the user said, else at the checkpoint, else where this worker
+/// came into the list, else now.
 ///
 /// # Errors
 /// When the server cannot be asked, or the checkpoint cannot be gone on from.
@@ -130,24 +134,29 @@ pub(super) async fn find(
     plan: &Plan,
     options: &Options,
     saved: Option<&Checkpoint>,
+    share: Option<&Share>,
 ) -> Result<Vec<Begin>, Error> {
     if let (None, Some(saved)) = (&options.since, saved) {
         let frontiers = saved.resume(&identities(deployments, plan, options))?;
         info!(name = saved.name, "going on at the checkpoint");
         return go_on_or_begin(deployments, plan, options, frontiers, saved).await;
     }
-    let since = options.since.clone().unwrap_or(Since::Now);
-    if let (Since::Token(_), 2..) = (&since, deployments.read().len()) {
+    if let (Some(Since::Token(_)), 2..) = (&options.since, deployments.read().len()) {
         return Err(Error::TokenOfOne);
     }
     let mut starts = Vec::new();
-    for deployment in deployments.read() {
-        starts.push(start_of(&deployment.server, &since, options).await?);
+    for Deployment { server, .. } in deployments.read() {
+        let joined = || share.and_then(|share| share.joined(server.operation_time));
+        let since = options.since.clone().or_else(joined);
+        starts.push(start_of(server, &since.unwrap_or(Since::Now), options).await?);
     }
     if let Some(saved) = saved {
         let at = earliest_of(saved).map(|at| at.to_string());
-        warn!(checkpoint = at, since = %since,
-            "the checkpoint is passed over, since a position was asked for");
+        let since = options.since.as_ref().map(ToString::to_string);
+        warn!(
+            checkpoint = at,
+            since, "the checkpoint is passed over, since a position was asked for"
+        );
     }
     Ok(everywhere(deployments, plan, &starts))
 }

@@ -9,6 +9,7 @@ use super::{
     CheckpointStatus, Deployment, DeploymentStatus, Deployments, Options, Reached, RunState,
     ShownGap, ShownOps, ShownPosition, Stats, Status,
     delivery::{Delivery, sink_status},
+    direct::DirectReads,
     merging::Holdup,
     rfc3339,
     saver::Saver,
@@ -51,6 +52,7 @@ pub(super) struct Parts {
     saver: Option<(Arc<Saver>, u64)>,
     deployments: Vec<Watched>,
     gap: Option<ShownGap>,
+    pub(super) reads: Option<Arc<DirectReads>>,
     /// What was measured at the end.
     pub(super) last: Option<Samples>,
 }
@@ -101,6 +103,7 @@ impl Board {
                 saver: None,
                 deployments: Vec::new(),
                 gap: None,
+                reads: None,
                 last: None,
             }),
         }))
@@ -159,6 +162,15 @@ impl Board {
         &self.0.holdup
     }
 
+    /// The window of the session that is at work, or was last.
+    pub(super) fn window(&self) -> Option<Arc<AckWindow>> {
+        self.parts().window.clone()
+    }
+
+    pub(super) fn show_reads(&self, reads: Arc<DirectReads>) {
+        self.parts().reads = Some(reads);
+    }
+
     pub(super) fn show_gap(&self, gap: ShownGap) {
         self.parts().gap = Some(gap);
     }
@@ -185,6 +197,14 @@ impl Board {
             position: ShownPosition::of_time(parts.done_time()),
             saved,
         }
+    }
+
+    /// Up to where everything is done, and the oldest that the oplog still has.
+    pub(super) fn reach(&self) -> (Option<Timestamp>, Option<Timestamp>) {
+        let parts = self.parts();
+        let vitals = parts.deployments.first();
+        let vitals = vitals.map(|deployment| deployment.vitals.latest());
+        (parts.done_time(), vitals.and_then(|vitals| vitals.oldest))
     }
 
     /// Whether everything that is done is also saved.
@@ -249,6 +269,11 @@ impl Board {
                 .map(|shared| shared.module_statuses())
                 .unwrap_or_default(),
             sinks,
+            direct_reads: parts
+                .reads
+                .as_ref()
+                .map(|reads| reads.statuses())
+                .unwrap_or_default(),
             deployments: match deployments.len() {
                 // All that is said of one is said already.
                 0 | 1 => Vec::new(),

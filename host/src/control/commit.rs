@@ -15,7 +15,7 @@ use tracing::warn;
 use super::{transaction::Ledger, waiting::Share};
 use crate::{
     backoff::Backoff,
-    checkpoint::{self, AckWindow, Checkpoint, Lease, Progress, Store},
+    checkpoint::{self, AckWindow, Checkpoint, DirectRead, Lease, Progress, Store},
     mongo::{self, Fault},
     op::{Ack, Frontier},
     sink::{Encoding, OutputBatch, Rejection},
@@ -44,14 +44,14 @@ pub(super) enum Written {
 impl Ledger {
     /// Writes outputs and checkpoint in one transaction. `checkpoint` is moved back where one
     /// transaction cannot take all that is done; `saved` is what was saved of that window last, or
-    /// where it began.
+    /// where it began, and `reads` what was saved of direct reads.
     pub(super) async fn commit(
         &self,
         store: &Store,
         lease: &Lease,
         checkpoint: &mut Checkpoint,
         progress: &Progress,
-        (window, saved): (&Arc<AckWindow>, &[Frontier]),
+        (window, saved, reads): (&Arc<AckWindow>, &[Frontier], &[DirectRead]),
     ) -> Result<Written, checkpoint::Error> {
         let Some(mut share) = self.waiting().share(window, progress, saved) else {
             return Ok(Written::Stale);
@@ -61,7 +61,11 @@ impl Ledger {
             for (index, stream) in checkpoint.streams.iter_mut().enumerate() {
                 stream.frontier = saved[index].clone();
             }
-            checkpoint.streams[stream].frontier = frontier;
+            // A direct read has no frontier; what is finished of it is told when all is written.
+            if let Some(stream) = checkpoint.streams.get_mut(stream) {
+                stream.frontier = frontier;
+            }
+            checkpoint.direct_reads = reads.to_vec();
             self.write(store, lease, checkpoint, (window, share))
                 .await?;
             return Ok(Written::Part);

@@ -97,6 +97,7 @@ impl Desk {
             Command::Pause(answer) => ("pause", answer),
             Command::Resume(answer) => ("resume", answer),
             Command::Seek(_, answer) => ("seek", answer),
+            Command::Snapshot(_, answer) => ("snapshot", answer),
             Command::Swap(_, answer)
             | Command::Rollback(_, answer)
             | Command::Remove(_, answer) => {

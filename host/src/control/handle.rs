@@ -10,7 +10,10 @@ use super::{
     state::{RunState, ShownPosition, Status},
     swap::{Swap, SwapAnswer, SwapError, Swapped},
 };
-use crate::{guest::Profile, op::Since};
+use crate::{
+    guest::Profile,
+    op::{Namespace, Since},
+};
 
 /// What a run is asked to do.
 #[derive(Debug)]
@@ -21,6 +24,8 @@ pub enum Command {
     Resume(Answer),
     /// Go on from another position.
     Seek(Since, Answer),
+    /// Read a collection directly, from its beginning.
+    Snapshot(Namespace, Answer),
     /// Finish what was read, save, and end.
     Drain(Answer),
     /// Let another version of a module take over, or add a module.
@@ -127,6 +132,16 @@ impl Handle {
     /// [`CommandError`].
     pub async fn seek(&self, to: Since) -> Result<Reached, CommandError> {
         self.ask(|answer| Command::Seek(to, answer)).await
+    }
+
+    /// Reads a collection or view directly, also when that was done before; answers when it has begun.
+    /// [`status`](Self::status) shows how far it is.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub async fn snapshot(&self, namespace: Namespace) -> Result<Reached, CommandError> {
+        self.ask(|answer| Command::Snapshot(namespace, answer))
+            .await
     }
 
     /// Finishes what was read, saves, and ends the run; answers when all that is done.

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     flow::Stop,
     guest::{GuestError, Instance, Outcome, Verdict},
+    op::Op,
     sink::Cause,
 };
 
@@ -220,41 +221,66 @@ impl Instances {
         keys: &mut OrderKeys,
         tally: &mut Tally,
     ) -> Result<(), Stop> {
+        let batch = segment.batch().cloned();
+        let batch = batch.expect("what was seen since the segment began is of its batch");
+        let op = batch.op(place as usize);
+        let from = (place, module, Cause::Flush);
+        let flushed = self.flush_present(from, &op, segment, keys, tally)?;
+        // Also where the present version has nothing to give, or could not: the ops of the one that is
+        // tried are told as done with the others.
+        let tried = match self.tries {
+            true => {
+                let before = flushed.unwrap_or(0) as u32;
+                self.flush_trial(before, from, segment, || keys.of(&op))
+            }
+            false => 0,
+        };
+        if let Some(emitted) = flushed {
+            self.ticks.flushed(module, segment, place, emitted + tried);
+        }
+        Ok(())
+    }
+
+    /// Lets the present version give what it gathered, and tells how many documents; none where it
+    /// could not.
+    fn flush_present(
+        &mut self,
+        from: (u32, usize, Cause),
+        op: &Op<'_>,
+        segment: &mut Segment,
+        keys: &mut OrderKeys,
+        tally: &mut Tally,
+    ) -> Result<Option<u64>, Stop> {
+        let (_, module, _) = from;
         if self.get(module).is_dead() {
             // What it had gathered went with it, as with each failure.
-            return Ok(());
+            return Ok(None);
         }
         let flushed = self.get(module).flush();
         self.count(module);
         let Served { spec, instance } = &mut self.served[module];
         let name = spec.module.name();
         let Err(source) = flushed else {
-            let batch = segment.batch().cloned();
-            let batch = batch.expect("what was seen since the segment began is of its batch");
-            let op = batch.op(place as usize);
-            let order = || keys.of(&op);
-            let from = (place, module, Cause::Flush);
-            let taken = segment.take_outputs(instance, from, module, order);
-            self.ticks
-                .flushed(module, segment, place, *taken.as_ref().unwrap_or(&0));
-            match taken {
-                Ok(0) => {}
-                Ok(emitted) => tally.flushed(module, &op, emitted),
-                Err(error) => {
-                    instance.clear_outputs();
-                    tracing::error!(module = name, error, "an output cannot be written");
-                }
-            }
-            if self.tries {
-                self.flush_trial(from, segment, || keys.of(&op));
-            }
-            return Ok(());
+            return Ok(Some(
+                match segment.take_outputs(instance, from, module, || keys.of(op)) {
+                    Ok(0) => 0,
+                    Ok(emitted) => {
+                        tally.flushed(module, op, emitted);
+                        emitted
+                    }
+                    Err(error) => {
+                        instance.clear_outputs();
+                        tracing::error!(module = name, error, "an output cannot be written");
+                        0
+                    }
+                },
+            ));
         };
         tally.failed(module, source.class.as_str());
         tracing::error!(module = name, error = %source, "a module failed at a batch border");
         if spec.policy.on_error == OnError::Skip {
             self.revive(module);
-            return Ok(());
+            return Ok(None);
         }
         // What the module had gathered is gone with its instance; trying again cannot bring it back,
         // but a restart gives the ops again.

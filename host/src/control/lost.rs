@@ -3,7 +3,7 @@
 use tracing::{error, warn};
 
 use super::{
-    Error, ShownGap, ShownPosition,
+    Error, OnPositionLost, ShownGap, ShownPosition,
     begin::Begin,
     ending::Commands,
     supervisor::{AtWork, COMMAND_TIME, Next, Supervisor},
@@ -18,7 +18,7 @@ use crate::{
 /// A stream whose position is lost.
 #[derive(Debug, Clone)]
 pub(super) struct Lost {
-    stream: usize,
+    pub(super) stream: usize,
     from: Position,
     to: Option<Timestamp>,
     reason: String,
@@ -45,7 +45,8 @@ impl Lost {
 }
 
 impl Supervisor<'_> {
-    /// Goes on at the oldest entries that are left, where positions are lost.
+    /// Goes on at the oldest entries that are left, where positions are lost; or at the newest, when
+    /// what was lost is read again.
     pub(super) async fn pass_over(&mut self, mut at_work: AtWork) -> Result<Next, Error> {
         // What was read before the gap is finished first: it cannot be read again.
         self.finish(&mut at_work, Commands::Wait).await?;
@@ -53,6 +54,10 @@ impl Supervisor<'_> {
         let is_done = at_work.session.window.in_flight().ops == 0;
         if !is_done || self.shutdown.is_cancelled() || self.desk.drain.is_cancelled() {
             return Ok(Next::End);
+        }
+        if self.assembly.options.on_position_lost == OnPositionLost::Resnapshot {
+            let begins = self.read_again(&at_work).await?;
+            return Ok(Next::Session(begins, Word::Open, None));
         }
         let frontiers = at_work.session.window.frontiers();
         let mut begins: Vec<_> = frontiers.into_iter().map(Begin::after).collect();

@@ -38,7 +38,7 @@ impl Supervisor<'_> {
         })
     }
 
-    pub(super) fn making_before(&self, module: &str) -> Result<Making, SwapError> {
+    pub(super) fn making_before(&self, module: &str, resumes: bool) -> Result<Making, SwapError> {
         let plan = self.assembly.plan.clone();
         let at = plan.find(module).ok_or_else(|| no_such(&plan, module))?;
         if let Some(trial) = self.open_trial(at) {
@@ -56,7 +56,7 @@ impl Supervisor<'_> {
             return Err(SwapError::NoVersionBefore { module });
         };
         Ok(Making {
-            step: Step::Back,
+            step: Step::Back { resumes },
             what: What::Spec(before),
             at: Some(at),
             plan,
@@ -182,7 +182,7 @@ impl Making {
         let refused = |error| SwapError::Plan(Arc::new(error));
         let next = plan.with_modules(modules).map_err(refused)?;
         let fresh = match (&spec, at) {
-            (Some(spec), Some(_)) if next.streams == plan.streams => {
+            (Some(spec), Some(_)) if next.is_wired_as(&plan) => {
                 let fresh = (0..lanes).map(|_| Served::fresh(spec, plan.sinks()));
                 let fresh: Result<Vec<_>, _> = fresh.collect();
                 Some(fresh.map_err(|source| SwapError::Lane {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use super::{
-    RunState, Status,
+    DirectReadStatus, RunState, Status,
     board::{Board, Parts},
     tally::{ModuleStats, TIME_BUCKETS},
 };
@@ -45,6 +45,7 @@ impl Board {
             (names::SOURCE_UNDECODABLE, &sources.undecodable),
             (names::SOURCE_OVERSIZED, &sources.oversized),
             (names::SOURCE_GAPS, &stats.gaps),
+            (names::SOURCE_OF_OTHERS, &stats.of_others),
             (names::CHECKPOINT_SAVES, &stats.checkpoint_saves),
             (names::CHECKPOINT_FAILURES, &stats.checkpoint_failures),
         ] {
@@ -53,6 +54,34 @@ impl Board {
         let counts = stats.counts.lock().expect("no holder of this lock panics");
         for ((module, name), count) in &*counts {
             samples.gauge(names::MODULE_COUNT, &[module, name], *count as f64);
+        }
+    }
+}
+
+/// What is read directly, for all modules together.
+fn direct_reads(reads: &[DirectReadStatus], samples: &mut Samples) {
+    let mut sums: BTreeMap<&str, [f64; 5]> = BTreeMap::new();
+    for read in reads {
+        let sum = sums.entry(&read.namespace).or_default();
+        let expected = read.documents_expected.unwrap_or_default();
+        let counts = [read.documents, expected, read.segments, read.segments_read];
+        for (sum, count) in sum.iter_mut().zip(counts) {
+            *sum += count as f64;
+        }
+        sum[4] = sum[4].max(read.seconds.unwrap_or_default());
+    }
+    for (namespace, sum) in sums {
+        for (metric, value) in [
+            names::DIRECT_READ_DOCUMENTS,
+            names::DIRECT_READ_EXPECTED,
+            names::DIRECT_READ_SEGMENTS,
+            names::DIRECT_READ_SEGMENTS_READ,
+            names::DIRECT_READ_SECONDS,
+        ]
+        .into_iter()
+        .zip(sum)
+        {
+            samples.gauge(metric, &[namespace], value);
         }
     }
 }
@@ -75,6 +104,7 @@ fn state(status: &Status, samples: &mut Samples) {
     let checkpoint = status.checkpoint.as_ref();
     let age = checkpoint.and_then(|checkpoint| checkpoint.age_seconds);
     samples.gauge(names::CHECKPOINT_AGE, &[], age);
+    direct_reads(&status.direct_reads, samples);
     for module in &status.modules {
         let is_open = f64::from(module.breaker_open_since.is_some());
         samples.gauge(names::GUEST_BREAKER, &[&module.name], is_open);

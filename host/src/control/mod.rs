@@ -17,6 +17,7 @@
 //! positions on), and another after a seek; sinks, dead letters and the saver outlive sessions.
 
 mod assembly;
+mod barrier;
 mod begin;
 mod board;
 mod bounds;
@@ -25,6 +26,7 @@ mod commit;
 mod delivery;
 mod deployments;
 mod desk;
+mod direct;
 mod ending;
 mod failure;
 mod handle;
@@ -61,7 +63,9 @@ mod seek;
 mod segment;
 mod session;
 mod shards;
+mod share;
 mod shared;
+mod snapshot;
 mod state;
 mod stats;
 mod supervisor;
@@ -78,6 +82,7 @@ mod trial;
 mod trials;
 mod trying;
 mod turns;
+mod undecodable;
 mod updates;
 mod versions;
 mod vitals;
@@ -89,14 +94,16 @@ mod tests;
 
 pub use bounds::{Bounds, End};
 pub use deployments::{Deployment, Deployments, DeploymentsError};
+pub use direct::{DirectReadOptions, DirectReadStatus};
 pub use handle::{Answer, Command, CommandError, Handle, Reached};
 pub use options::{Error, Options};
 pub use pipeline::run;
-pub use plan::{ModuleSpec, Plan, PlanError, StreamPlan, prepare};
+pub use plan::{ModuleSpec, Plan, PlanError, ReadPlan, StreamPlan, prepare};
 pub use policy::{FailurePolicy, OnError, OnPositionLost, WhenOpen};
 pub use profiling::{PROFILE_TIME_MAX, ProfileAnswer, ProfileError};
 pub use redrive::{Redrive, RedriveError, RedriveSinks, RedriveSummary};
 pub use rollout::{RolloutError, RolloutWords, share};
+pub use share::{ListDocument, ListPlace, ShareError, ShareOptions};
 pub use state::{
     CheckpointStatus, DeploymentStatus, ModuleStatus, RunState, ShownGap, ShownOps, ShownPosition,
     SinkStatus, Status, rfc3339,

@@ -2,12 +2,12 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{End, OnPositionLost, PlanError};
+use super::{DirectReadOptions, End, OnPositionLost, PlanError, ShareError, ShareOptions};
 use crate::{
     checkpoint, dead_letters,
     flow::OrderingGuarantee,
     guest::GuestError,
-    op::{Format, Since, SourceKind, StoreSpec},
+    op::{Format, Namespace, Since, SourceKind, StoreSpec},
     sink, source,
 };
 
@@ -61,6 +61,10 @@ pub struct Options {
     /// The folder that ops are saved to that a module fails on, each as a file for `oplet replay`, up to
     /// a hundred; `None` saves none.
     pub save_failed: Option<PathBuf>,
+    /// The part of the work that this process has, where others have the rest.
+    pub share: Option<ShareOptions>,
+    /// What is read directly, and how; what is named here is for a run whose plan has it, too.
+    pub direct: DirectReadOptions,
 }
 
 impl Default for Options {
@@ -88,6 +92,8 @@ impl Default for Options {
             environment: |_| None,
             dead_letters: StoreSpec::own(dead_letters::COLLECTION),
             save_failed: None,
+            share: None,
+            direct: DirectReadOptions::default(),
         }
     }
 }
@@ -112,6 +118,15 @@ pub enum Error {
         /// How that showed.
         reason: String,
     },
+    /// A collection cannot be read directly.
+    #[error("the direct read of {namespace} has failed")]
+    DirectRead {
+        /// The collection.
+        namespace: Namespace,
+        /// Why.
+        #[source]
+        source: source::direct_read::Error,
+    },
     /// A resume token is a position in one deployment.
     #[error("a resume token is a position in one deployment, and several are read")]
     TokenOfOne,
@@ -123,9 +138,12 @@ pub enum Error {
         /// Where it is.
         hosts: String,
     },
-    /// Direct reads, which alone could make good a lost position, do not exist yet.
-    #[error("the policy `resnapshot` needs direct reads, which do not exist yet")]
-    Resnapshot,
+    /// The process does not know which part of the work it has.
+    #[error(transparent)]
+    Share(#[from] ShareError),
+    /// What is read directly is read from one deployment.
+    #[error("direct reads, and the policy `resnapshot`, are for a run that reads one deployment")]
+    ReadOfOne,
     /// A sink cannot be opened.
     #[error(transparent)]
     SinkOpen(#[from] sink::OpenError),

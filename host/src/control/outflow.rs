@@ -4,18 +4,26 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Stats, session::StreamEnd, transaction::Ledger};
-use crate::{checkpoint::AckWindow, flow::Dispatcher, op::Batch, telemetry::NamespaceCounts};
+use super::{
+    Bounds, Stats, barrier::Barrier, direct::Stage, session::StreamEnd, transaction::Ledger,
+};
+use crate::{
+    checkpoint::AckWindow,
+    op::{Batch, Position, Timestamp},
+    telemetry::NamespaceCounts,
+};
 
 /// Hands batches to the lanes, as soon as there is room for them.
 #[derive(Debug)]
 pub(super) struct Outflow {
     window: Arc<AckWindow>,
-    dispatcher: Dispatcher,
+    lanes: Barrier,
     /// Where outputs wait that are written with the checkpoint.
     ledger: Option<Arc<Ledger>>,
     stats: Arc<Stats>,
     counts: NamespaceCounts,
+    /// What the stream's batches pass on their way, while something is read directly.
+    stage: Option<Stage>,
     /// Says that nothing more is to be read.
     stop: CancellationToken,
 }
@@ -23,19 +31,70 @@ pub(super) struct Outflow {
 impl Outflow {
     pub(super) fn new(
         window: Arc<AckWindow>,
-        dispatcher: Dispatcher,
+        lanes: Barrier,
         ledger: Option<Arc<Ledger>>,
         stats: Arc<Stats>,
         stop: CancellationToken,
     ) -> Self {
         Self {
             window,
-            dispatcher,
+            lanes,
             ledger,
             counts: stats.namespaces.counts(),
             stats,
+            stage: None,
             stop,
         }
+    }
+
+    /// The same for the one stream whose batches pass that.
+    pub(super) fn behind(mut self, stage: Option<Stage>) -> Self {
+        self.stage = stage;
+        self
+    }
+
+    /// Where a stream ends that hands its batches over here; while something is read directly, that it is
+    /// idle is no end.
+    pub(super) fn bounds(&mut self, bounds: &mut Bounds, idle_at: Option<Timestamp>) {
+        let Some(stage) = &self.stage else {
+            return;
+        };
+        bounds.idle_at = idle_at.and_then(|idle_at| {
+            let read_up_to = stage.read_up_to()?;
+            Some(idle_at.max(read_up_to))
+        });
+        if stage.is_over() {
+            self.stage = None;
+        }
+    }
+
+    /// Hands over a batch of a stream in as many parts as it takes: what has to wait for documents that
+    /// are read comes behind them. Only with the last part the stream is further.
+    ///
+    /// # Errors
+    /// As [`give`](Self::give).
+    pub(super) async fn pass(
+        &mut self,
+        stream: usize,
+        mut batch: Batch,
+        before: &Position,
+    ) -> Result<(), StreamEnd> {
+        let Some(mut stage) = self.stage.take() else {
+            return self.give(stream, batch).await;
+        };
+        while let Some((waits, part)) = stage.sift(&mut batch, before) {
+            self.give(stream, part).await?;
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Err(StreamEnd::Done),
+                () = stage.wait(waits) => {}
+            }
+        }
+        let (position, is_caught_up) = (batch.position().clone(), batch.is_caught_up());
+        self.give(stream, batch).await?;
+        stage.reached(&position, is_caught_up);
+        self.stage = Some(stage);
+        Ok(())
     }
 
     /// Hands over the next batch of a stream; waits until there is room for it.
@@ -63,7 +122,7 @@ impl Outflow {
         batch.ops().for_each(|op| self.counts.of(&op).read += 1);
         self.counts.tell();
         // Not given up half way: the ops of one batch are handled together or not at all.
-        let dispatched = self.dispatcher.dispatch(batch, ticket).await;
+        let dispatched = self.lanes.dispatch(&batch, ticket).await;
         dispatched.map_err(|_| StreamEnd::LaneEnded)
     }
 }

@@ -13,12 +13,15 @@ use super::{
     board::Board,
     delivery::Delivery,
     desk::Desk,
+    direct::DirectReads,
     handle::Command,
     lookups::ServerLookups,
     profiling::Profiles,
     restored::Restored,
     saver::{Saved, Saver, Task},
     shards::ShardWatch,
+    share::Share,
+    snapshot::with_unfinished_reads,
     supervisor::{Supervisor, last_word},
     swapping::Swaps,
 };
@@ -99,6 +102,14 @@ struct Run<'a> {
     sources: Arc<source::Stats>,
 }
 
+/// With what a run begins.
+struct Found {
+    restored: Restored,
+    begins: Vec<Begin>,
+    reads: Arc<DirectReads>,
+    share: Option<Arc<Share>>,
+}
+
 /// What a run that keeps a checkpoint holds.
 struct Kept {
     store: Store,
@@ -108,8 +119,10 @@ struct Kept {
 
 impl Run<'_> {
     async fn work(&mut self, mut desk: Desk, on_start: impl FnOnce(&Start)) -> Result<(), Error> {
-        if self.options.on_position_lost == OnPositionLost::Resnapshot {
-            return Err(Error::Resnapshot);
+        let reads = !self.plan.reads.is_empty()
+            || self.options.on_position_lost == OnPositionLost::Resnapshot;
+        if reads && self.deployments.are_told_apart() {
+            return Err(Error::ReadOfOne);
         }
         let is_transactional = self.options.sinks.iter().any(Spec::is_transactional);
         if is_transactional && self.options.checkpoint.is_none() {
@@ -153,16 +166,9 @@ impl Run<'_> {
         board.enter(RunState::Starting, None);
         let found = self.find(kept.as_ref());
         let ended = match self.unless_asked_to_end(desk, found).await {
-            Some(Ok((restored, begins, bounds))) => {
-                self.supervise(
-                    desk,
-                    delivery,
-                    kept.as_ref(),
-                    (restored, begins),
-                    bounds,
-                    on_start,
-                )
-                .await
+            Some(Ok((found, bounds))) => {
+                self.supervise(desk, delivery, kept.as_ref(), found, bounds, on_start)
+                    .await
             }
             Some(Err(error)) => Err(error),
             None => Ok(()),
@@ -196,11 +202,8 @@ impl Run<'_> {
         desk.serve_while(work).await
     }
 
-    /// Finds with which modules, and where the streams begin and end.
-    async fn find(
-        &self,
-        kept: Option<&Kept>,
-    ) -> Result<(Restored, Vec<Begin>, Vec<Bounds>), Error> {
+    /// Finds with which modules, and where the streams begin and end, and which part of them is ours.
+    async fn find(&self, kept: Option<&Kept>) -> Result<(Found, Vec<Bounds>), Error> {
         let saved = match kept {
             Some(kept) => kept.store.load(&self.options.name).await?,
             None => None,
@@ -208,15 +211,38 @@ impl Run<'_> {
         if kept.is_some() && saved.is_none() && self.options.since.is_none() {
             begin::look_elsewhere(&self.deployments, self.options).await?;
         }
-        let plan = self.plan.clone();
+        let plan = match self.deployments.are_told_apart() {
+            true => self.plan.clone(),
+            false => with_unfinished_reads(&self.plan, saved.as_ref()).await?,
+        };
         let restored = match (kept, &saved) {
             (Some(kept), Some(saved)) => Restored::after(plan, &kept.store, saved).await?,
             _ => Restored::as_given(plan),
         };
+        let share = match &self.options.share {
+            Some(options) => {
+                let (home, stats) = (self.deployments.home(), self.stats.clone());
+                Some(Arc::new(Share::open(home, options, stats).await?))
+            }
+            None => None,
+        };
         let plan = &restored.plan;
-        let begins = begin::find(&self.deployments, plan, self.options, saved.as_ref()).await?;
+        let (deployments, of) = (&self.deployments, share.as_deref());
+        let begins = begin::find(deployments, plan, self.options, saved.as_ref(), of).await?;
         let bounds = Bounds::resolve_all(&self.deployments, self.options).await?;
-        Ok((restored, begins, bounds))
+        let saved = saved.as_ref().map(|saved| &saved.direct_reads[..]);
+        let reads = DirectReads::new(plan, saved);
+        if self.options.since.is_some() {
+            // What was asked for is to be seen.
+            reads.forget();
+        }
+        let found = Found {
+            restored,
+            begins,
+            reads,
+            share,
+        };
+        Ok((found, bounds))
     }
 
     async fn supervise(
@@ -224,14 +250,21 @@ impl Run<'_> {
         desk: &mut Desk,
         delivery: Arc<Delivery>,
         kept: Option<&Kept>,
-        (restored, begins): (Restored, Vec<Begin>),
+        found: Found,
         bounds: Vec<Bounds>,
         on_start: impl FnOnce(&Start),
     ) -> Result<(), Error> {
+        let Found {
+            restored,
+            begins,
+            reads,
+            share,
+        } = found;
         let Restored { plan, standings } = restored;
+        desk.board.show_reads(reads.clone());
         let saver = kept.map(|kept| {
             let template = begin::template(&self.deployments, &plan, self.options, &standings);
-            Arc::new(self.saver(kept, &delivery, &begins, template))
+            Arc::new(self.saver(kept, &delivery, &begins, template, reads.clone()))
         });
         if let (Some(saver), Some(kept)) = (&saver, kept) {
             desk.board.show_saver(saver.clone(), kept.lease.epoch);
@@ -250,12 +283,15 @@ impl Run<'_> {
                 options: self.options,
                 limits: self.limits,
                 bounds,
+                share,
                 delivery,
                 lookups: self.lookups.clone(),
                 holdup: desk.board.holdup().clone(),
                 standings,
                 stats: self.stats.clone(),
                 sources: self.sources.clone(),
+                reads,
+                board: desk.board.clone(),
             },
             desk,
             states: Vec::new(),
@@ -353,6 +389,7 @@ impl Run<'_> {
         delivery: &Delivery,
         begins: &[Begin],
         template: Arc<Checkpoint>,
+        reads: Arc<DirectReads>,
     ) -> Saver {
         let task = Task {
             store: kept.store.clone(),
@@ -369,7 +406,7 @@ impl Run<'_> {
             ledger.begin(window.clone());
         }
         let saved = Saved::default();
-        Saver::start(task, window, template, saved)
+        Saver::start(task, window, template, reads, saved)
     }
 }
 

@@ -8,7 +8,7 @@ use super::FailurePolicy;
 use crate::{
     flow::OrderingGuarantee,
     guest::{GuestError, Lookups, Module, PipelineError, PipelineRefused},
-    op::{Namespace, Scope, SourceKind},
+    op::{Namespace, Origin, Scope, SourceKind},
 };
 
 /// A module and what it is given.
@@ -40,7 +40,31 @@ pub struct Plan {
     pub modules: Vec<Arc<ModuleSpec>>,
     /// The streams; no module sees an op through two of them.
     pub streams: Vec<StreamPlan>,
+    /// What is read directly; no module sees a document through two of them.
+    pub reads: Vec<ReadPlan>,
     question: Question,
+}
+
+/// A collection or view that is read directly.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReadPlan {
+    /// Which one.
+    pub namespace: Namespace,
+    /// What the server applies to its documents.
+    pub pipeline: Vec<RawDocumentBuf>,
+    /// Which modules see them, as places in [`Plan::modules`].
+    pub modules: Vec<usize>,
+    /// Which streams have its changes for these modules, as places in [`Plan::streams`]; none where
+    /// it is not watched.
+    pub streams: Vec<usize>,
+}
+
+impl ReadPlan {
+    /// The names of the modules that see it.
+    pub(super) fn names(&self, plan: &Plan) -> Vec<String> {
+        let modules = self.modules.iter().map(|module| &plan.modules[*module]);
+        modules.map(|spec| spec.module.name().to_owned()).collect()
+    }
 }
 
 /// What modules are asked before a run, and while it works when others take over.
@@ -51,9 +75,39 @@ struct Question {
     kind: SourceKind,
     ordering: OrderingGuarantee,
     ignore_pipeline: bool,
+    reads: Vec<Namespace>,
 }
 
 impl Plan {
+    /// The same run that also reads these collections and views. To be called where it may take as
+    /// long as the modules take.
+    ///
+    /// # Errors
+    /// As [`prepare`].
+    pub fn with_direct_reads(&self, namespaces: &[Namespace]) -> Result<Self, PlanError> {
+        if namespaces.is_empty() {
+            return Ok(self.clone());
+        }
+        let mut question = self.question.clone();
+        for namespace in namespaces {
+            if !question.reads.contains(namespace) {
+                question.reads.push(namespace.clone());
+            }
+        }
+        question.ask(self.modules.clone())
+    }
+
+    /// Whether another plan has the same streams, and reads the same for the same modules: then each
+    /// module can take over by itself.
+    pub(super) fn is_wired_as(&self, other: &Self) -> bool {
+        let same = |(a, b): (&ReadPlan, &ReadPlan)| {
+            (&a.namespace, &a.modules, &a.streams) == (&b.namespace, &b.modules, &b.streams)
+        };
+        self.streams == other.streams
+            && self.reads.len() == other.reads.len()
+            && self.reads.iter().zip(&other.reads).all(same)
+    }
+
     /// The same run with other modules, which are asked as the first ones were. To be called where it
     /// may take as long as the modules take.
     ///
@@ -170,6 +224,7 @@ pub fn prepare(
         kind,
         ordering,
         ignore_pipeline,
+        reads: Vec::new(),
     };
     question.ask(modules.into_iter().map(Arc::new).collect())
 }
@@ -177,14 +232,11 @@ pub fn prepare(
 impl Question {
     fn ask(self, modules: Vec<Arc<ModuleSpec>>) -> Result<Plan, PlanError> {
         let mut streams: Vec<StreamPlan> = Vec::new();
+        let mut reads: Vec<ReadPlan> = Vec::new();
+        // What each stream's modules answered about what is read directly.
+        let mut read_answers: Vec<ReadAnswers> = Vec::new();
         for (index, spec) in modules.iter().enumerate() {
-            let answers = ask(
-                spec,
-                &self.sinks,
-                &self.scope,
-                self.kind,
-                self.ignore_pipeline,
-            )?;
+            let (answers, of_reads) = self.ask_one(spec)?;
             if answers.len() > 1 && self.ordering == OrderingGuarantee::Oplog {
                 return Err(PlanError::OrderOverStreams {
                     module: spec.module.name().to_owned(),
@@ -192,74 +244,107 @@ impl Question {
             }
             for (pipeline, namespaces) in answers {
                 let scope = Scope::new(namespaces);
-                match streams
-                    .iter_mut()
-                    .find(|stream| stream.scope == scope && stream.pipeline == pipeline)
-                {
-                    Some(stream) => stream.modules.push(index),
-                    None => streams.push(StreamPlan {
-                        scope,
+                let mut known = streams.iter_mut().zip(&read_answers);
+                // A change is covered for all modules of its stream, or for none.
+                match known.find(|(stream, of_stream)| {
+                    stream.scope == scope && stream.pipeline == pipeline && **of_stream == of_reads
+                }) {
+                    Some((stream, _)) => stream.modules.push(index),
+                    None => {
+                        streams.push(StreamPlan {
+                            scope,
+                            pipeline,
+                            modules: vec![index],
+                        });
+                        read_answers.push(of_reads.clone());
+                    }
+                }
+            }
+            for (pipeline, namespace) in of_reads.into_iter().zip(&self.reads) {
+                let is_it = |read: &&mut ReadPlan| {
+                    read.namespace == *namespace && read.pipeline == pipeline
+                };
+                match reads.iter_mut().find(is_it) {
+                    Some(read) => read.modules.push(index),
+                    None => reads.push(ReadPlan {
+                        namespace: namespace.clone(),
                         pipeline,
                         modules: vec![index],
+                        streams: Vec::new(),
                     }),
                 }
             }
         }
+        for read in &mut reads {
+            let of_read = streams.iter().enumerate().filter(|(_, stream)| {
+                let sees = stream
+                    .modules
+                    .iter()
+                    .any(|module| read.modules.contains(module));
+                sees && stream.scope.contains(&read.namespace.to_string())
+            });
+            read.streams = of_read.map(|(stream, _)| stream).collect();
+        }
+        // The collections that were named first are read first.
+        reads.sort_by_key(|read| self.reads.iter().position(|other| *other == read.namespace));
         Ok(Plan {
             modules,
             streams,
+            reads,
             question: self,
         })
+    }
+
+    /// Asks a module about everything that is watched, and about what is read directly.
+    fn ask_one(&self, spec: &ModuleSpec) -> Result<(Answers, ReadAnswers), PlanError> {
+        let name = || spec.module.name().to_owned();
+        let guest = |source| PlanError::Guest {
+            module: name(),
+            source,
+        };
+        let mut instance = spec
+            .module
+            .instantiate(&self.sinks, spec.config.as_deref())
+            .map_err(guest)?;
+        let mut ask = |namespace: &Namespace, source: Origin| {
+            if self.ignore_pipeline {
+                return Ok(Vec::new());
+            }
+            let stages = instance.pipeline(&namespace.as_asked(), source.as_str());
+            let stages = stages.map_err(|error| match error {
+                PipelineError::Guest(source) => guest(source),
+                PipelineError::Refused(source) => PlanError::Pipeline {
+                    module: name(),
+                    namespace: namespace.to_string(),
+                    source,
+                },
+            })?;
+            Ok(stages.unwrap_or_default())
+        };
+        let mut answers = Answers::new();
+        for namespace in self.scope.namespaces() {
+            // The oplog can run no stages, so the question is the one for a change stream: its
+            // answer tells whether the module counts on the server.
+            let stages = ask(namespace, SourceKind::ChangeStream.into())?;
+            if self.kind == SourceKind::Oplog && !stages.is_empty() {
+                return Err(PlanError::PipelineOnOplog {
+                    module: name(),
+                    namespace: namespace.to_string(),
+                });
+            }
+            match answers.iter_mut().find(|(answer, _)| *answer == stages) {
+                Some((_, namespaces)) => namespaces.push(namespace.clone()),
+                None => answers.push((stages, vec![namespace.clone()])),
+            }
+        }
+        let reads = self.reads.iter();
+        let of_reads = reads.map(|namespace| ask(namespace, Origin::DirectRead));
+        Ok((answers, of_reads.collect::<Result<_, _>>()?))
     }
 }
 
 /// The distinct answers of a module, each with the namespaces that it gave it for.
 type Answers = Vec<(Vec<RawDocumentBuf>, Vec<Namespace>)>;
 
-fn ask(
-    spec: &ModuleSpec,
-    sinks: &Arc<[String]>,
-    scope: &Scope,
-    kind: SourceKind,
-    ignore_pipeline: bool,
-) -> Result<Answers, PlanError> {
-    let name = || spec.module.name().to_owned();
-    let guest = |source| PlanError::Guest {
-        module: name(),
-        source,
-    };
-    let mut instance = spec
-        .module
-        .instantiate(sinks, spec.config.as_deref())
-        .map_err(guest)?;
-    let mut answers = Answers::new();
-    for namespace in scope.namespaces() {
-        let stages = match ignore_pipeline {
-            true => None,
-            // The oplog can run no stages, so the question is the one for a change stream: its
-            // answer tells whether the module counts on the server.
-            false => instance
-                .pipeline(&namespace.as_asked(), SourceKind::ChangeStream.as_str())
-                .map_err(|error| match error {
-                    PipelineError::Guest(source) => guest(source),
-                    PipelineError::Refused(source) => PlanError::Pipeline {
-                        module: name(),
-                        namespace: namespace.to_string(),
-                        source,
-                    },
-                })?,
-        };
-        let stages = stages.unwrap_or_default();
-        if kind == SourceKind::Oplog && !stages.is_empty() {
-            return Err(PlanError::PipelineOnOplog {
-                module: name(),
-                namespace: namespace.to_string(),
-            });
-        }
-        match answers.iter_mut().find(|(answer, _)| *answer == stages) {
-            Some((_, namespaces)) => namespaces.push(namespace.clone()),
-            None => answers.push((stages, vec![namespace.clone()])),
-        }
-    }
-    Ok(answers)
-}
+/// The answers of a module about what is read directly, one for each.
+type ReadAnswers = Vec<Vec<RawDocumentBuf>>;

@@ -26,6 +26,16 @@ impl Post {
         }
     }
 
+    /// The run's name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Hands over a letter, and tells by `ack` when it is stored.
+    pub(super) async fn put(&self, letter: DeadLetter, ack: Ack) {
+        self.writer.put(letter, ack).await;
+    }
+
     /// Keeps an output that a sink refused, with its op.
     pub(super) async fn refused(
         &self,

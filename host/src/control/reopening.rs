@@ -41,7 +41,7 @@ impl Supervisor<'_> {
         step: Step,
     ) -> Result<Option<Next>, Error> {
         let mut word = self.close(at_work).await?;
-        if step == Step::Back && std::mem::take(&mut self.swaps.resumes) {
+        if step == (Step::Back { resumes: true }) {
             word = Word::Open;
         }
         if self.shutdown.is_cancelled() || self.desk.drain.is_cancelled() {

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Error, Stats,
+    direct::DirectReads,
     saving::{Followed, Following, Run},
     transaction::Ledger,
 };
@@ -62,10 +63,15 @@ impl Saver {
         task: Task,
         window: Arc<AckWindow>,
         template: Arc<Checkpoint>,
+        reads: Arc<DirectReads>,
         saved: Saved,
     ) -> Self {
         let (requests, receiver) = mpsc::channel(4);
-        let followed = Followed { window, template };
+        let followed = Followed {
+            window,
+            template,
+            reads,
+        };
         let (windows, followed_receiver) = watch::channel(followed.clone());
         let (reports, saved_receiver) = watch::channel(saved);
         let failed = CancellationToken::new();
@@ -100,7 +106,10 @@ impl Saver {
 
     /// The frontiers of another window are to be saved from now on, in a checkpoint like that one.
     pub(super) fn follow(&self, window: Arc<AckWindow>, template: Arc<Checkpoint>) {
-        self.followed.send_replace(Followed { window, template });
+        self.followed.send_modify(|followed| {
+            followed.window = window;
+            followed.template = template;
+        });
     }
 
     /// The checkpoint is to say something else of the run from now on.

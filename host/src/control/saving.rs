@@ -14,11 +14,12 @@ use tracing::{info, warn};
 use super::{
     Error, Stats,
     commit::Written,
+    direct::DirectReads,
     saver::{Saved, Task},
 };
 use crate::{
     backoff::Backoff,
-    checkpoint::{self, AckWindow, Checkpoint, Holder, Lease, Progress},
+    checkpoint::{self, AckWindow, Checkpoint, DirectRead, Holder, Lease, Progress},
     op::Frontier,
 };
 
@@ -39,6 +40,8 @@ pub(super) struct Followed {
     pub(super) window: Arc<AckWindow>,
     /// A checkpoint of the run as it is now; its frontiers are replaced.
     pub(super) template: Arc<Checkpoint>,
+    /// What is read directly.
+    pub(super) reads: Arc<DirectReads>,
 }
 
 /// Why the task wakes.
@@ -72,16 +75,26 @@ pub(super) struct Following {
     ops: u64,
     /// Nothing was saved of it yet.
     is_fresh: bool,
+    reads: Arc<DirectReads>,
+    /// What was saved of them last.
+    saved_reads: Vec<DirectRead>,
 }
 
 impl Following {
-    pub(super) fn begin(Followed { window, template }: Followed) -> Self {
+    pub(super) fn begin(followed: Followed) -> Self {
+        let Followed {
+            window,
+            template,
+            reads,
+        } = followed;
         Self {
             saved: window.starts().to_vec(),
             window,
             template,
             ops: 0,
             is_fresh: true,
+            saved_reads: reads.saved(),
+            reads,
         }
     }
 }
@@ -218,15 +231,20 @@ impl Run {
             self.follow_latest();
             let Following { ops, is_fresh, .. } = self.following;
             let progress = self.following.window.progress();
-            if !is_fresh && self.following.saved == progress.frontiers {
+            let reads = self.following.reads.settle(&progress);
+            let are_read = self.following.saved_reads != reads;
+            // Documents that are done move no frontier.
+            let has_moved = progress.ops != ops && self.following.reads.are_under_way();
+            let is_saved = self.following.saved == progress.frontiers && !are_read && !has_moved;
+            if !is_fresh && is_saved {
                 return Ok(true);
             }
-            let is_idle_move = progress.ops == ops && !is_fresh;
+            let is_idle_move = progress.ops == ops && !is_fresh && !are_read;
             let is_early = self.last.is_some_and(|last| last.elapsed() < IDLE_EVERY);
             if is_idle_move && is_early && !is_asked {
                 return Ok(false);
             }
-            match self.write(progress).await? {
+            match self.write(progress, reads).await? {
                 Written::All => return Ok(true),
                 Written::Part => {}
                 // The window that they belong to follows at once.
@@ -236,7 +254,11 @@ impl Run {
     }
 
     /// Writes a checkpoint, with the outputs that belong to it.
-    async fn write(&mut self, progress: Progress) -> Result<Written, checkpoint::Error> {
+    async fn write(
+        &mut self,
+        progress: Progress,
+        reads: Vec<DirectRead>,
+    ) -> Result<Written, checkpoint::Error> {
         let Task {
             store,
             lease,
@@ -244,7 +266,13 @@ impl Run {
             ..
         } = &self.task;
         let mut checkpoint = self.checkpoint(lease, &progress.frontiers);
-        let Following { window, saved, .. } = &self.following;
+        checkpoint.direct_reads = reads;
+        let Following {
+            window,
+            saved,
+            saved_reads,
+            ..
+        } = &self.following;
         let written = match ledger {
             None => {
                 store.save(lease, &checkpoint).await?;
@@ -252,7 +280,13 @@ impl Run {
             }
             Some(ledger) => {
                 ledger
-                    .commit(store, lease, &mut checkpoint, &progress, (window, saved))
+                    .commit(
+                        store,
+                        lease,
+                        &mut checkpoint,
+                        &progress,
+                        (window, saved, saved_reads),
+                    )
                     .await?
             }
         };
@@ -271,6 +305,8 @@ impl Run {
         let frontiers = checkpoint.streams.into_iter();
         let frontiers: Vec<_> = frontiers.map(|stream| stream.frontier).collect();
         self.following.saved.clone_from(&frontiers);
+        self.following.saved_reads = checkpoint.direct_reads;
+        self.following.reads.are_saved(&self.following.saved_reads);
         self.following.is_fresh = false;
         self.last = Some(Instant::now());
         Stats::add(&self.task.stats.checkpoint_saves, 1);

@@ -67,6 +67,10 @@ impl Supervisor<'_> {
         let finished = self.desk.hold_while(at_work.session.finish()).await;
         finished.map_err(|Panicked| Error::Panicked("a lane"))?;
         self.check_failure(at_work).await?;
+        // What was covered by documents that were read is asked for again.
+        let reads = &self.assembly.reads;
+        reads.put_back(&at_work.session.window.look());
+        reads.forget();
         Ok(Some(Next::Session(
             begins,
             word,

@@ -199,7 +199,7 @@ impl Segment {
                 .encoding
                 .write(document, &mut self.line, &mut draft.bytes)
             {
-                self.roll_back(place, module, cause);
+                self.roll_back(place, module, version, cause);
                 return Err(reason.to_string());
             }
             self.output_bytes += draft.bytes.len() - bytes_before;
@@ -216,10 +216,11 @@ impl Segment {
         Ok(count as u64)
     }
 
-    /// Takes back what a module emitted just now.
-    fn roll_back(&mut self, place: u32, module: usize, cause: Cause) {
+    /// Takes back what a version of a module emitted just now.
+    fn roll_back(&mut self, place: u32, module: usize, version: usize, cause: Cause) {
         let is_its = |output: &Output| {
-            (output.place, output.module as usize, output.cause) == (place, module, cause)
+            let by = (output.module as usize, output.version as usize);
+            (output.place, by, output.cause) == (place, (module, version), cause)
         };
         self.output_bytes = 0;
         for draft in self.slots.iter_mut().flat_map(|slot| &mut slot.drafts) {

@@ -7,9 +7,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span};
 
 use super::{
-    Bounds,
+    Bounds, Error,
+    direct::Conductor,
     merging::{Feeder, Merger},
     outflow::Outflow,
+    share::Share,
 };
 use crate::{
     checkpoint::AckWindow,
@@ -39,6 +41,8 @@ pub(super) enum StreamEnd {
         /// Why.
         error: source::Error,
     },
+    /// Something cannot be read directly.
+    ReadFailed(Error),
 }
 
 /// One stream of a session.
@@ -50,6 +54,8 @@ pub(super) struct Stream {
     pub(super) kind: SourceKind,
     pub(super) source: Source,
     pub(super) bounds: Bounds,
+    /// The part of this process, where others have the rest.
+    pub(super) share: Option<Arc<Share>>,
     /// Where it stands before its next batch.
     pub(super) position: Position,
     /// Says that what its deployment still has is the last.
@@ -69,12 +75,15 @@ impl Stream {
 
     /// Reads to the end, and hands what it read to the lanes.
     async fn read(mut self, mut outflow: Outflow) -> StreamEnd {
+        let idle_at = self.bounds.idle_at;
         loop {
+            outflow.bounds(&mut self.bounds, idle_at);
+            let before = self.position.clone();
             let (batch, end) = match self.next().await {
                 Ok(next) => next,
                 Err(end) => return end,
             };
-            if let Err(end) = outflow.give(self.index, batch).await {
+            if let Err(end) = outflow.pass(self.index, batch, &before).await {
                 return end;
             }
             if let Some(end) = end {
@@ -101,8 +110,16 @@ impl Stream {
         if let Some(cluster) = &self.cluster {
             batch.set_cluster(cluster.clone());
         }
+        let mut is_over = false;
+        if let Some(share) = &self.share {
+            is_over = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Err(StreamEnd::Done),
+                is_over = share.keep_own(&mut batch) => is_over,
+            };
+        }
         let len = batch.len();
-        let reached = self.bounds.apply(&mut batch, self.kind);
+        let reached = self.bounds.apply(&mut batch, self.kind) || is_over;
         if batch.len() < len {
             // What was cut off is not done: a later run has to read it.
             batch.hold_at(self.position.clone());
@@ -142,6 +159,7 @@ impl Session {
         window: Arc<AckWindow>,
         lanes: Lanes,
         reading: Reading,
+        conductor: Option<Conductor>,
         stop: CancellationToken,
     ) -> Self {
         let mut set = JoinSet::new();
@@ -159,6 +177,9 @@ impl Session {
                 }
                 set.spawn(merger.run());
             }
+        }
+        if let Some(conductor) = conductor {
+            set.spawn(conductor.run());
         }
         Self {
             window,

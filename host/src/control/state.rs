@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{KnownVersion, TrialStatus};
+use super::{DirectReadStatus, KnownVersion, TrialStatus};
 use crate::op::{Position, Timestamp};
 
 /// The life of a run.
@@ -133,6 +133,9 @@ pub struct Status {
     pub modules: Vec<ModuleStatus>,
     /// The sinks.
     pub sinks: Vec<SinkStatus>,
+    /// What is read directly.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub direct_reads: Vec<DirectReadStatus>,
     /// The deployments, where several are read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub deployments: Vec<DeploymentStatus>,

@@ -16,6 +16,8 @@ use crate::telemetry::{COUNTS_MAX, Namespaces, OTHER};
 pub struct Stats {
     /// Ops that sources gave to the lanes.
     pub read: AtomicU64,
+    /// Ops that were left out, since they belong to other workers.
+    pub of_others: AtomicU64,
     /// Ops that a module's filter kept, per module.
     pub kept: AtomicU64,
     /// Ops that a module handled, per module.
@@ -72,6 +74,7 @@ impl Stats {
             .clone();
         Summary {
             read: self.read.load(Relaxed),
+            of_others: self.of_others.load(Relaxed),
             kept: self.kept.load(Relaxed),
             handled: self.handled.load(Relaxed),
             emitted: self.emitted.load(Relaxed),
@@ -90,6 +93,8 @@ impl Stats {
 pub struct Summary {
     /// Ops read.
     pub read: u64,
+    /// Ops of other workers.
+    pub of_others: u64,
     /// Ops that a filter kept.
     pub kept: u64,
     /// Ops handled.
@@ -124,6 +129,9 @@ impl fmt::Display for Summary {
             f,
             "ops: {read} read, {kept} kept, {handled} handled, {emitted} emitted, {failed} failed"
         )?;
+        if self.of_others > 0 {
+            write!(f, ", {} of other workers", self.of_others)?;
+        }
         if self.skipped > 0 {
             write!(f, ", {} skipped", self.skipped)?;
         }

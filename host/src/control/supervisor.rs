@@ -201,13 +201,16 @@ impl Supervisor<'_> {
                     let ended = Err(Error::Panicked("a stream"));
                     return self.end(&mut at_work, ended).await;
                 }
+                Event::Stream(StreamEnd::ReadFailed(error)) => {
+                    return self.end(&mut at_work, Err(error)).await;
+                }
                 Event::Stream(StreamEnd::Failed { stream, error }) => {
                     let Some(lost) = Lost::of(stream, &error) else {
                         return self.end(&mut at_work, Err(error.into())).await;
                     };
                     Stats::add(&self.assembly.stats.gaps, 1);
                     self.record(&lost).await;
-                    if self.assembly.options.on_position_lost != OnPositionLost::Skip {
+                    if self.assembly.options.on_position_lost == OnPositionLost::Fail {
                         let text = error.to_string();
                         self.desk.board.enter(RunState::PositionLost, Some(text));
                         return self.end(&mut at_work, Err(error.into())).await;
@@ -233,6 +236,11 @@ impl Supervisor<'_> {
                 Event::Command(Command::Resume(answer)) => self.resume(&at_work.shared, answer),
                 Event::Command(Command::Seek(to, answer)) => {
                     if let Some(next) = self.seek(&mut at_work, &to, answer).await? {
+                        return Ok(next);
+                    }
+                }
+                Event::Command(Command::Snapshot(namespace, answer)) => {
+                    if let Some(next) = self.snapshot(&mut at_work, &namespace, answer).await? {
                         return Ok(next);
                     }
                 }

@@ -34,8 +34,6 @@ pub(super) struct Swaps {
     pub(super) trial_over: Arc<Notify>,
     /// Versions that took over lately.
     pub(super) probations: Vec<Probation>,
-    /// The run goes on when a version that a breaker has paused it for is rolled back.
-    pub(super) resumes: bool,
     /// The version that worked of a module that is being removed.
     pub(super) removed: Option<Version>,
 }
@@ -45,7 +43,11 @@ enum Request {
     Swap(Swap, SwapAnswer),
     /// A version that has done well on trial.
     Promote(String, Arc<ModuleSpec>, SwapAnswer),
-    Rollback(String, SwapAnswer),
+    Rollback {
+        module: String,
+        resumes: bool,
+        answer: SwapAnswer,
+    },
     Remove(String, SwapAnswer),
 }
 
@@ -82,7 +84,10 @@ pub(super) enum Step {
     Stay,
     /// Another version, which may be what the file of the run holds now.
     Forward(Origin),
-    Back,
+    Back {
+        /// The run goes on then: a breaker has paused it for the version that is left.
+        resumes: bool,
+    },
     /// Nothing: the version that is tried is let go.
     EndTrial,
     Add,
@@ -123,15 +128,27 @@ impl Supervisor<'_> {
     /// The same with the version before, since the present one fails; the run goes on then, if that has
     /// paused it.
     pub(super) fn give_way(&mut self, module: &str, resumes: bool) {
-        self.swaps.resumes |= resumes;
+        let tried = self.assembly.plan.find(module);
+        if tried.is_some_and(|module| self.open_trial(module).is_some()) {
+            // To go back is first to let go of what is tried.
+            let (answer, _) = oneshot::channel();
+            self.load_before(module, answer);
+        }
         let (answer, _) = oneshot::channel();
-        self.load_before(module, answer);
+        self.roll_back(module, resumes, answer);
     }
 
     /// The same with the version before.
     pub(super) fn load_before(&mut self, module: &str, answer: SwapAnswer) {
-        let request = Request::Rollback(module.to_owned(), answer);
-        self.swaps.waiting.push_back(request);
+        self.roll_back(module, false, answer);
+    }
+
+    fn roll_back(&mut self, module: &str, resumes: bool, answer: SwapAnswer) {
+        self.swaps.waiting.push_back(Request::Rollback {
+            module: module.to_owned(),
+            resumes,
+            answer,
+        });
         self.load_next();
     }
 
@@ -155,8 +172,12 @@ impl Supervisor<'_> {
                     let making = self.making_of(&module, spec);
                     (module, answer, making)
                 }
-                Request::Rollback(module, answer) => {
-                    let making = self.making_before(&module);
+                Request::Rollback {
+                    module,
+                    resumes,
+                    answer,
+                } => {
+                    let making = self.making_before(&module, resumes);
                     (module, answer, making)
                 }
                 Request::Remove(module, answer) => {
@@ -231,9 +252,10 @@ impl Supervisor<'_> {
         match self.switch_lanes(at_work, &module, fresh, None).await {
             Ok(pause) => {
                 self.assembly.plan = ready.plan;
+                self.assembly.reads.take_pipelines(&self.assembly.plan);
                 self.taken_over(&module, ready.step, false, pause, answer)
                     .await;
-                if ready.step == Step::Back && std::mem::take(&mut self.swaps.resumes) {
+                if ready.step == (Step::Back { resumes: true }) {
                     at_work.gate.open();
                     self.desk.board.enter(RunState::Streaming, None);
                 }
@@ -289,13 +311,13 @@ impl Supervisor<'_> {
                         versions.is_given();
                     }
                 }
-                Step::Back => versions.roll_back(),
+                Step::Back { .. } => versions.roll_back(),
                 Step::Stay | Step::EndTrial | Step::Add | Step::Remove => {}
             }
             let version = versions.version();
             drop(versions);
             match step {
-                Step::Back => standing.swaps.rolled_back(version.generation),
+                Step::Back { .. } => standing.swaps.rolled_back(version.generation),
                 _ => standing.swaps.done(version.generation),
             }
             self.swaps.probations.retain(|other| other.module != name);

@@ -164,24 +164,30 @@ impl Instances {
         }
     }
 
-    /// Lets a version on trial give what it gathered.
+    /// Lets a version on trial give what it gathered, behind so many documents of the present one, and
+    /// tells how many that are.
     pub(super) fn flush_trial(
         &mut self,
+        before: u32,
         from: (u32, usize, Cause),
         segment: &mut Segment,
         order: impl FnOnce() -> u64,
-    ) {
+    ) -> u64 {
         let (_, module, _) = from;
         let version = self.version_on_trial(module);
         let Some(OnTrial { trial, served }) = &mut self.trials[module] else {
-            return;
+            return 0;
         };
+        let mut emitted = 0;
         match served.instance.flush() {
             Ok(()) if trial.is_shadow() => {}
             Ok(()) => {
-                if let Err(error) = segment.take_outputs(&mut served.instance, from, version, order)
-                {
-                    tracing::error!(error, "an output of a canary cannot be written");
+                let instance = &mut served.instance;
+                match segment.take_outputs_behind(before, instance, from, version, order) {
+                    Ok(count) => emitted = count,
+                    Err(error) => {
+                        tracing::error!(error, "an output of a canary cannot be written");
+                    }
                 }
             }
             Err(error) => {
@@ -190,6 +196,7 @@ impl Instances {
             }
         }
         self.revive_trial(module);
+        emitted
     }
 }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     checkpoint::{AckWindow, Progress},
-    op::Frontier,
+    op::{Frontier, Op, Position},
     sink::Chunk,
 };
 
@@ -83,15 +83,11 @@ impl Waiting {
             if let Some(((stream, last), before, at)) = share.outputs.last()
                 && share.outputs.len() >= DOCUMENTS_MAX
                 && (*stream, last.0, last.1) != (key.0, key.1.0, key.1.1)
-                && let Some(done) = before.op(*at).point()
-                && let Some(frontier) = saved.get(*stream)
+                && let Some(frontier) = cut_at(saved.get(*stream), &before.op(*at))
                 && !self.is_gathering(*stream, *last)
             {
-                // Everything up to the last of these ops is done, since the frontier is beyond it.
-                let position = frontier.position.clone();
-                let done = frontier.done.max(Some(done));
                 let stream = *stream;
-                share.cut = Some((stream, Frontier { position, done }));
+                share.cut = Some((stream, frontier));
                 share.outputs.retain(|((of, _), ..)| *of == stream);
                 break;
             }
@@ -99,4 +95,17 @@ impl Waiting {
         }
         Some(share)
     }
+}
+
+/// How far a stream is done when its outputs up to those of that op are written; `saved` is how far it
+/// was, and none where it has no position: a direct read. None where that cannot be told.
+fn cut_at(saved: Option<&Frontier>, op: &Op<'_>) -> Option<Frontier> {
+    let Some(saved) = saved else {
+        return Some(Frontier::at(Position::Time(op.timestamp())));
+    };
+    // Everything up to the op is done, since the frontier is beyond it.
+    Some(Frontier {
+        position: saved.position.clone(),
+        done: saved.done.max(Some(op.point()?)),
+    })
 }

@@ -28,6 +28,8 @@ pub mod kind {
     pub const SINK: &str = "sink";
     /// The module's breaker was open: the op was not tried.
     pub const BREAKER: &str = "breaker";
+    /// What was read is not an op: no module has seen it.
+    pub const UNDECODABLE: &str = "undecodable";
 }
 
 /// A document that a sink refused.

@@ -8,6 +8,7 @@
 //! A lane is one thread with one [`Worker`], which owns all that it needs; what a worker does is not
 //! this room's business, but that it works only while the [`Gate`] is open: by its [`Turn`].
 //! [`Lookup`] fetches the current documents of updates. [`Merge`] brings several streams into one order.
+//! [`workers`] says which of several processes an op belongs to.
 
 mod gate;
 mod lanes;
@@ -16,6 +17,7 @@ mod merge;
 mod ordering;
 mod partition;
 mod turn;
+pub mod workers;
 
 pub use gate::{Gate, Pass, Word};
 pub use lanes::{Closed, Dispatcher, Lanes, Options, Panicked, Stop, Work, Worker};

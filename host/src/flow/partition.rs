@@ -1,5 +1,7 @@
 //! Which lane an op goes to.
 
+use std::ops::Range;
+
 use super::OrderingGuarantee;
 use crate::op::{Batch, Op, PARTITIONS, partition_of};
 
@@ -27,21 +29,21 @@ impl Partitioner {
         }
     }
 
-    /// The places of each lane's ops in the batch, in order.
-    pub(super) fn assign(&mut self, batch: &Batch) -> &mut [Vec<u32>] {
-        let len = batch.len() as u32;
+    /// Which of these places in the batch each lane gets, in order.
+    pub(super) fn assign(&mut self, batch: &Batch, places: Range<usize>) -> &mut [Vec<u32>] {
+        let all = places.start as u32..places.end as u32;
         match self.ordering {
-            OrderingGuarantee::Oplog => self.places[0].extend(0..len),
-            _ if self.lanes == 1 => self.places[0].extend(0..len),
+            OrderingGuarantee::Oplog => self.places[0].extend(all),
+            _ if self.lanes == 1 => self.places[0].extend(all),
             OrderingGuarantee::AnyOrder => {
-                self.places[self.next].extend(0..len);
+                self.places[self.next].extend(all);
                 self.next = (self.next + 1) % self.lanes;
             }
-            OrderingGuarantee::Namespace => self.spread(batch, |op, scratch| {
+            OrderingGuarantee::Namespace => self.spread(batch, places, |op, scratch| {
                 partition_of(op.namespace(), None, scratch)
             }),
             OrderingGuarantee::Document => {
-                self.spread(batch, |op, scratch| {
+                self.spread(batch, places, |op, scratch| {
                     partition_of(op.namespace(), op.document_id(), scratch)
                 });
             }
@@ -49,9 +51,14 @@ impl Partitioner {
         &mut self.places
     }
 
-    fn spread(&mut self, batch: &Batch, partition: impl Fn(&Op<'_>, &mut Vec<u8>) -> u8) {
-        for (place, op) in batch.ops().enumerate() {
-            let partition = usize::from(partition(&op, &mut self.scratch));
+    fn spread(
+        &mut self,
+        batch: &Batch,
+        places: Range<usize>,
+        partition: impl Fn(&Op<'_>, &mut Vec<u8>) -> u8,
+    ) {
+        for place in places {
+            let partition = usize::from(partition(&batch.op(place), &mut self.scratch));
             // Consecutive partitions belong to one lane, as even as whole numbers allow.
             let lane = partition * self.lanes / PARTITIONS as usize;
             self.places[lane].push(place as u32);
@@ -92,7 +99,7 @@ mod tests {
     fn lanes(ordering: OrderingGuarantee, lanes: usize, batch: &Batch) -> Vec<usize> {
         let mut partitioner = Partitioner::new(ordering, lanes);
         let mut assigned = vec![usize::MAX; batch.len()];
-        for (lane, places) in partitioner.assign(batch).iter().enumerate() {
+        for (lane, places) in partitioner.assign(batch, 0..batch.len()).iter().enumerate() {
             assert!(places.is_sorted());
             for &place in places {
                 assigned[place as usize] = lane;
@@ -142,7 +149,7 @@ mod tests {
         let batch = batch(&[("a.x", 1), ("a.x", 2)]);
         let mut partitioner = Partitioner::new(OrderingGuarantee::AnyOrder, 2);
         for expected in [0, 1, 0] {
-            let places = partitioner.assign(&batch);
+            let places = partitioner.assign(&batch, 0..batch.len());
             assert_eq!(places[expected], [0, 1]);
             places.iter_mut().for_each(Vec::clear);
         }

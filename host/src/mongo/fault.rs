@@ -11,10 +11,16 @@ pub mod code {
     )]
     pub const UNAUTHORIZED: i32 = 13;
     pub const AUTHENTICATION_FAILED: i32 = 18;
+    pub const NAMESPACE_NOT_FOUND: i32 = 26;
     pub const NO_MATCHING_DOCUMENT: i32 = 47;
     pub const CURSOR_NOT_FOUND: i32 = 43;
     pub const MAX_TIME_MS_EXPIRED: i32 = 50;
+    pub const INVALID_OPTIONS: i32 = 72;
     pub const CAPPED_POSITION_LOST: i32 = 136;
+    pub const QUERY_PLAN_KILLED: i32 = 175;
+    pub const SNAPSHOT_TOO_OLD: i32 = 239;
+    pub const SNAPSHOT_UNAVAILABLE: i32 = 246;
+    pub const COLLECTION_UUID_MISMATCH: i32 = 361;
     pub const CHANGE_STREAM_FATAL_ERROR: i32 = 280;
     pub const CHANGE_STREAM_HISTORY_LOST: i32 = 286;
     pub const CURSOR_KILLED: i32 = 237;
@@ -58,7 +64,7 @@ const RESUMABLE: [i32; 25] = [
     13388,             // StaleConfig
     13435,             // NotPrimaryNoSecondaryOk
     13436,             // NotPrimaryOrSecondary
-    175,               // QueryPlanKilled: the collection was dropped or renamed under the cursor
+    code::QUERY_PLAN_KILLED, // the collection was dropped or renamed under the cursor
     code::MAX_TIME_MS_EXPIRED,
 ];
 
@@ -67,18 +73,18 @@ const RESUMABLE: [i32; 25] = [
 const WRITABLE_LATER: [i32; 19] = [
     code::UNAUTHORIZED,
     code::AUTHENTICATION_FAILED,
-    11,    // UserNotFound
-    24,    // LockTimeout
-    46,    // LockBusy
-    64,    // WriteConcernFailed
-    79,    // UnknownReplWriteConcern
-    100,   // UnsatisfiableWriteConcern
-    112,   // WriteConflict
-    117,   // ConflictingOperationInProgress
-    125,   // CommandFailed
-    146,   // ExceededMemoryLimit
-    202,   // NetworkInterfaceExceededTimeLimit
-    246,   // SnapshotUnavailable
+    11,  // UserNotFound
+    24,  // LockTimeout
+    46,  // LockBusy
+    64,  // WriteConcernFailed
+    79,  // UnknownReplWriteConcern
+    100, // UnsatisfiableWriteConcern
+    112, // WriteConflict
+    117, // ConflictingOperationInProgress
+    125, // CommandFailed
+    146, // ExceededMemoryLimit
+    202, // NetworkInterfaceExceededTimeLimit
+    code::SNAPSHOT_UNAVAILABLE,
     249,   // StaleDbVersion
     264,   // TooManyFilesOpen
     365,   // TemporarilyUnavailable: the cache is under pressure

@@ -14,6 +14,8 @@ use mongodb::{
 use oplet_sdk::raw::{EMPTY_DOCUMENT, Malformed, Walk};
 use tokio::{sync::mpsc, task::AbortHandle, time::timeout};
 
+use crate::op::Timestamp;
+
 /// How many replies may wait for the consumer. The reader fetches the next one while the last is
 /// worked on; more than a few only hold memory.
 const REPLIES_AHEAD: usize = 3;
@@ -47,8 +49,22 @@ impl Reader {
     /// An error of the command is the first thing that [`next`](Self::next) gives.
     #[must_use]
     pub fn open(database: Database, command: RawDocumentBuf, options: ReaderOptions) -> Self {
+        let reply_time_max = options.await_time.unwrap_or_default() + REPLY_MARGIN;
+        Self::open_patient(database, command, options, reply_time_max)
+    }
+
+    /// The same for a command that may take longer to answer, such as stages that look at every
+    /// document before the first comes out of them. `reply_time_max` is how long each reply may take.
+    #[must_use]
+    pub fn open_patient(
+        database: Database,
+        command: RawDocumentBuf,
+        options: ReaderOptions,
+        reply_time_max: Duration,
+    ) -> Self {
         let (sender, replies) = mpsc::channel(REPLIES_AHEAD);
-        let task = tokio::spawn(read(database, command, options, sender)).abort_handle();
+        let reading = read(database, command, options, reply_time_max, sender);
+        let task = tokio::spawn(reading).abort_handle();
         Self { replies, task }
     }
 
@@ -70,9 +86,9 @@ async fn read(
     database: Database,
     command: RawDocumentBuf,
     options: ReaderOptions,
+    reply_time_max: Duration,
     replies: mpsc::Sender<Result<Reply>>,
 ) {
-    let reply_time_max = options.await_time.unwrap_or_default() + REPLY_MARGIN;
     let mut cursor_options = RunCursorCommandOptions::builder()
         .cursor_type(options.tailable.then_some(CursorType::TailableAwait))
         .build();
@@ -203,6 +219,33 @@ impl Reply {
     pub fn post_batch_resume_token(&self) -> std::result::Result<Option<&[u8]>, Malformed> {
         let token = Walk::find(self.cursor()?, "postBatchResumeToken")?;
         Ok(token.and_then(|element| element.document()))
+    }
+
+    /// Whether the cursor has no more to give after this.
+    ///
+    /// # Errors
+    /// [`Malformed`] when the reply has no cursor.
+    pub fn is_last(&self) -> std::result::Result<bool, Malformed> {
+        let id = Walk::find(self.cursor()?, "id")?;
+        Ok(id.and_then(|element| element.int64()) == Some(0))
+    }
+
+    /// The cluster time at which a snapshot is read; only the first reply of a cursor tells it surely.
+    ///
+    /// # Errors
+    /// [`Malformed`] when the reply has no cursor.
+    pub fn at_cluster_time(&self) -> std::result::Result<Option<Timestamp>, Malformed> {
+        let time = Walk::find(self.cursor()?, "atClusterTime")?;
+        Ok(time.and_then(|time| time.timestamp()).map(Timestamp::from))
+    }
+
+    /// The newest cluster time that the server knew when it answered.
+    ///
+    /// # Errors
+    /// [`Malformed`].
+    pub fn operation_time(&self) -> std::result::Result<Option<Timestamp>, Malformed> {
+        let time = Walk::find(&self.bytes, "operationTime")?;
+        Ok(time.and_then(|time| time.timestamp()).map(Timestamp::from))
     }
 
     fn cursor(&self) -> std::result::Result<&[u8], Malformed> {

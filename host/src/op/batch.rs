@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Cluster, Op, OpIndex, Operation, Position, SourceKind, Timestamp};
+use super::{Cluster, Op, OpIndex, Operation, Origin, Position, Timestamp};
 
 /// Where a part of an op lies: in the server's reply, or among the parts that the source made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,15 +79,25 @@ impl Record {
     }
 }
 
+/// The place of all that was appended behind `start`.
+fn span_behind(start: usize, extra: &[u8]) -> Span {
+    Span {
+        start: start as u32 | IN_EXTRA,
+        len: (extra.len() - start) as u32,
+    }
+}
+
 /// Ops in source order, over the reply that they came in, and where the source stands after them.
 #[derive(Debug)]
 pub struct Batch {
     body: Bytes,
     extra: Bytes,
     pub(super) records: Vec<Record>,
-    source: SourceKind,
+    source: Origin,
     position: Position,
     caught_up: bool,
+    /// Whether there may be commands among the ops.
+    has_commands: bool,
     /// Where several deployments are read, the one that it comes from.
     cluster: Option<Cluster>,
     /// Bytes that it counts with: less than it holds, where others hold the same.
@@ -122,7 +132,7 @@ impl Batch {
 
     /// Which reader the ops came through.
     #[must_use]
-    pub fn source(&self) -> SourceKind {
+    pub fn source(&self) -> Origin {
         self.source
     }
 
@@ -157,6 +167,28 @@ impl Batch {
         self.records.iter().map(|record| Op::new(self, record))
     }
 
+    /// The places of the commands among the ops, in order. Costs nothing where there is none.
+    pub fn commands(&self) -> impl Iterator<Item = usize> + '_ {
+        let records = match self.has_commands {
+            true => &self.records[..],
+            false => &[],
+        };
+        let is_command = |record: &Record| record.operation == Operation::Command;
+        let records = records.iter().enumerate();
+        records.filter_map(move |(place, record)| is_command(record).then_some(place))
+    }
+
+    /// Leaves only the ops that are to be kept, and tells how many others there were. They count as
+    /// passed: the position stays.
+    pub fn retain(&mut self, mut keep: impl FnMut(&Op<'_>) -> bool) -> usize {
+        let mut records = std::mem::take(&mut self.records);
+        let before = records.len();
+        // The batch's bytes are all that an op looks at besides its record.
+        records.retain(|record| keep(&Op::new(self, record)));
+        self.records = records;
+        before - self.records.len()
+    }
+
     /// Leaves only the first `len` ops; the position then lies after ops that are not in the batch.
     pub fn truncate(&mut self, len: usize) {
         self.records.truncate(len);
@@ -170,6 +202,30 @@ impl Batch {
     /// Leaves out the first `len` ops: they are done already.
     pub fn skip(&mut self, len: usize) {
         self.records.drain(..len);
+    }
+
+    /// Leaves out the ops of these places, which are in order: they need not be handled.
+    pub fn leave_out(&mut self, places: &[u32]) {
+        if places.is_empty() {
+            return;
+        }
+        let mut left_out = places.iter().peekable();
+        let mut place = 0;
+        self.records.retain(|_| {
+            let stays = left_out.next_if_eq(&&place).is_none();
+            place += 1;
+            stays
+        });
+    }
+
+    /// Gives ops documents that came later than they; they are there when that is
+    /// [finished](Additions::finish).
+    #[must_use]
+    pub fn add_documents(&mut self) -> Additions<'_> {
+        Additions {
+            extra: self.extra.to_vec(),
+            batch: self,
+        }
     }
 
     /// Splits off the first `len` ops, as a batch that ends at `position`; what is left keeps its own.
@@ -190,6 +246,7 @@ impl Batch {
             source: self.source,
             position,
             caught_up: false,
+            has_commands: self.has_commands,
             cluster: self.cluster.clone(),
             bytes,
         }
@@ -204,12 +261,72 @@ impl Batch {
     }
 }
 
+/// Documents that are given to ops of a batch.
+#[derive(Debug)]
+pub struct Additions<'a> {
+    batch: &'a mut Batch,
+    extra: Vec<u8>,
+}
+
+impl Additions<'_> {
+    /// The op of that place, without what was added.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn op(&self, place: usize) -> Op<'_> {
+        self.batch.op(place)
+    }
+
+    /// Gives an update its document, which `write` appends: it need not be looked up then. When that
+    /// fails, the op is as it was.
+    ///
+    /// # Errors
+    /// What `write` answers.
+    ///
+    /// # Panics
+    /// When there is no op of that place.
+    pub fn set_data<E>(
+        &mut self,
+        place: usize,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let start = self.extra.len();
+        if let Err(error) = write(&mut self.extra) {
+            self.extra.truncate(start);
+            return Err(error);
+        }
+        let record = &mut self.batch.records[place];
+        record.data = Some(span_behind(start, &self.extra));
+        record.pending = false;
+        Ok(())
+    }
+
+    /// Gives an op its document before the change.
+    ///
+    /// # Panics
+    /// When there is no op of that place.
+    pub fn set_before(&mut self, place: usize, document: &[u8]) {
+        let start = self.extra.len();
+        self.extra.extend_from_slice(document);
+        self.batch.records[place].before = Some(span_behind(start, &self.extra));
+    }
+
+    /// From now on the ops have what was added.
+    pub fn finish(self) {
+        let Self { batch, extra } = self;
+        batch.bytes += extra.len() - batch.extra.len();
+        batch.extra = extra.into();
+    }
+}
+
 /// Collects the ops of one reply.
 #[derive(Debug)]
 pub struct BatchBuilder {
     body: Bytes,
     extra: Vec<u8>,
     records: Vec<Record>,
+    has_commands: bool,
 }
 
 impl BatchBuilder {
@@ -220,6 +337,7 @@ impl BatchBuilder {
             body,
             extra: Vec::new(),
             records: Vec::new(),
+            has_commands: false,
         }
     }
 
@@ -262,14 +380,12 @@ impl BatchBuilder {
     pub fn make(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Span {
         let start = self.extra.len();
         write(&mut self.extra);
-        Span {
-            start: start as u32 | IN_EXTRA,
-            len: (self.extra.len() - start) as u32,
-        }
+        span_behind(start, &self.extra)
     }
 
     /// Adds an op.
     pub fn push(&mut self, record: Record) {
+        self.has_commands |= record.operation == Operation::Command;
         self.records.push(record);
     }
 
@@ -280,20 +396,22 @@ impl BatchBuilder {
 
     /// Ends the batch.
     #[must_use]
-    pub fn finish(self, source: SourceKind, position: Position, caught_up: bool) -> Batch {
+    pub fn finish(self, source: impl Into<Origin>, position: Position, caught_up: bool) -> Batch {
         let Self {
             body,
             extra,
             records,
+            has_commands,
         } = self;
         Batch {
             bytes: body.len() + extra.len(),
             body,
             extra: extra.into(),
             records,
-            source,
+            source: source.into(),
             position,
             caught_up,
+            has_commands,
             cluster: None,
         }
     }
@@ -302,6 +420,38 @@ impl BatchBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::op::SourceKind;
+
+    /// A batch of one op per second, from 0 on.
+    fn batch(len: u32) -> Batch {
+        let mut builder = BatchBuilder::new(Vec::new().into());
+        let namespace = builder.make(|extra| extra.extend_from_slice(b"a.b"));
+        for second in 0..len {
+            let time = Timestamp::new(second, 1);
+            builder.push(Record::new(Operation::Insert, namespace, time));
+        }
+        let position = Position::Time(Timestamp::new(len, 1));
+        builder.finish(SourceKind::Oplog, position, true)
+    }
+
+    fn seconds(batch: &Batch) -> Vec<u32> {
+        assert!(batch.ops().all(|op| op.namespace() == "a.b"));
+        batch.ops().map(|op| op.timestamp().seconds).collect()
+    }
+
+    #[test]
+    fn ops_are_left_out_by_their_places() {
+        for (places, expected) in [
+            (&[][..], &[0, 1, 2, 3][..]),
+            (&[0], &[1, 2, 3]),
+            (&[1, 3], &[0, 2]),
+            (&[0, 1, 2, 3], &[]),
+        ] {
+            let mut batch = batch(4);
+            batch.leave_out(places);
+            assert_eq!(seconds(&batch), expected);
+        }
+    }
 
     #[test]
     fn a_part_has_its_ops_and_its_share_of_the_bytes() {

@@ -12,6 +12,10 @@ use super::Timestamp;
 /// watched. Behind a mongos two shards can write at the same cluster time, so there a fourth part
 /// tells the documents apart. Where several deployments are read, a last part, `@` and eight digits,
 /// tells these apart.
+///
+/// The document of a direct read has `direct:HASH` instead: a document that is read again, after a
+/// restart, has the same id for as long as it has not changed, whatever the cluster time of the read.
+/// No change has such an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OpId {
     /// Cluster time of the op.
@@ -32,7 +36,13 @@ pub enum OpIndex {
     /// The source does not tell the index (a resume token of an unknown format); the hash of the
     /// resume token is as stable, but differs from the index in other sources.
     TokenHash(u64),
+    /// No change, but a document that was read: 96 bits of a hash over the collection, the direct read
+    /// that it belongs to, and the document. The id does not show the cluster time.
+    Read([u32; 3]),
 }
+
+/// What the id of a document that was read begins with.
+const READ: &str = "direct:";
 
 impl OpId {
     /// The id as it is written. Each op carries it, and going through `fmt` for its numbers would take
@@ -58,6 +68,15 @@ impl OpId {
                 text.hex(hash, 16);
                 text.byte(b't');
             }
+            OpIndex::Read(hash) => {
+                for word in hash.into_iter().rev() {
+                    text.hex(u64::from(word), 8);
+                }
+                for &byte in READ.as_bytes().iter().rev() {
+                    text.byte(byte);
+                }
+                return text;
+            }
         }
         text.byte(b':');
         text.decimal(self.timestamp.increment);
@@ -78,6 +97,11 @@ impl FromStr for OpId {
 
     /// Reads an id as it is written, and nothing that is merely like it.
     fn from_str(text: &str) -> Result<Self, ()> {
+        if let Some(hash) = text.strip_prefix(READ) {
+            return Self::read(hash)
+                .filter(|id| id.text().as_str() == text)
+                .ok_or(());
+        }
         let mut parts = text.split(':');
         let mut part = || parts.next().ok_or(());
         let timestamp = Timestamp::new(
@@ -107,6 +131,23 @@ impl FromStr for OpId {
             true => Ok(id),
             false => Err(()),
         }
+    }
+}
+
+impl OpId {
+    /// The id of a document that was read, but for the cluster time of the read.
+    fn read(text: &str) -> Option<Self> {
+        let (hash, mark) = match text.split_once(":@") {
+            Some((hash, mark)) => (hash, Some(u32::from_str_radix(mark, 16).ok()?)),
+            None => (text, None),
+        };
+        let word = |at: usize| u32::from_str_radix(hash.get(at..at + 8)?, 16).ok();
+        Some(Self {
+            timestamp: Timestamp::default(),
+            index: OpIndex::Read([word(0)?, word(8)?, word(16)?]),
+            shard_key_hash: None,
+            cluster: mark,
+        })
     }
 }
 
@@ -194,6 +235,8 @@ mod tests {
             "17:3:4:@000000cd",
             "17:3:4:000000ab:@000000cd",
             "4294967295:4294967295:tffffffffffffffff:ffffffff",
+            "direct:000000010000000200abcdef",
+            "direct:000000010000000200abcdef:@000000cd",
         ] {
             assert_eq!(
                 text.parse().map(|id: OpId| id.to_string()),
@@ -218,6 +261,10 @@ mod tests {
             "17:3:4:@000000cd:@000000cd",
             "4294967296:0:0",
             "a:b:c",
+            "direct:",
+            "direct:00000001000000020000000",
+            "direct:000000010000000200abcdef0",
+            "direct:000000010000000200ABCDEF",
         ] {
             assert_eq!(text.parse::<OpId>(), Err(()), "{text}");
         }

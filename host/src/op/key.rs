@@ -44,6 +44,11 @@ pub(crate) fn key_hash(namespace: &str, id: Option<(u8, &[u8])>, scratch: &mut V
     xxh3_64(scratch)
 }
 
+/// Appends the canonical bytes of an `_id`, as [`DocumentKey`] has them.
+pub(crate) fn canonical_id(kind: u8, value: &[u8], out: &mut Vec<u8>) {
+    write_canonical(kind, value, out);
+}
+
 fn write_canonical(kind: u8, value: &[u8], out: &mut Vec<u8>) {
     match kind {
         kind::INT32 => match value.try_into() {

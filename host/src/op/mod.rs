@@ -11,23 +11,33 @@ mod batch;
 mod cluster;
 mod frontier;
 mod id;
+#[cfg(test)]
+mod ids;
 mod json;
 mod key;
+mod key_order;
+mod key_range;
 mod namespace;
+mod number;
 mod position;
 mod single;
 mod store_spec;
+mod successor;
 mod timestamp;
 mod view;
 
 pub use ack::{Ack, Acknowledge, BatchTicket};
-pub use batch::{Batch, BatchBuilder, Record, Span, Value};
+pub use batch::{Additions, Batch, BatchBuilder, Record, Span, Value};
 pub use cluster::Cluster;
 pub use frontier::{Frontier, OpPoint};
 pub use id::{OpId, OpIdText, OpIndex};
+#[cfg(test)]
+pub(crate) use ids::any_id;
 pub use json::{Format, write_json};
-pub(crate) use key::key_hash;
 pub use key::{DocumentKey, PARTITIONS, partition_of};
+pub(crate) use key::{canonical_id, key_hash};
+pub use key_order::compare_keys;
+pub use key_range::{Key, KeyRange};
 pub use namespace::{Namespace, NamespaceError, OWN_DATABASE, Scope, split_namespace};
 pub use position::{OpTime, Position, Since, SinceError};
 pub use single::{OpDocumentError, batch_of};
@@ -65,7 +75,7 @@ impl Operation {
     }
 }
 
-/// Which reader an op came through.
+/// Where changes are read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SourceKind {
     /// The replica set's oplog.
@@ -75,8 +85,6 @@ pub enum SourceKind {
 }
 
 impl SourceKind {
-    const ALL: [Self; 2] = [Self::Oplog, Self::ChangeStream];
-
     /// The word that the op document carries.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -84,5 +92,37 @@ impl SourceKind {
             Self::Oplog => abi::source::OPLOG,
             Self::ChangeStream => abi::source::CHANGE_STREAM,
         }
+    }
+}
+
+/// Which reader an op came through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// A reader of changes.
+    Changes(SourceKind),
+    /// A direct read: the op is a document as it stood, told as an insert.
+    DirectRead,
+}
+
+impl Origin {
+    const ALL: [Self; 3] = [
+        Self::Changes(SourceKind::Oplog),
+        Self::Changes(SourceKind::ChangeStream),
+        Self::DirectRead,
+    ];
+
+    /// The word that the op document carries.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Changes(kind) => kind.as_str(),
+            Self::DirectRead => abi::source::DIRECT_READ,
+        }
+    }
+}
+
+impl From<SourceKind> for Origin {
+    fn from(kind: SourceKind) -> Self {
+        Self::Changes(kind)
     }
 }

@@ -7,7 +7,8 @@ use oplet_sdk::{
 };
 
 use super::{
-    Batch, BatchBuilder, Cluster, OpId, Operation, Position, Record, SourceKind, Timestamp, Value,
+    Batch, BatchBuilder, Cluster, OpId, OpIndex, Operation, Origin, Position, Record, Timestamp,
+    Value,
 };
 
 /// An op document is none.
@@ -43,10 +44,14 @@ pub fn batch_of(op: &[u8]) -> Result<Batch, OpDocumentError> {
     let fields = Fields(&body);
     let op_id = fields.text(field::OP_ID)?;
     let wrong = |field| OpDocumentError::Field { field };
-    let id: OpId = op_id.parse().map_err(|()| wrong(field::OP_ID))?;
+    let mut id: OpId = op_id.parse().map_err(|()| wrong(field::OP_ID))?;
     let operation = fields.word(field::OPERATION, &Operation::ALL, Operation::as_str)?;
-    let source = fields.word(field::SOURCE, &SourceKind::ALL, SourceKind::as_str)?;
+    let source = fields.word(field::SOURCE, &Origin::ALL, Origin::as_str)?;
     let timestamp = fields.get(field::TIMESTAMP, |element| element.timestamp())?;
+    if matches!(id.index, OpIndex::Read(_)) {
+        // It says what was read, not when.
+        id.timestamp = timestamp.into();
+    }
     if Timestamp::from(timestamp) != id.timestamp {
         return Err(wrong(field::TIMESTAMP));
     }
@@ -142,7 +147,7 @@ mod tests {
     use bson::{Document, RawDocumentBuf, doc};
 
     use super::*;
-    use crate::op::{DocumentState, OpIndex};
+    use crate::op::{DocumentState, SourceKind};
 
     fn raw(document: &Document) -> Vec<u8> {
         RawDocumentBuf::try_from(document).unwrap().into_bytes()

@@ -6,7 +6,7 @@ use oplet_sdk::{
 };
 
 use super::{
-    Batch, Cluster, DocumentKey, OpId, OpIndex, OpPoint, Operation, Record, SourceKind, Span,
+    Batch, Cluster, DocumentKey, OpId, OpIndex, OpPoint, Operation, Origin, Record, Span,
     Timestamp, key,
 };
 
@@ -81,7 +81,7 @@ impl<'a> Op<'a> {
 
     /// Which reader the op came through.
     #[must_use]
-    pub fn source(&self) -> SourceKind {
+    pub fn source(&self) -> Origin {
         self.batch.source()
     }
 
@@ -216,7 +216,7 @@ mod tests {
     use oplet_sdk::raw::Walk;
 
     use super::*;
-    use crate::op::{BatchBuilder, Position, Value};
+    use crate::op::{BatchBuilder, Position, SourceKind, Value};
 
     fn raw(document: &Document) -> Vec<u8> {
         RawDocumentBuf::try_from(document).unwrap().into_bytes()

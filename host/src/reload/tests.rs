@@ -215,6 +215,7 @@ fn status(digest: &str) -> Status {
         checkpoint: None,
         modules: vec![module],
         sinks: Vec::new(),
+        direct_reads: vec![],
         deployments: Vec::new(),
         gap: None,
     }

@@ -130,7 +130,8 @@ pub(super) fn complete(document: &[u8], number: u64, out: &mut Vec<u8>) -> Resul
     let given = get(field::TIMESTAMP).and_then(|element| element.timestamp());
     let of_id = || {
         let id: OpId = op_id?.parse().ok()?;
-        Some(id.timestamp)
+        // The id of a document that was read does not say when.
+        (!matches!(id.index, OpIndex::Read(_))).then_some(id.timestamp)
     };
     let by_number = || Timestamp::new(1, u32::try_from(number).unwrap_or(u32::MAX));
     let timestamp = given.map(Timestamp::from).or_else(of_id);

@@ -8,8 +8,10 @@
 //! reading goes on behind it. An [`Error`] is the end of the source: the position is lost, or the
 //! server refuses in a way that waiting does not mend.
 
+mod aside;
 mod behind;
 pub mod change_stream;
+pub mod direct_read;
 pub mod oplog;
 mod reading;
 mod resume;
@@ -21,7 +23,8 @@ use std::sync::Arc;
 
 use bson::RawDocumentBuf;
 
-pub use reading::{Before, Commands, FullDocument, Reading, ReadingError};
+pub use aside::{Aside, Undecodable};
+pub use reading::{Before, Commands, FullDocument, Reading, ReadingError, Updates};
 pub use resume::Error;
 pub use start::{Start, oldest_entry, resolve};
 pub use stats::{Stats, Trouble};
@@ -80,6 +83,14 @@ impl Source {
             SourceKind::ChangeStream => {
                 Self::ChangeStream(Box::new(change_stream::Tail::new(server, options, stats)))
             }
+        }
+    }
+
+    /// From now on, what cannot be decoded is kept by that one before the source goes on behind it.
+    pub fn put_aside(&mut self, keeper: Arc<dyn Aside>) {
+        match self {
+            Self::Oplog(tail) => tail.shelf.set_keeper(keeper),
+            Self::ChangeStream(tail) => tail.shelf.set_keeper(keeper),
         }
     }
 

@@ -17,6 +17,17 @@ pub enum Commands {
     All,
 }
 
+/// Commands that leave documents where they are.
+const WITHOUT_DATA: [&str; 7] = [
+    "create",
+    "createIndexes",
+    "dropIndexes",
+    "collMod",
+    "shardCollection",
+    "refineCollectionShardKey",
+    "reshardCollection",
+];
+
 /// Which document an update of a change stream comes with; other changes carry theirs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum FullDocument {
@@ -43,6 +54,19 @@ pub enum Before {
     Required,
 }
 
+/// Which document an update of the oplog comes with; other changes carry theirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Updates {
+    /// As it is when it is looked up, which may be after later changes.
+    #[default]
+    Lookup,
+    /// None, and nothing is looked up: `updateDescription` says what changed.
+    Delta,
+    /// As this change left it, where the server has kept the document before it: the change is
+    /// applied to that. Else as it is when it is looked up.
+    Apply,
+}
+
 /// How a source reads.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
@@ -50,7 +74,9 @@ pub struct Reading {
     pub commands: Commands,
     /// Which document an update of a change stream comes with.
     pub full_document: FullDocument,
-    /// Whether a change of a change stream comes with the document as it was before.
+    /// Which document an update of the oplog comes with.
+    pub updates: Updates,
+    /// Whether a change comes with the document as it was before.
     pub before: Before,
     /// How long a server that has nothing new waits before it says so. As often the position of an
     /// idle source moves.
@@ -62,9 +88,9 @@ pub struct Reading {
 /// A choice that this kind of source cannot serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ReadingError {
-    /// The oplog says what changed, not what was there.
-    #[error("the oplog has no documents as they were before a change")]
-    BeforeOnOplog,
+    /// The server makes the events of a change stream, and their documents.
+    #[error("what documents the updates of a change stream come with is not said by `updates`")]
+    UpdatesOnChangeStream,
     /// The oplog says what changed, not what came of it.
     #[error("the oplog has no documents as updates left them")]
     FullDocumentOnOplog,
@@ -77,8 +103,10 @@ impl Reading {
     /// [`ReadingError`].
     pub fn check(&self, kind: SourceKind) -> Result<(), ReadingError> {
         match kind {
+            SourceKind::ChangeStream if self.updates != Updates::Lookup => {
+                Err(ReadingError::UpdatesOnChangeStream)
+            }
             SourceKind::ChangeStream => Ok(()),
-            SourceKind::Oplog if self.before != Before::Off => Err(ReadingError::BeforeOnOplog),
             SourceKind::Oplog if self.full_document != FullDocument::Lookup => {
                 Err(ReadingError::FullDocumentOnOplog)
             }
@@ -92,6 +120,7 @@ impl Default for Reading {
         Self {
             commands: Commands::default(),
             full_document: FullDocument::default(),
+            updates: Updates::default(),
             before: Before::default(),
             await_time: Duration::from_secs(1),
             comment: None,
@@ -109,7 +138,7 @@ impl Commands {
     /// of the commands that are known.
     #[must_use]
     pub fn include(self, command: &str) -> bool {
-        self == Self::All || matches!(command, "drop" | "dropDatabase" | "renameCollection")
+        self == Self::All || !WITHOUT_DATA.contains(&command)
     }
 }
 
@@ -139,6 +168,17 @@ impl FullDocument {
             Self::None => None,
         }
     }
+}
+
+// === impl Updates ===
+
+impl Updates {
+    /// The words that users write.
+    pub const WORDS: [(&'static str, Self); 3] = [
+        ("lookup", Self::Lookup),
+        ("delta", Self::Delta),
+        ("apply", Self::Apply),
+    ];
 }
 
 // === impl Before ===

@@ -52,9 +52,9 @@ pub enum Error {
         scope: Scope,
         /// Where the source stood.
         position: Position,
-        /// What the server said.
+        /// What the server said, if that was the one who noticed.
         #[source]
-        source: mongodb::error::Error,
+        source: Option<mongodb::error::Error>,
     },
     /// A change that the server cannot send, not even without what can be left out.
     #[error(

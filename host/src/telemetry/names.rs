@@ -61,12 +61,24 @@ metrics! {
         "Events that came without some of their parts, since the server cannot send so large ones";
     SOURCE_GAPS: Counter "oplet_source_gaps_total", "gaps", [],
         "Positions that were lost: what followed them was gone";
+    SOURCE_OF_OTHERS: Counter "oplet_source_other_workers_ops_total", "ops", [],
+        "Ops that were left out, since they belong to other workers of the list";
     SOURCE_LAG: Gauge "oplet_source_lag_seconds", "seconds", [],
         "How far the position is behind the server's newest entry, by cluster time";
     SOURCE_POSITION: Gauge "oplet_source_position_timestamp_seconds", "seconds since 1970", [],
         "Cluster time up to which everything is done";
     SOURCE_OPLOG_WINDOW: Gauge "oplet_source_oplog_window_hours", "hours", [],
         "How long until the oplog no longer reaches back to the position, at its present size and age";
+    DIRECT_READ_DOCUMENTS: Gauge "oplet_direct_read_documents", "documents", ["namespace"],
+        "Documents that were read directly, also by processes before";
+    DIRECT_READ_EXPECTED: Gauge "oplet_direct_read_expected_documents", "documents", ["namespace"],
+        "How many there are to be read, by the server's estimate";
+    DIRECT_READ_SEGMENTS: Gauge "oplet_direct_read_segments", "segments", ["namespace"],
+        "Segments that the collection was cut into";
+    DIRECT_READ_SEGMENTS_READ: Gauge "oplet_direct_read_finished_segments", "segments", ["namespace"],
+        "Segments of these that were read";
+    DIRECT_READ_SECONDS: Gauge "oplet_direct_read_seconds", "seconds", ["namespace"],
+        "How long reading the collection took, or takes until now";
     FLOW_HANDLED_OPS: Counter "oplet_flow_handled_ops_total", "ops", ["namespace", "operation"],
         "Ops that a module handled, each module counted by itself";
     FLOW_OUTPUTS: Counter "oplet_flow_emitted_documents_total", "documents", ["namespace", "operation"],

@@ -54,6 +54,7 @@ fn status(state: RunState) -> Status {
         checkpoint: None,
         modules: Vec::new(),
         sinks: Vec::new(),
+        direct_reads: vec![],
         deployments: Vec::new(),
         gap: None,
     }
@@ -101,6 +102,7 @@ fn run() -> (Handle, Arc<Run>) {
                     let verb = "seek";
                     drop(answer.send(Err(CommandError::State { verb, state })));
                 }
+                Command::Snapshot(_, answer) => drop(answer.send(Ok(reached(state)))),
                 Command::Seek(to, answer) => {
                     task.seeks.lock().unwrap().push(to);
                     drop(answer.send(Ok(reached(state))));

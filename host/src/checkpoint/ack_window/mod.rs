@@ -13,7 +13,7 @@ use std::{
 use tokio::sync::Notify;
 
 use self::stream::Stream;
-use crate::op::{Acknowledge, Batch, BatchTicket, Frontier};
+use crate::op::{Acknowledge, Batch, BatchTicket, Frontier, Op, Position, Timestamp};
 
 /// How much may be under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub struct InFlight {
 /// How far everything is, at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Progress {
-    /// How far each stream is done.
+    /// How far each stream is done, but for direct reads, which have no position.
     pub frontiers: Vec<Frontier>,
     /// Counts the moves of the frontiers; hand it to [`AckWindow::saved`].
     pub mark: u64,
@@ -78,6 +78,8 @@ pub struct AckWindow {
     moved: Notify,
     /// Nothing is under way.
     idle: Notify,
+    /// Some op was acknowledged.
+    told: Notify,
 }
 
 #[derive(Debug)]
@@ -109,10 +111,19 @@ impl AckWindow {
     /// A window over streams that begin at `starts`.
     #[must_use]
     pub fn new(starts: Vec<Frontier>, options: WindowOptions) -> Arc<Self> {
+        Self::with_reads(starts, 0, options)
+    }
+
+    /// The same with so many streams behind these that have no position: of batches that were read
+    /// directly. They share the bounds, and are told in [`Progress::reached`] alone.
+    #[must_use]
+    pub fn with_reads(starts: Vec<Frontier>, reads: usize, options: WindowOptions) -> Arc<Self> {
+        let nowhere = Frontier::at(Position::Time(Timestamp::default()));
+        let all = starts.iter().cloned();
+        let all = all.chain(std::iter::repeat_n(nowhere, reads));
         Arc::new(Self {
-            starts: starts.clone(),
             state: Mutex::new(State {
-                streams: starts.into_iter().map(Stream::new).collect(),
+                streams: all.map(Stream::new).collect(),
                 ops: 0,
                 bytes: 0,
                 admitted: 0,
@@ -120,11 +131,13 @@ impl AckWindow {
                 mark: 0,
                 unsaved: Unsaved::default(),
             }),
+            starts,
             options,
             turn: tokio::sync::Mutex::default(),
             room: Notify::new(),
             moved: Notify::new(),
             idle: Notify::new(),
+            told: Notify::new(),
         })
     }
 
@@ -178,23 +191,22 @@ impl AckWindow {
     /// How far each stream is done.
     #[must_use]
     pub fn frontiers(&self) -> Vec<Frontier> {
-        self.lock().streams.iter().map(Stream::frontier).collect()
+        self.lock().frontiers(self.starts.len())
     }
 
     /// How far everything is, all of it at the same moment.
     #[must_use]
     pub fn progress(&self) -> Progress {
         let mut state = self.lock();
-        let leading: u64 = state.streams.iter().map(|stream| stream.leading()).sum();
-        let ops = state.passed + leading;
-        let mark = state.mark;
-        state.unsaved.hand_out(mark, ops);
-        Progress {
-            frontiers: state.streams.iter().map(Stream::frontier).collect(),
-            mark,
-            ops,
-            reached: state.streams.iter().map(Stream::reached).collect(),
-        }
+        let progress = state.progress(self.starts.len());
+        state.unsaved.hand_out(progress.mark, progress.ops);
+        progress
+    }
+
+    /// The same, to be looked at and not to be saved.
+    #[must_use]
+    pub fn look(&self) -> Progress {
+        self.lock().progress(self.starts.len())
     }
 
     /// The progress of that mark is durable.
@@ -228,6 +240,38 @@ impl AckWindow {
             }
             idle.await;
         }
+    }
+
+    /// Waits until of a stream's ops up to `places` places of that batch those are done that are meant.
+    /// Cancellation safe.
+    pub async fn done_up_to(
+        &self,
+        ticket: BatchTicket,
+        places: usize,
+        is_meant: impl Fn(&Op<'_>) -> bool,
+    ) {
+        loop {
+            let mut told = std::pin::pin!(self.told.notified());
+            // First listen, then look: who is acknowledged in between is heard.
+            told.as_mut().enable();
+            let is_done = {
+                let stream = &self.lock().streams[ticket.stream];
+                stream.is_done_up_to(ticket.sequence, places, &is_meant)
+            };
+            if is_done {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    /// Whether every op of that stream, and of those behind it, is done.
+    #[must_use]
+    pub fn is_idle_from(&self, stream: usize) -> bool {
+        let state = self.lock();
+        state.streams[stream..]
+            .iter()
+            .all(|stream| stream.oldest().is_none())
     }
 
     /// What is under way.
@@ -273,12 +317,30 @@ impl Acknowledge for AckWindow {
         if is_idle {
             self.idle.notify_waiters();
         }
+        self.told.notify_waiters();
     }
 }
 
 // === impl State ===
 
 impl State {
+    fn frontiers(&self, streams: usize) -> Vec<Frontier> {
+        self.streams[..streams]
+            .iter()
+            .map(Stream::frontier)
+            .collect()
+    }
+
+    fn progress(&self, streams: usize) -> Progress {
+        let leading: u64 = self.streams.iter().map(Stream::leading).sum();
+        Progress {
+            frontiers: self.frontiers(streams),
+            mark: self.mark,
+            ops: self.passed + leading,
+            reached: self.streams.iter().map(Stream::reached).collect(),
+        }
+    }
+
     fn has_room(&self, ops: u64, bytes: usize, options: &WindowOptions) -> bool {
         let is_alone = self.ops == 0;
         let fits = self.ops + ops <= options.ops_max && self.bytes + bytes <= options.bytes_max;

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
-use crate::op::{Batch, Frontier, OpPoint, Position};
+use crate::op::{Batch, Frontier, Op, OpPoint, Position};
 
 /// One stream of a window.
 #[derive(Debug)]
@@ -123,6 +123,26 @@ impl Stream {
         result
     }
 
+    /// Whether those ops are done that are meant, of the batches before that one, and of its own first
+    /// `places`.
+    pub(super) fn is_done_up_to(
+        &self,
+        sequence: u64,
+        places: usize,
+        is_meant: impl Fn(&Op<'_>) -> bool,
+    ) -> bool {
+        let up_to = self
+            .pending
+            .iter()
+            .take_while(|pending| pending.sequence <= sequence);
+        let mut open = up_to.flat_map(|pending| {
+            let ends = pending.sequence == sequence;
+            let end = if ends { places } else { usize::MAX };
+            pending.open(end)
+        });
+        !open.any(|op| is_meant(&op))
+    }
+
     pub(super) fn frontier(&self) -> Frontier {
         let inside = self.pending.front().and_then(Pending::done);
         Frontier {
@@ -181,6 +201,20 @@ impl Pending {
             }
         }
         told_twice
+    }
+
+    /// The ops among the first `len` that are not done.
+    fn open(&self, len: usize) -> impl Iterator<Item = Op<'_>> {
+        let words = self.bits.iter().enumerate();
+        let open = words.filter(|(_, word)| **word != u64::MAX);
+        let places = open.flat_map(|(index, word)| {
+            let first = index * 64;
+            (0..64).filter_map(move |bit| (word >> bit & 1 == 0).then_some(first + bit))
+        });
+        let end = len.min(self.ops as usize);
+        let batch = self.batch.as_deref().into_iter();
+        let places = places.take_while(move |place| *place < end);
+        batch.flat_map(move |batch| places.clone().map(|place| batch.op(place)))
     }
 
     /// Forgets all but the last point.

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, io::IsTerminal as _};
 use anstream::eprintln;
 use bson::Bson;
 use oplet::{
-    checkpoint::{Checkpoint, Error, Store},
+    checkpoint::{Checkpoint, DirectRead, Error, Store},
     control::{ShownPosition, rfc3339},
     sink::Stdout,
 };
@@ -107,6 +107,19 @@ fn row(summary: &Summary) -> [String; 5] {
     ]
 }
 
+/// How far a direct read is.
+fn direct_read(read: &DirectRead) -> String {
+    let seconds = |ms: i64| rfc3339(ms / 1_000 * 1_000);
+    let state = match (&read.ended, read.complete_ms) {
+        (Some(ended), _) => ended.clone(),
+        (None, Some(complete)) => format!("complete since {}", seconds(complete)),
+        (None, None) => format!("begun {}", seconds(read.begun_ms)),
+    };
+    let (namespace, modules) = (&read.namespace, read.modules.join(", "));
+    let documents = read.documents;
+    format!("{namespace}, for {modules}: {state}, {documents} documents done")
+}
+
 /// Whole seconds: this is for people.
 fn saved(checkpoint: &Checkpoint) -> String {
     rfc3339(checkpoint.saved_ms / 1_000 * 1_000)
@@ -153,6 +166,9 @@ fn whole(summary: &Summary, place: &str) -> String {
                     format!(", done up to op {} of {}", done.index, done.timestamp)
                 });
                 line("stream", format!("{scope}: {position}{done}"));
+            }
+            for read in &checkpoint.direct_reads {
+                line("read", direct_read(read));
             }
         }
         Ok(None) => line("position", "none yet".to_owned()),

@@ -22,7 +22,7 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "not there yet",
-        "[source]\non-position-lost = 'resnapshot'\n[[module]]\npath = 'a.wasm'",
+        "[source]\non-position-lost = 'resnapshots'\n[[module]]\npath = 'a.wasm'",
     ),
     (
         "stores, sinks and addresses",

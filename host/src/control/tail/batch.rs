@@ -26,7 +26,6 @@ pub struct Batch {
 pub(super) struct Part {
     batch: Arc<op::Batch>,
     documents: Documents,
-    looks_up: bool,
     ticket: BatchTicket,
     window: Arc<AckWindow>,
     /// One bit per op of the source's batch, set when it is done.
@@ -83,7 +82,6 @@ impl Part {
     pub(super) fn new(
         batch: Arc<op::Batch>,
         documents: Documents,
-        looks_up: bool,
         (window, ticket): (Arc<AckWindow>, BatchTicket),
         generation: u64,
     ) -> Self {
@@ -92,7 +90,6 @@ impl Part {
             done: (0..words).map(|_| AtomicU64::new(0)).collect(),
             batch,
             documents,
-            looks_up,
             ticket,
             window,
             generation,
@@ -104,7 +101,7 @@ impl Part {
     }
 
     pub(super) fn document(&self, op: &Op<'_>) -> DocumentState<'_> {
-        match self.looks_up && op.is_pending() {
+        match op.is_pending() {
             true => DocumentState::LookedUp(self.documents.get(op).flatten()),
             false => DocumentState::NotAsked,
         }

@@ -11,7 +11,7 @@ use crate::{
     checkpoint::Checkpoint,
     control::OnPositionLost,
     op::{Namespace, Op, Since, SourceKind},
-    source::Reading,
+    source::{Reading, Updates},
 };
 
 /// Says what is tailed, and how, in the words of [`Options`].
@@ -105,9 +105,9 @@ impl TailBuilder {
         self
     }
 
-    /// Gives updates of the oplog without their documents.
-    pub fn without_look_up(mut self) -> Self {
-        self.options.look_up = false;
+    /// Gives updates of the oplog with such a document, or with what they changed alone.
+    pub fn updates(mut self, updates: Updates) -> Self {
+        self.options.reading.updates = updates;
         self
     }
 

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::batch::Part;
 use crate::op::{
-    DocumentKey, DocumentState, Op, OpId, Operation, SourceKind, Timestamp, partition_of,
+    DocumentKey, DocumentState, Op, OpId, Operation, Origin, Timestamp, partition_of,
     split_namespace,
 };
 
@@ -138,7 +138,7 @@ impl Change {
 
     /// Which reader it came through.
     #[must_use]
-    pub fn source(&self) -> SourceKind {
+    pub fn source(&self) -> Origin {
         self.op().source()
     }
 
@@ -160,14 +160,7 @@ impl Change {
     /// Whether this is an update whose document was gone when it was looked up.
     #[must_use]
     pub fn is_gone(&self) -> bool {
-        self.is_update() && !self.is_pending() && self.data_bytes().is_none()
-    }
-
-    /// Whether this is an update whose document was not looked up, as the options say.
-    #[must_use]
-    pub fn is_pending(&self) -> bool {
-        let op = self.op();
-        op.is_pending() && self.part.document(&op) == DocumentState::NotAsked
+        self.op().is_pending() && self.data_bytes().is_none()
     }
 
     /// The document, decoded; `None` where there is none.

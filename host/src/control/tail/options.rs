@@ -34,12 +34,9 @@ pub struct Options {
     /// Stages that the server applies to the events of a change stream, before they are sent. The
     /// oplog has none: see [`Error::Options`](super::Error::Options).
     pub pipeline: Vec<RawDocumentBuf>,
-    /// Whether the documents of the oplog's updates are looked up, many per round trip. Without, such
-    /// a change has its [`update_description`](Change::update_description) and no document. A change
-    /// stream brings the documents itself.
-    pub look_up: bool,
     /// How the source reads: which commands are given, with which documents changes come, how often an
-    /// idle source's position moves.
+    /// idle source's position moves. The documents of the oplog's updates are looked up, many per round
+    /// trip, unless this says otherwise.
     pub reading: Reading,
     /// A change is given only if all of these accept it. They see what happened where and when, before
     /// its document is looked up: what they refuse costs no round trip.
@@ -139,7 +136,6 @@ impl Default for Options {
             begin: Begin::Saved,
             end: End::default(),
             pipeline: Vec::new(),
-            look_up: true,
             reading: Reading::default(),
             namespace_filters: Vec::new(),
             filters: Vec::new(),
@@ -163,7 +159,6 @@ impl fmt::Debug for Options {
             .field("begin", &self.begin)
             .field("end", &self.end)
             .field("pipeline", &self.pipeline)
-            .field("look_up", &self.look_up)
             .field("reading", &self.reading)
             .field("namespace_filters", &self.namespace_filters.len())
             .field("filters", &self.filters.len())

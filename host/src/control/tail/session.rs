@@ -153,7 +153,6 @@ impl Session {
             let part = Arc::new(Part::new(
                 batch.clone(),
                 documents,
-                shared.options.look_up,
                 (self.window.clone(), ticket),
                 self.generation,
             ));
@@ -181,7 +180,7 @@ impl Session {
         let mut documents = Documents::default();
         let ops = || places.iter().map(|&place| batch.op(place as usize));
         let pending: Vec<Op<'_>> = ops().filter(Op::is_pending).collect();
-        if pending.is_empty() || !self.shared.options.look_up {
+        if pending.is_empty() {
             return Ok((documents, places.len()));
         }
         let fetched = self.lookup.fetch(&pending, &mut documents).await;

@@ -17,7 +17,9 @@ use crate::{
         StreamCheckpoint, StreamIdentity, digest_of, take,
     },
     control::{
-        self, Bounds, OnPositionLost, begin, pipeline,
+        self, Bounds, OnPositionLost, begin,
+        direct::DirectReads,
+        pipeline,
         saver::{self, Saved, Saver},
     },
     mongo::{self, Server},
@@ -132,6 +134,15 @@ async fn find(server: &Server, options: &Options, kept: Option<&Kept>) -> Result
         (Begin::Checkpoint(checkpoint), _) => Some(Checkpoint::clone(checkpoint)),
         _ => None,
     };
+    let is_open = |saved: &Checkpoint| {
+        let mut reads = saved.direct_reads.iter();
+        reads.any(|read| read.complete_ms.is_none())
+    };
+    if saved.as_ref().is_some_and(is_open) {
+        let reason = "the checkpoint is of a run that has not come to the end of its direct reads";
+        let reason = reason.to_owned();
+        return Err(Error::Options { reason });
+    }
     // Whichever deployment it was saved of, a position of a tail is good for its only stream.
     let frontier = match saved {
         Some(saved) => saved.resume(&[identity])?.remove(0),
@@ -179,6 +190,7 @@ fn template(options: &Options) -> Checkpoint {
             frontier: Frontier::at(Position::Time(Timestamp::default())),
         }],
         modules: Vec::new(),
+        direct_reads: Vec::new(),
         epoch: 0,
         saved_ms: 0,
     }
@@ -207,6 +219,7 @@ async fn run(
                 task,
                 window.clone(),
                 template,
+                Arc::new(DirectReads::default()),
                 Saved::default(),
             ));
             // Who sees that the tail has begun can rely on it: after a crash it begins there again.

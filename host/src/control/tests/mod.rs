@@ -283,7 +283,8 @@ impl Scene {
             sequence: 0,
         };
         let mut dispatcher = self.lanes.dispatcher();
-        dispatcher.dispatch(batch, ticket).await.unwrap();
+        let all = 0..batch.len();
+        dispatcher.dispatch(&batch, all, ticket).await.unwrap();
     }
 
     async fn drain(&mut self) {

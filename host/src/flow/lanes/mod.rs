@@ -1,6 +1,6 @@
 //! The threads that work on ops.
 
-use std::{sync::Arc, thread::JoinHandle, time::Instant};
+use std::{ops::Range, sync::Arc, thread::JoinHandle, time::Instant};
 
 use tokio::{
     runtime::Handle,
@@ -79,6 +79,8 @@ enum Item {
     Work(Work),
     /// An idle lane is to look around.
     Look,
+    /// The lane is to say that it has worked on all that came before.
+    Tell(oneshot::Sender<()>),
 }
 
 /// A set of lanes.
@@ -133,6 +135,7 @@ impl Lanes {
                 work,
                 gate: gate.clone(),
                 runtime: Handle::current(),
+                has_woken: false,
             };
             let thread = std::thread::Builder::new()
                 .name(format!("lane-{index}"))
@@ -197,14 +200,21 @@ impl Lanes {
 }
 
 impl Dispatcher {
-    /// Hands a batch to the lanes; waits while one that is to have a part of it has too much to do.
-    /// Not cancellation safe: after a dropped call some lanes have their part and others do not.
+    /// Hands these places of a batch to the lanes; waits while one that is to have a part of them has
+    /// too much to do. Not cancellation safe: after a dropped call some lanes have their part and
+    /// others do not.
     ///
     /// # Errors
     /// [`Closed`] when a lane has ended.
-    pub async fn dispatch(&mut self, batch: Arc<Batch>, ticket: BatchTicket) -> Result<(), Closed> {
+    pub async fn dispatch(
+        &mut self,
+        batch: &Arc<Batch>,
+        places: Range<usize>,
+        ticket: BatchTicket,
+    ) -> Result<(), Closed> {
         let senders = &self.senders;
-        for (places, sender) in self.partitioner.assign(&batch).iter_mut().zip(senders) {
+        let assigned = self.partitioner.assign(batch, places);
+        for (places, sender) in assigned.iter_mut().zip(senders) {
             if places.is_empty() {
                 continue;
             }
@@ -213,16 +223,42 @@ impl Dispatcher {
                 places: std::mem::take(places),
                 ticket,
             };
-            let Err(error) = sender.try_send(Item::Work(work)) else {
-                continue;
-            };
-            tokio::select! {
-                sent = sender.send(error.into_inner()) => sent.map_err(|_| Closed)?,
-                // The lane that has no room may never have any, when another one has ended.
-                () = any_closed(senders) => return Err(Closed),
-            }
+            send(sender, Item::Work(work), senders).await?;
         }
         Ok(())
+    }
+
+    /// Waits until the lanes have worked on all that was handed to them before, by whomever. What they
+    /// have put off may be left. While the gate is closed that does not come. Cancellation safe.
+    ///
+    /// # Errors
+    /// [`Closed`] when a lane has ended.
+    pub async fn worked_off(&self) -> Result<(), Closed> {
+        let mut told = Vec::with_capacity(self.senders.len());
+        for sender in &self.senders {
+            let (tell, is_told) = oneshot::channel();
+            send(sender, Item::Tell(tell), &self.senders).await?;
+            told.push(is_told);
+        }
+        for is_told in told {
+            is_told.await.map_err(|_| Closed)?;
+        }
+        Ok(())
+    }
+}
+
+async fn send(
+    sender: &mpsc::Sender<Item>,
+    item: Item,
+    all: &[mpsc::Sender<Item>],
+) -> Result<(), Closed> {
+    let Err(error) = sender.try_send(item) else {
+        return Ok(());
+    };
+    tokio::select! {
+        sent = sender.send(error.into_inner()) => sent.map_err(|_| Closed),
+        // The lane that has no room may never have any, when another one has ended.
+        () = any_closed(all) => Err(Closed),
     }
 }
 
@@ -237,6 +273,8 @@ struct Lane<W> {
     work: mpsc::Receiver<Item>,
     gate: Gate,
     runtime: Handle,
+    /// What was due had its turn last.
+    has_woken: bool,
 }
 
 /// What a lane does next.
@@ -244,6 +282,7 @@ enum Next {
     Work(Work),
     Wake,
     Look,
+    Tell(oneshot::Sender<()>),
     /// There will be no more work.
     Finish,
     /// What is left is left alone.
@@ -255,6 +294,7 @@ impl Next {
         match item {
             Item::Work(work) => Self::Work(work),
             Item::Look => Self::Look,
+            Item::Tell(tell) => Self::Tell(tell),
         }
     }
 }
@@ -266,6 +306,10 @@ impl<W: Worker> Lane<W> {
                 Next::Work(work) => self.worker.work(&work)?,
                 Next::Wake => self.worker.wake()?,
                 Next::Look => self.worker.look()?,
+                Next::Tell(tell) => {
+                    // Nobody may want to know any more.
+                    let _ = tell.send(());
+                }
                 Next::Finish => break,
                 Next::Leave => return Ok(()),
             }
@@ -284,8 +328,7 @@ impl<W: Worker> Lane<W> {
     fn next(&mut self) -> Next {
         let next = match self.worker.due() {
             None => self.work.blocking_recv().map_or(Next::Finish, Next::of),
-            // Before work that waits: it would put off for ever what is due.
-            Some(due) if due <= Instant::now() => Next::Wake,
+            Some(due) if due <= Instant::now() => self.wake_or_work(),
             Some(due) => {
                 let (gate, work) = (&self.gate, &mut self.work);
                 self.runtime.block_on(async {
@@ -305,6 +348,23 @@ impl<W: Worker> Lane<W> {
             true => Next::Leave,
             false => next,
         }
+    }
+
+    /// What is due comes before work, which would put it off for ever; and then comes work, since what is
+    /// due again and again, because it takes longer than that, would put off the work.
+    fn wake_or_work(&mut self) -> Next {
+        if self.has_woken {
+            match self.work.try_recv() {
+                Ok(item) => {
+                    self.has_woken = false;
+                    return Next::of(item);
+                }
+                Err(mpsc::error::TryRecvError::Disconnected) => return Next::Finish,
+                Err(mpsc::error::TryRecvError::Empty) => {}
+            }
+        }
+        self.has_woken = true;
+        Next::Wake
     }
 
     /// `false` when the gate was thrown.

@@ -119,7 +119,8 @@ fn one_lane(asked: Asked) -> Fixture {
 async fn dispatch(lanes: &Lanes, batches: impl IntoIterator<Item = Arc<Batch>>) {
     let mut dispatcher = lanes.dispatcher();
     for batch in batches {
-        dispatcher.dispatch(batch, TICKET).await.unwrap();
+        let all = 0..batch.len();
+        dispatcher.dispatch(&batch, all, TICKET).await.unwrap();
     }
 }
 
@@ -235,6 +236,89 @@ async fn an_idle_lane_looks_around_when_it_is_woken() {
     assert_eq!(*lane.seen.lock().unwrap(), [LOOKED, 1, u32::MAX]);
 }
 
+/// Something is always due.
+struct Restless(Arc<Mutex<Vec<u32>>>);
+
+impl Worker for Restless {
+    fn work(&mut self, work: &Work) -> Result<(), Stop> {
+        self.0.lock().unwrap().extend(&work.places);
+        Ok(())
+    }
+
+    fn due(&self) -> Option<Instant> {
+        Some(Instant::now())
+    }
+
+    fn has_put_off(&self) -> bool {
+        false
+    }
+
+    fn wake(&mut self) -> Result<(), Stop> {
+        Ok(())
+    }
+
+    fn look(&mut self) -> Result<(), Stop> {
+        Ok(())
+    }
+
+    fn finish(&mut self) {}
+}
+
+#[tokio::test]
+async fn work_has_its_turn_where_something_is_always_due() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let worker = Restless(seen.clone());
+    let gate = Gate::default();
+    let mut lanes = Lanes::start(&OPTIONS, vec![worker], &gate).unwrap();
+    dispatch(&lanes, [batch(1, 2), batch(3, 1)]).await;
+    let drained = tokio::time::timeout(LONG, lanes.drain()).await;
+    // Or the thread would go on after the test.
+    gate.throw();
+    drained.expect("the lane ends").unwrap();
+    assert_eq!(*seen.lock().unwrap(), [0, 1, 0]);
+}
+
+#[tokio::test]
+async fn lanes_tell_when_they_have_worked_off_what_came_before() {
+    let lane = one_lane(Asked {
+        put_off: Some((2, 10 * LONG)),
+        ..Asked::default()
+    });
+    let mut dispatcher = lane.lanes.dispatcher();
+    dispatcher
+        .dispatch(&batch(1, 3), 0..2, TICKET)
+        .await
+        .unwrap();
+    let mut worked_off = std::pin::pin!(dispatcher.worked_off());
+    assert!(
+        timeout(Duration::from_millis(50), &mut worked_off)
+            .await
+            .is_err()
+    );
+    lane.go.send(()).unwrap();
+    // What is put off is not waited for, and the third op was not handed over.
+    timeout(LONG, worked_off).await.unwrap().unwrap();
+    assert_eq!(*lane.seen.lock().unwrap(), [1, 2]);
+}
+
+#[tokio::test]
+async fn lanes_that_leave_their_work_alone_tell_nothing() {
+    let lane = one_lane(Asked::default());
+    let mut dispatcher = lane.lanes.dispatcher();
+    dispatcher
+        .dispatch(&batch(1, 1), 0..1, TICKET)
+        .await
+        .unwrap();
+    dispatcher
+        .dispatch(&batch(2, 1), 0..1, TICKET)
+        .await
+        .unwrap();
+    lane.gate.throw();
+    lane.go.send(()).unwrap();
+    let told = timeout(LONG, dispatcher.worked_off()).await.unwrap();
+    assert_eq!(told, Err(Closed));
+}
+
 #[tokio::test]
 async fn a_panic_in_a_lane_is_told() {
     let mut lanes = Lanes::start(&OPTIONS, vec![Clumsy], &Gate::default()).unwrap();
@@ -252,7 +336,11 @@ async fn a_lane_that_stops_is_seen_by_who_waits_for_room() {
     let dispatched = async {
         // More than there is room for.
         loop {
-            if dispatcher.dispatch(batch(1, 1), TICKET).await.is_err() {
+            if dispatcher
+                .dispatch(&batch(1, 1), 0..1, TICKET)
+                .await
+                .is_err()
+            {
                 return;
             }
         }

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     mongo::{Capabilities, Reply},
-    op::{BatchBuilder, Scope},
-    source::Stats,
+    op::{BatchBuilder, Scope, SourceKind},
+    source::{Stats, Undecodable},
 };
 
 /// What a reply came to.
@@ -30,6 +30,8 @@ pub(super) struct Gathered {
     pub(super) is_lean: bool,
     /// The token of the event that ended the stream.
     pub(super) invalidated: Option<RawDocumentBuf>,
+    /// Events that could not be decoded.
+    pub(super) undecodable: Vec<Undecodable>,
 }
 
 /// Takes the events out of replies, and joins those that came in fragments.
@@ -105,10 +107,11 @@ impl Gatherer {
                     reading.decode_joined(event, token);
                 }
                 Ok(Part::Torn) => reading.pass_over(
+                    event,
                     token,
                     "it begins before the position, which lies inside of it",
                 ),
-                Err(malformed) => reading.pass_over(token, malformed),
+                Err(malformed) => reading.pass_over(event, token, malformed),
             }
             last_token = token.or(last_token);
         }
@@ -135,7 +138,7 @@ impl Reading<'_> {
                 warn!(timestamp = %at, left_out, "a change is too large for the server to send whole");
             }
             Ok(Decoded::Invalidate) => self.gathered.invalidated = token.and_then(owned),
-            Err(error) => self.pass_over(token, error),
+            Err(error) => self.pass_over(event, token, error),
         }
     }
 
@@ -153,10 +156,17 @@ impl Reading<'_> {
         self.gathered.parts.push((ops, after.and_then(owned)));
     }
 
-    fn pass_over(&self, token: Option<&[u8]>, reason: impl std::fmt::Display) {
+    fn pass_over(&mut self, event: &[u8], token: Option<&[u8]>, reason: impl std::fmt::Display) {
         self.stats.count_undecodable();
-        let at = token.and_then(token_time).unwrap_or_default();
-        error!(timestamp = %at, error = %reason, "an event could not be decoded and is passed over");
+        let at = token.and_then(token_time);
+        let told = at.unwrap_or_default();
+        error!(timestamp = %told, error = %reason, "an event could not be decoded and is passed over");
+        self.gathered.undecodable.push(Undecodable {
+            kind: SourceKind::ChangeStream,
+            timestamp: at,
+            reason: reason.to_string(),
+            bytes: Bytes::copy_from_slice(event),
+        });
     }
 }
 
@@ -173,7 +183,7 @@ mod tests {
     use bson::{Document, doc};
 
     use super::*;
-    use crate::op::{Position, SourceKind, Timestamp};
+    use crate::op::{Position, Timestamp};
 
     fn token(name: &str) -> Document {
         doc! { "_data": name }

@@ -17,7 +17,10 @@ use crate::{
         Capabilities, Reader, ReaderOptions, Reply, Server, Topology, code, describe, has_code,
     },
     op::{Batch, Position, SourceKind},
-    source::{Before, Error, FullDocument, Options, Stats, behind::Behind, resume::wait_or_fail},
+    source::{
+        Before, Error, FullDocument, Options, Stats, aside::Shelf, behind::Behind,
+        resume::wait_or_fail,
+    },
 };
 
 /// Reads one change stream.
@@ -29,9 +32,14 @@ pub struct Tail {
     sharded: bool,
     stats: Arc<Stats>,
     gatherer: Gatherer,
+    /// What could not be decoded.
+    pub(crate) shelf: Shelf,
     /// Whether events that are too large come without some of their parts: behind one that the server
     /// would not send, until it has.
     is_lean: bool,
+    /// Whether events come one at a time: behind one that has to have a document and has none, so that
+    /// those before it are given.
+    is_single: bool,
     reader: Option<Reader>,
     /// Whether the open cursor has answered: the first reply only shows that it could be opened.
     answered: bool,
@@ -55,6 +63,7 @@ impl Tail {
         let sharded = server.topology == Topology::Sharded;
         Self {
             client: server.client.clone(),
+            shelf: Shelf::default(),
             gatherer: Gatherer::new(
                 options.scope.clone(),
                 options.reading.commands,
@@ -65,6 +74,7 @@ impl Tail {
             sharded,
             stats,
             is_lean: false,
+            is_single: false,
             reader: None,
             answered: false,
             resume: Resume::from(&options.start),
@@ -83,6 +93,7 @@ impl Tail {
     /// [`Error`]: the stream is at its end.
     pub async fn next(&mut self) -> Result<Batch, Error> {
         let mut batch = self.next_read().await?;
+        self.shelf.hand_over().await;
         self.behind.pass_over(&mut batch);
         self.stats.note_position(batch.position());
         Ok(batch)
@@ -115,7 +126,10 @@ impl Tail {
                 Some(Err(error)) => {
                     self.reader = None;
                     self.stats.count_reopened();
-                    if !self.opens_by_time(&error) && !self.becomes_lean(&error) {
+                    let goes_on = self.opens_by_time(&error)
+                        || self.becomes_lean(&error)
+                        || self.becomes_single(&error);
+                    if !goes_on {
                         self.reopen_after(error).await?;
                     }
                 }
@@ -133,11 +147,11 @@ impl Tail {
                 source: error,
             });
         }
-        if has_code(&error, &[code::NO_MATCHING_DOCUMENT]) && self.requires_images() {
+        if self.is_without_image(&error) {
             return Err(Error::NoImage {
                 scope: scope.clone(),
                 position: self.position.clone(),
-                source: error,
+                source: Some(error),
             });
         }
         let what = format!("read the change stream on {scope}");
@@ -194,9 +208,19 @@ impl Tail {
         true
     }
 
-    fn requires_images(&self) -> bool {
+    /// Decides about an event without a document that is required: a server that meets one in a reply
+    /// sends nothing of the reply.
+    fn becomes_single(&mut self, error: &mongodb::error::Error) -> bool {
+        let becomes = self.is_without_image(error) && !self.is_single;
+        self.is_single |= becomes;
+        becomes
+    }
+
+    fn is_without_image(&self, error: &mongodb::error::Error) -> bool {
         let reading = &self.options.reading;
-        reading.full_document == FullDocument::Required || reading.before == Before::Required
+        let required =
+            reading.full_document == FullDocument::Required || reading.before == Before::Required;
+        required && has_code(error, &[code::NO_MATCHING_DOCUMENT])
     }
 
     /// The server closed the cursor without an error: after an invalidation whose event a stage took
@@ -214,6 +238,7 @@ impl Tail {
         self.stats.count_reply(reply.bytes().len());
         let gathered = self.gatherer.take(reply, &self.stats);
         let gathered = gathered.map_err(Error::broken_reply)?;
+        self.shelf.put(gathered.undecodable);
         let caught_up = !gathered.has_events;
         // The first reply tells nothing when it is empty: the server has not looked at the oplog yet,
         // its token stands for the time at which the stream begins, and what happened at that very
@@ -233,8 +258,13 @@ impl Tail {
             self.resume = Resume::After(token);
             self.reader = None;
         }
-        if self.is_lean && (gathered.is_lean || (tells && caught_up)) {
+        let is_past = tells && caught_up;
+        if self.is_lean && (gathered.is_lean || is_past) {
             self.is_lean = false;
+            self.reader = None;
+        }
+        if self.is_single && is_past {
+            self.is_single = false;
             self.reader = None;
         }
         Ok(())
@@ -272,7 +302,10 @@ impl Tail {
         };
         let (database, command) = asking.aggregate(&self.resume);
         let options = ReaderOptions {
-            batch_size: Some(self.options.batch_size),
+            batch_size: Some(match self.is_single {
+                true => 1,
+                false => self.options.batch_size,
+            }),
             await_time: Some(reading.await_time),
             tailable: false,
         };

@@ -77,7 +77,7 @@ impl Decoder {
         let len = builder.len();
         self.decode_part(&entry, chain, index, builder)
             .map_err(|fault| {
-                builder.truncate(len);
+                self.take_back(len, builder);
                 EntryError::new(bytes, fault)
             })
     }
@@ -121,6 +121,9 @@ impl Decoder {
             timestamp: chain.timestamp,
             wall_time_ms: chain.wall_time_ms,
             txn: entry.session,
+            entry: entry.link.op_time.timestamp,
+            first: index,
+            lsid: None,
         };
         match first_of(entry.change.object()?)? {
             Some(command) if command.key == b"applyOps" => {

@@ -6,8 +6,13 @@
 
 use oplet_sdk::raw::{Element, Walk};
 
-use super::{Chain, Change, ChangeKind, Entry, EntryError, Fault, UpdateDescription};
-use crate::op::{BatchBuilder, OpIndex, Operation, Record, Scope, Span, Timestamp, Value};
+use super::{
+    Chain, Change, ChangeKind, Entry, EntryError, Fault, UpdateDescription, images::Wanted,
+};
+use crate::{
+    op::{BatchBuilder, OpIndex, Operation, Record, Scope, Span, Timestamp, Value},
+    source::{Before, Commands, Reading, Updates},
+};
 
 /// What became of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +52,12 @@ pub(super) struct Stamp<'a> {
     pub(super) timestamp: Timestamp,
     pub(super) wall_time_ms: Option<i64>,
     pub(super) txn: Option<(&'a [u8], i64)>,
+    /// Time of the entry that holds the op: of a transaction of several, not that of its end.
+    pub(super) entry: Timestamp,
+    /// Index of the entry's first op.
+    pub(super) first: u32,
+    /// Session of the entry, a document.
+    pub(super) lsid: Option<&'a [u8]>,
 }
 
 impl Stamp<'_> {
@@ -75,18 +86,44 @@ pub struct Decoder {
     /// The namespace that was asked for last, and the answer: runs of one namespace are the rule.
     last: (String, bool),
     description: UpdateDescription,
+    pub(super) commands: Commands,
+    updates: Updates,
+    before: Before,
+    /// The ops of this batch whose documents before them are wanted, in their order.
+    wanted: Vec<Wanted>,
 }
 
 impl Decoder {
     /// A decoder of what lies in `scope`.
     #[must_use]
     pub fn new(scope: Scope) -> Self {
+        Self::with_reading(scope, &Reading::default())
+    }
+
+    /// A decoder of what lies in `scope`, that reads like that.
+    #[must_use]
+    pub fn with_reading(scope: Scope, reading: &Reading) -> Self {
         Self {
             // The empty namespace is nobody's.
             last: (String::new(), false),
             scope,
             description: UpdateDescription::default(),
+            commands: reading.commands,
+            updates: reading.updates,
+            before: reading.before,
+            wanted: Vec::new(),
         }
+    }
+
+    /// The ops since the last call whose documents before them are wanted.
+    pub(super) fn take_wanted(&mut self) -> Vec<Wanted> {
+        std::mem::take(&mut self.wanted)
+    }
+
+    /// Takes back all ops from the `len`th on.
+    pub(super) fn take_back(&mut self, len: usize, builder: &mut BatchBuilder) {
+        builder.truncate(len);
+        self.wanted.retain(|wanted| wanted.place < len);
     }
 
     /// Adds the ops of one entry, whose bytes lie in the builder's body.
@@ -104,7 +141,7 @@ impl Decoder {
         let entry = Entry::read(bytes)?;
         let len = builder.len();
         self.decode(&entry, builder).map_err(|fault| {
-            builder.truncate(len);
+            self.take_back(len, builder);
             EntryError::new(bytes, fault)
         })
     }
@@ -115,18 +152,25 @@ impl Decoder {
         builder: &mut BatchBuilder,
     ) -> Result<Decoded<'a>, Fault> {
         let change = &entry.change;
-        if change.kind == ChangeKind::NoOp {
-            // Its `o2` may hold an older entry, which has been delivered in its own place.
-            return Ok(Decoded::NoOp);
-        }
         if change.from_migrate {
             return Ok(Decoded::Skipped(Skipped::Migration));
         }
+        let timestamp = entry.link.op_time.timestamp;
         let stamp = Stamp {
-            timestamp: entry.link.op_time.timestamp,
+            timestamp,
             wall_time_ms: entry.wall_time_ms,
             txn: None,
+            entry: timestamp,
+            first: 0,
+            lsid: entry.session.map(|(lsid, _)| lsid),
         };
+        if change.kind == ChangeKind::NoOp {
+            // Its `o2` may hold an older entry, which has been delivered in its own place.
+            return Ok(match self.sharding(change, &stamp, builder)? {
+                true => Decoded::Ops(1),
+                false => Decoded::NoOp,
+            });
+        }
         if change.kind == ChangeKind::Command {
             let object = change.object()?;
             let command = first_of(object)?.ok_or(Fault::Missing("o"))?;
@@ -191,7 +235,7 @@ impl Decoder {
                 record.id = Some(value(&key.id, builder));
                 record.document_key = key.span(builder);
                 if self.description.take(object)? {
-                    record.pending = true;
+                    record.pending = self.updates != Updates::Delta;
                     let description = &self.description;
                     record.update_description = Some(builder.make(|out| description.write(out)));
                 } else {
@@ -204,6 +248,13 @@ impl Decoder {
                 record.id = Some(value(&key.id, builder));
                 record.document_key = key.span(builder);
             }
+        }
+        let is_delta = record.update_description.is_some();
+        let is_before_wanted = self.before != Before::Off && operation != Operation::Insert;
+        if is_before_wanted || (is_delta && self.updates == Updates::Apply) {
+            let is_delta = is_delta && self.updates == Updates::Apply;
+            let wanted = Wanted::new(change, is_delta, stamp, index, builder);
+            self.wanted.extend(wanted);
         }
         builder.push(record);
         Ok(None)

@@ -11,7 +11,7 @@
 
 use std::fmt;
 
-use oplet_sdk::raw::{Element, Malformed, Walk};
+use oplet_sdk::raw::{Element, Malformed, Walk, kind};
 
 use super::UpdateFault;
 use crate::op::{OpTime, Timestamp};
@@ -126,6 +126,14 @@ pub struct Change<'a> {
     pub kind: ChangeKind<'a>,
     /// `fromMigrate`: a chunk moved between shards, no document changed.
     pub from_migrate: bool,
+    /// `ui`: the collection's UUID.
+    pub uuid: Option<[u8; 16]>,
+    /// `needsRetryImage`: which document is kept aside so that the write can be retried.
+    pub retry_image: Option<&'a str>,
+    /// `preImageOpTime`: the entry that holds the document before the write.
+    pub pre_image: Option<OpTime>,
+    /// `postImageOpTime`: the entry that holds the document after the write.
+    pub post_image: Option<OpTime>,
     namespace: Option<&'a str>,
     object: Option<&'a [u8]>,
     object2: Option<&'a [u8]>,
@@ -230,6 +238,10 @@ struct Fields<'a> {
     object: Option<&'a [u8]>,
     object2: Option<&'a [u8]>,
     from_migrate: bool,
+    uuid: Option<[u8; 16]>,
+    retry_image: Option<&'a str>,
+    pre_image: Option<OpTime>,
+    post_image: Option<OpTime>,
     timestamp: Option<Timestamp>,
     term: Option<i64>,
     prev_op_time: Option<OpTime>,
@@ -264,7 +276,11 @@ impl<'a> Fields<'a> {
             b"wall" => self.wall_time_ms = element.date_ms(),
             b"lsid" => self.lsid = Some(document("lsid", element)?),
             b"txnNumber" => self.txn_number = Some(int("txnNumber", element)?),
-            b"prevOpTime" => self.prev_op_time = op_time(element)?,
+            b"prevOpTime" => self.prev_op_time = op_time("prevOpTime", element)?,
+            b"ui" => self.uuid = uuid(element),
+            b"needsRetryImage" => self.retry_image = element.text(),
+            b"preImageOpTime" => self.pre_image = op_time("preImageOpTime", element)?,
+            b"postImageOpTime" => self.post_image = op_time("postImageOpTime", element)?,
             b"multiOpType" => self.grouped = int("multiOpType", element)? == 1,
             _ => {}
         }
@@ -275,6 +291,10 @@ impl<'a> Fields<'a> {
         Ok(Change {
             kind: self.kind.ok_or(Fault::Missing("op"))?,
             from_migrate: self.from_migrate,
+            uuid: self.uuid,
+            retry_image: self.retry_image,
+            pre_image: self.pre_image,
+            post_image: self.post_image,
             namespace: self.namespace,
             object: self.object,
             object2: self.object2,
@@ -293,15 +313,15 @@ impl<'a> Fields<'a> {
 }
 
 /// `{ts, t}`, or none for the null one (`ts` zero) that begins a chain.
-fn op_time(element: &Element<'_>) -> Result<Option<OpTime>, Fault> {
+fn op_time(field: &'static str, element: &Element<'_>) -> Result<Option<OpTime>, Fault> {
     let mut op_time = OpTime {
         timestamp: Timestamp::default(),
         term: -1,
     };
-    each(document("prevOpTime", element)?, |part| {
+    each(document(field, element)?, |part| {
         match part.key {
-            b"ts" => op_time.timestamp = timestamp("prevOpTime.ts", part)?,
-            b"t" => op_time.term = int("prevOpTime.t", part)?,
+            b"ts" => op_time.timestamp = timestamp(field, part)?,
+            b"t" => op_time.term = int(field, part)?,
             _ => {}
         }
         Ok(())
@@ -332,6 +352,12 @@ fn wrong(field: &'static str, element: &Element<'_>) -> Fault {
         field,
         kind: element.kind,
     }
+}
+
+/// A UUID, of whatever is one.
+pub(super) fn uuid(element: &Element<'_>) -> Option<[u8; 16]> {
+    let bytes = element.value.get(5..)?;
+    (element.kind == kind::BINARY).then(|| bytes.try_into().ok())?
 }
 
 pub(super) fn text<'a>(field: &'static str, element: &Element<'a>) -> Result<&'a str, Fault> {

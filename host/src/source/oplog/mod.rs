@@ -8,6 +8,7 @@ mod ddl;
 mod decode;
 mod dump;
 mod entry;
+mod images;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -18,4 +19,4 @@ pub use decode::{Decoded, Decoder, Skipped};
 pub use dump::Dump;
 pub use entry::{Change, ChangeKind, Entry, EntryError, Fault, Link};
 pub use tail::Tail;
-pub use update_diff::{UpdateDescription, UpdateFault};
+pub use update_diff::{UpdateDescription, UpdateFault, apply_update};

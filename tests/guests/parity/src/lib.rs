@@ -142,23 +142,32 @@ impl Parity {
     }
 }
 
+#[derive(Deserialize)]
+struct Customer {
+    name: String,
+}
+
 /// What lookups find: one customer by `_id`, and the first three, or all of them.
 fn look(op: &Op, namespace: &str) -> Outcome {
     let name = doc! { "name": 1, "_id": 0 };
     let id = doc! { "_id": op.get_i64("data.of").unwrap_or(0) };
-    let one: Option<Document> = lookup(namespace, id).projection(name.clone()).one()?;
+    let one: Option<Customer> = lookup(namespace, id).projection(name.clone()).one()?;
     let mut question = lookup(namespace, doc! {}).projection(name);
     if !op.get_bool("data.whole").unwrap_or(false) {
         question = question.limit(3);
     }
-    let all = match question.all::<Document>() {
-        Ok(all) => all.into_iter().map(Bson::from).collect(),
+    let told = |customer: Customer| doc! { "name": customer.name };
+    let all = match question.all::<Customer>() {
+        Ok(all) => all
+            .into_iter()
+            .map(|customer| told(customer).into())
+            .collect(),
         Err(LookupError::Failed) if op.get_bool("data.soft") == Some(true) => {
             vec![Bson::from("no answer")]
         }
         Err(error) => return Err(error.into()),
     };
-    emit(&doc! { "_id": op.op_id(), "one": one, "all": all })?;
+    emit(&doc! { "_id": op.op_id(), "one": one.map(told), "all": all })?;
     Ok(())
 }
 

@@ -4,11 +4,16 @@
 //! { s: "..", n: 7, f0..f5: any, "0": any, d: { c: 3, x: any, "1": any, e: { z: [..] } },
 //!   a: [1, 5, { k: 2 }, ..], m: [[1, 2], [3]], "p.q": any }
 //! ```
+//! and, in documents of histories: `"": odd, odd: odd, odds: [odd, ..], "$price": rare`.
+//!
 //! The fields with a number for a name and the one with a dot in its name are
 //! there because paths through them are ambiguous.
 
 use bson::oid::ObjectId;
-use bson::{Binary, Bson, DateTime, Decimal128, Document, Timestamp, doc, spec::BinarySubtype};
+use bson::{
+    Binary, Bson, DateTime, Decimal128, Document, JavaScriptCodeWithScope, Regex, Timestamp, cstr,
+    doc, spec::BinarySubtype,
+};
 use fastrand::Rng;
 
 /// An `_id` that no other number gives, of one of the types that people use.
@@ -98,6 +103,56 @@ pub(super) fn nested(rng: &mut Rng) -> Document {
         nested.insert("1", value(rng, 1));
     }
     nested
+}
+
+/// A document whose names are what names seldom are: empty, numbers, or with dots and dollars.
+pub(super) fn odd(rng: &mut Rng) -> Document {
+    const NAMES: [&str; 10] = ["", "a.b", "$x", "$", ".", "0", "01", "10", "k", "u"];
+    let mut odd = Document::new();
+    for name in NAMES {
+        match rng.usize(..6) {
+            0 | 1 => drop(odd.insert(name, rare(rng))),
+            2 => drop(odd.insert(name, doc! { name: rare(rng), "n": rng.i32(..3) })),
+            3 => drop(odd.insert(name, vec![rare(rng), doc! { name: rng.i32(..3) }.into()])),
+            _ => {}
+        }
+    }
+    odd
+}
+
+/// A value of a type that [`value`] does not have, or at the edge of one that it has.
+pub(super) fn rare(rng: &mut Rng) -> Bson {
+    match rng.usize(..17) {
+        0 => Bson::MinKey,
+        1 => Bson::MaxKey,
+        2 => Bson::Undefined,
+        3 => Bson::Symbol(text(rng)),
+        4 => Bson::JavaScriptCode("return 1".into()),
+        5 => Bson::JavaScriptCodeWithScope(JavaScriptCodeWithScope {
+            code: "return x".into(),
+            scope: doc! { "x": rng.i32(..9) },
+        }),
+        6 => Bson::RegularExpression(Regex {
+            pattern: cstr!("^a.b$").into(),
+            options: cstr!("im").into(),
+        }),
+        7 => Bson::ObjectId(ObjectId::from_bytes([rng.u8(..); 12])),
+        8 => Bson::Binary(Binary {
+            subtype: BinarySubtype::Uuid,
+            bytes: vec![rng.u8(..); 16],
+        }),
+        9 => Bson::Binary(Binary {
+            subtype: BinarySubtype::UserDefined(0x80),
+            bytes: Vec::new(),
+        }),
+        10 => Bson::Double(f64::NAN),
+        11 => Bson::Double(f64::NEG_INFINITY),
+        12 => Bson::Double(-0.0),
+        13 => Bson::DateTime(DateTime::MIN),
+        14 => Bson::Array(Vec::new()),
+        15 => Bson::Document(Document::new()),
+        _ => Bson::Int64(rng.i64(..)),
+    }
 }
 
 fn text(rng: &mut Rng) -> String {

@@ -11,8 +11,10 @@
 //! - `updates`: random updates of them
 //! - `transaction`: transactions over two collections
 //! - `command`: sending statements, counting what the server refuses
+//! - `ddl`: what is done to collections
 
 mod command;
+mod ddl;
 mod documents;
 mod transaction;
 mod updates;
@@ -22,7 +24,7 @@ use std::env;
 use anyhow::Result;
 use bson::{Bson, Document, doc};
 use fastrand::Rng;
-use mongodb::Client;
+use mongodb::{Client, options::ReturnDocument};
 
 use command::{Verb, send};
 
@@ -37,7 +39,7 @@ pub struct History {
     rng: Rng,
     database: String,
     collections: Vec<Collection>,
-    includes_ddl: bool,
+    ddl: Ddl,
     next_id: i64,
     /// How many collections have been renamed away, for their new names.
     renamed: usize,
@@ -59,10 +61,20 @@ pub struct Report {
     pub transactions: usize,
     /// Transactions aborted: nothing of them may ever be seen.
     pub aborted: usize,
-    /// Collections dropped or renamed.
+    /// Commands on collections.
     pub ddl: usize,
     /// Statements that the server refused.
     pub refused: usize,
+}
+
+/// What is done to collections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ddl {
+    Nothing,
+    /// They are dropped and renamed.
+    Data,
+    /// And made, changed, and indexed.
+    All,
 }
 
 #[derive(Clone, Debug)]
@@ -108,7 +120,7 @@ impl History {
             rng: Rng::with_seed(seed),
             database: database.into(),
             collections: collections.into(),
-            includes_ddl: true,
+            ddl: Ddl::Data,
             next_id: 0,
             renamed: 0,
             report: Report::default(),
@@ -118,7 +130,14 @@ impl History {
     /// Leaves out drops and renames, which end a change stream on a collection.
     #[must_use]
     pub fn without_ddl(mut self) -> Self {
-        self.includes_ddl = false;
+        self.ddl = Ddl::Nothing;
+        self
+    }
+
+    /// Also makes and changes collections, and builds and drops their indexes.
+    #[must_use]
+    pub fn with_all_commands(mut self) -> Self {
+        self.ddl = Ddl::All;
         self
     }
 
@@ -149,7 +168,9 @@ impl History {
                 0..10 => self.insert(client, at, count.div_ceil(3)).await?,
                 10..18 => self.delete(client, at, count.div_ceil(10)).await?,
                 18..26 => self.transaction(client, count.min(20)).await?,
-                26..31 if self.includes_ddl => self.drop_or_rename(client, at).await?,
+                26..31 if self.ddl == Ddl::Data => self.drop_or_rename(client, at).await?,
+                26..31 if self.ddl == Ddl::All => self.any_command(client, at).await?,
+                31..34 => self.find_and_modify(client, at).await?,
                 _ => self.update(client, at, count).await?,
             }
         }
@@ -184,6 +205,10 @@ impl History {
             if kind < 3 {
                 let mut new = self.new_document(at);
                 let id = new.remove("_id");
+                // No path of an update can reach these.
+                for unreachable in ["", "$price"] {
+                    new.remove(unreachable);
+                }
                 upserts.push(index);
                 statements.push(doc! { "q": { "_id": id }, "u": { "$set": new }, "upsert": true });
                 continue;
@@ -210,23 +235,22 @@ impl History {
         Ok(())
     }
 
-    async fn drop_or_rename(&mut self, client: &Client, at: usize) -> Result<()> {
-        let name = self.collections[at].name;
-        if self.rng.bool() {
-            client
-                .database(&self.database)
-                .run_command(doc! { "drop": name })
-                .await?;
-        } else {
-            self.renamed += 1;
-            // Two names only, so that most land on an earlier one and drop it.
-            let target = format!("{}.{name}_old_{}", self.database, self.renamed % 2);
-            let source = format!("{}.{name}", self.database);
-            let rename = doc! { "renameCollection": source, "to": target, "dropTarget": true };
-            client.database("admin").run_command(rename).await?;
+    /// A few updates that answer with the document, one by one: writes that can be retried.
+    async fn find_and_modify(&mut self, client: &Client, at: usize) -> Result<()> {
+        let collection = client
+            .database(&self.database)
+            .collection::<Document>(self.collections[at].name);
+        for _ in 0..3 {
+            let filter = doc! { "_id": self.pick_id(at) };
+            let change = doc! { "$set": { "f0": documents::value(&mut self.rng, 2) } };
+            let which = match self.rng.bool() {
+                true => ReturnDocument::Before,
+                false => ReturnDocument::After,
+            };
+            let found = collection.find_one_and_update(filter, change);
+            let found = found.return_document(which).await?;
+            self.report.updates += usize::from(found.is_some());
         }
-        self.collections[at].ids.clear();
-        self.report.ddl += 1;
         Ok(())
     }
 
@@ -250,6 +274,18 @@ impl History {
         self.collections[at].ids.push(id.clone());
         let mut document = doc! { "_id": id };
         document.extend(documents::document(&mut self.rng));
+        for name in ["", "odd"] {
+            if self.rng.bool() {
+                document.insert(name, documents::odd(&mut self.rng));
+            }
+        }
+        if self.rng.usize(..4) == 0 {
+            let odds = (0..3).map(|_| documents::odd(&mut self.rng));
+            document.insert("odds", odds.collect::<Vec<_>>());
+        }
+        if self.rng.usize(..6) == 0 {
+            document.insert("$price", documents::rare(&mut self.rng));
+        }
         document
     }
 

@@ -3,10 +3,10 @@
 use bson::{Bson, Document, doc};
 use fastrand::Rng;
 
-use super::documents::{array, element, nested, value};
+use super::documents::{array, document, element, nested, odd, rare, value};
 
 /// How many kinds of updates [`update_of_kind`] knows.
-const KINDS: usize = 30;
+const KINDS: usize = 40;
 
 /// An update as the command `update` takes it: a document of operators, or a
 /// pipeline.
@@ -58,6 +58,10 @@ fn update_of_kind(rng: &mut Rng, kind: usize) -> Bson {
         23 => doc! { "$set": { "m.0.1": rng.i32(..9), format!("m.1.{index}"): value(rng, 1) } },
         24 => doc! { "$unset": { format!("a.{index}"): "" } },
         25 => doc! { "$inc": { "a.$[].k": 1 } },
+        // Names that are seldom.
+        30 => doc! { "$set": { "odd": odd(rng), "n": rng.i32(..9) } },
+        31 => doc! { "$set": { "odds": [odd(rng), odd(rng)] }, "$unset": { "odd": "" } },
+        32 => doc! { "$set": { "odd.k": rare(rng), "odds.1.u": rare(rng), "odd.10": rare(rng) } },
         // Pipelines: the server finds the difference itself.
         _ => return pipeline(rng, kind, &field).into(),
     };
@@ -77,6 +81,50 @@ fn pipeline(rng: &mut Rng, kind: usize, field: &str) -> Vec<Document> {
             let changes =
                 doc! { field: literal, "d": { "$mergeObjects": ["$d", { "c": rng.i32(..100) }] } };
             vec![doc! { "$replaceWith": { "$mergeObjects": ["$$ROOT", changes] } }]
+        }
+        33 => {
+            let odd = odd(rng);
+            let empty = doc! { "$getField": { "field": "", "input": "$$ROOT" } };
+            let merged = doc! { "$mergeObjects": [empty, { "$literal": odd }] };
+            vec![
+                doc! { "$replaceWith": { "$setField": { "field": "", "input": "$$ROOT", "value": merged } } },
+            ]
+        }
+        34 => vec![
+            doc! { "$set": { "odd": { "$mergeObjects": ["$odd", { "$literal": odd(rng) }] } } },
+        ],
+        35 => {
+            let dollar = doc! { "$literal": "$x" };
+            let without = doc! { "$unsetField": { "field": dollar, "input": "$odd" } };
+            let price = doc! { "$literal": { "$price": rare(rng) } };
+            vec![
+                doc! { "$set": { "odd": without } },
+                doc! { "$replaceWith": { "$mergeObjects": ["$$ROOT", price] } },
+            ]
+        }
+        36 => {
+            let odds = doc! { "$cond": [{ "$isArray": "$odds" }, "$odds", []] };
+            let merged = doc! { "$mergeObjects": ["$$this", { "$literal": odd(rng) }] };
+            vec![doc! { "$set": { "odds": { "$map": { "input": odds, "in": merged } } } }]
+        }
+        37 => {
+            let is_document = doc! { "$eq": [{ "$type": "$$this" }, "object"] };
+            let merged = doc! { "$mergeObjects": ["$$this", { "k": rng.i32(..9) }] };
+            let change = doc! { "$cond": [is_document, merged, "$$this"] };
+            vec![doc! { "$set": { "a": { "$map": { "input": a, "in": change } } } }]
+        }
+        38 => {
+            let m = doc! { "$cond": [{ "$isArray": "$m" }, "$m", []] };
+            let cut =
+                doc! { "$cond": [{ "$isArray": "$$this" }, { "$slice": ["$$this", 1] }, "$$this"] };
+            let cut = doc! { "$map": { "input": m, "in": cut } };
+            vec![doc! { "$set": { "m": { "$concatArrays": [cut, [[rng.i32(..9)]]] } } }]
+        }
+        39 => {
+            let mut whole = document(rng);
+            whole.insert("odd", odd(rng));
+            let parts = bson::bson!([{ "_id": "$_id" }, { "$literal": whole }]);
+            vec![doc! { "$replaceWith": { "$mergeObjects": parts } }]
         }
         // Only a pipeline can reach a field with a dot in its name.
         _ => vec![

@@ -216,3 +216,41 @@ async fn moves_and_idleness_are_told() {
     window.moved().await;
     assert!(window.moved().now_or_never().is_none());
 }
+
+#[tokio::test]
+async fn some_ops_can_be_waited_for() {
+    let window = window(1, WindowOptions::default());
+    let first = admit(&window, &batch(1, 70));
+    let second = admit(&window, &batch(2, 70));
+    let index = |op: &Op<'_>| op.point().unwrap().index;
+    let wait = |places, of: u32| window.done_up_to(second, places, move |op| index(op) == of);
+    let check = |places, of, expected| {
+        let is_done = wait(places, of).now_or_never().is_some();
+        assert_eq!(is_done, expected, "{of} up to {places}");
+    };
+    check(0, 70, true);
+    check(0, 66, false);
+    window.acknowledge(first, &[66]);
+    check(0, 66, true);
+    check(66, 66, true);
+    check(67, 66, false);
+    let waiter = tokio::spawn({
+        let window = window.clone();
+        async move {
+            window
+                .done_up_to(second, 70, |op| op.point().unwrap().index == 66)
+                .await
+        }
+    });
+    task::yield_now().await;
+    window.acknowledge(second, &(0..66).collect::<Vec<_>>());
+    task::yield_now().await;
+    assert!(!waiter.is_finished());
+    window.acknowledge(second, &[66]);
+    waiter.await.unwrap();
+    // Batches that are done are not looked at.
+    let rest: Vec<u32> = (0..66).chain(67..70).collect();
+    window.acknowledge(first, &rest);
+    check(70, 3, true);
+    check(70, 68, false);
+}

@@ -114,6 +114,7 @@ impl Tail {
             "the entry at the position was rolled back: what was read behind the last common entry never \
              happened, and what is there instead is read now");
         self.position = Position::Oplog(op_time);
+        self.pushed = self.position.clone();
         self.behind.forget();
         Ok(())
     }

@@ -1,11 +1,12 @@
 //! The reading loop of the oplog.
 
 mod first;
+mod images;
 mod transaction;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use bson::{Document, RawDocumentBuf, rawdoc};
+use bson::{Document, RawDocumentBuf, cstr, rawdoc};
 use bytes::Bytes;
 use mongodb::{
     Client,
@@ -16,6 +17,7 @@ use tracing::error;
 
 use self::{
     first::{First, Seen},
+    images::Incomplete,
     transaction::Transaction,
 };
 use super::{Chain, Decoded, Decoder, EntryError, Link};
@@ -23,11 +25,11 @@ use crate::{
     backoff::Backoff,
     mongo::{Reader, ReaderOptions, Reply, Server, answer_in_time},
     op::{Batch, BatchBuilder, Position, SourceKind},
-    source::{Error, Options, Start, Stats, behind::Behind, resume::wait_or_fail},
+    source::{
+        Error, Options, Start, Stats, Undecodable, aside::Shelf, behind::Behind,
+        resume::wait_or_fail,
+    },
 };
-
-/// How long the server waits for an entry before it answers with an empty reply.
-const AWAIT_TIME: Duration = Duration::from_secs(1);
 
 /// How long to wait before a cursor is opened again that the server closed without an error, as it
 /// does with one on an empty capped collection.
@@ -45,13 +47,17 @@ pub struct Tail {
     answered: bool,
     /// What the first entry of the open cursor has to show.
     first: First,
-    /// Where the last batch ended.
+    /// Where what was taken of the oplog ends.
     position: Position,
+    /// Where the last batch ended that is to be given.
+    pushed: Position,
     backoff: Backoff,
     /// Whether it was told that the server has yet to come to the position.
     waits: bool,
     /// What is read again although it is done.
     behind: Behind,
+    /// What could not be decoded.
+    pub(crate) shelf: Shelf,
     ready: VecDeque<Ready>,
     /// Why the tail is at its end, once `ready` is given.
     failed: Option<Error>,
@@ -61,6 +67,8 @@ pub struct Tail {
 #[derive(Debug)]
 enum Ready {
     Batch(Batch),
+    /// A batch whose documents before the changes are to be read.
+    Incomplete(Incomplete),
     Transaction(Transaction),
 }
 
@@ -68,17 +76,21 @@ impl Tail {
     /// A reader of that server; nothing is opened before the first [`next`](Self::next).
     #[must_use]
     pub fn new(server: &Server, options: Options, stats: Arc<Stats>) -> Self {
+        // The oldest entry, where that is the start, is not behind it.
+        let position = options.start.behind();
         Self {
             client: server.client.clone(),
             stats,
-            decoder: Decoder::new(options.scope.clone()),
+            decoder: Decoder::with_reading(options.scope.clone(), &options.reading),
             reader: None,
             answered: false,
             first: First::Any,
-            position: options.start.position(),
+            pushed: position.clone(),
+            position,
             backoff: Backoff::new(),
             waits: false,
             behind: Behind::new(options.behind),
+            shelf: Shelf::default(),
             ready: VecDeque::new(),
             failed: None,
             options,
@@ -91,6 +103,7 @@ impl Tail {
     /// [`Error`]: the oplog cannot be read on.
     pub async fn next(&mut self) -> Result<Batch, Error> {
         let mut batch = self.next_read().await?;
+        self.shelf.hand_over().await;
         self.behind.pass_over(&mut batch);
         self.stats.note_position(batch.position());
         Ok(batch)
@@ -101,6 +114,7 @@ impl Tail {
         loop {
             match self.ready.pop_front() {
                 Some(Ready::Batch(batch)) => return Ok(batch),
+                Some(Ready::Incomplete(incomplete)) => return self.complete(incomplete).await,
                 Some(Ready::Transaction(transaction)) => match self.next_part(transaction).await? {
                     Some(batch) => return Ok(batch),
                     None => continue,
@@ -146,7 +160,7 @@ impl Tail {
         self.first = first;
         self.answered = false;
         let (database, collection) = &self.options.oplog_namespace;
-        let command = rawdoc! {
+        let mut command = rawdoc! {
             "find": collection.as_str(),
             // A bound on `ts` alone lets the server seek to it: the oplog has no other index.
             "filter": { "ts": { "$gte": bson::Timestamp::from(from) } },
@@ -155,9 +169,12 @@ impl Tail {
             "batchSize": i64::from(self.options.batch_size),
             "readConcern": { "level": "majority" },
         };
+        if let Some(comment) = &self.options.reading.comment {
+            command.append(cstr!("comment"), comment.as_str());
+        }
         let reader = ReaderOptions {
             batch_size: Some(self.options.batch_size),
-            await_time: Some(AWAIT_TIME),
+            await_time: Some(self.options.reading.await_time),
             tailable: true,
         };
         self.reader = Some(Reader::open(
@@ -230,7 +247,9 @@ impl Tail {
                     self.take_chain(&chain, reply.bytes().slice_ref(entry))
                         .await?;
                 }
-                Err(error) => self.undecodable_entry(&error),
+                Err(error) => {
+                    self.undecodable_entry(&error, reply.bytes().slice_ref(entry));
+                }
             }
             last = Some(entry);
         }
@@ -251,7 +270,23 @@ impl Tail {
 
     fn push(&mut self, builder: BatchBuilder, caught_up: bool) {
         let batch = builder.finish(SourceKind::Oplog, self.position.clone(), caught_up);
-        self.ready.push_back(Ready::Batch(batch));
+        let before = std::mem::replace(&mut self.pushed, self.position.clone());
+        let ready = self.ready_of(batch, before);
+        self.ready.push_back(ready);
+    }
+
+    /// A batch of what was decoded last, which can be given when the documents are there that are
+    /// wanted for it; `before` is where the batch before it ended.
+    fn ready_of(&mut self, batch: Batch, before: Position) -> Ready {
+        let wanted = self.decoder.take_wanted();
+        match wanted.is_empty() {
+            true => Ready::Batch(batch),
+            false => Ready::Incomplete(Incomplete {
+                batch,
+                wanted,
+                before,
+            }),
+        }
     }
 
     /// Reads the first entry of those that are looked for, in the order of `sort` if there is one;
@@ -285,9 +320,15 @@ impl Tail {
         }
     }
 
-    fn undecodable_entry(&self, error: &EntryError) {
+    fn undecodable_entry(&mut self, error: &EntryError, entry: Bytes) {
         self.stats.count_undecodable();
         let timestamp = error.timestamp.map(|timestamp| timestamp.to_string());
         error!(timestamp, error = %error.fault, "an entry could not be decoded and is passed over");
+        self.shelf.put([Undecodable {
+            kind: SourceKind::Oplog,
+            timestamp: error.timestamp,
+            reason: error.fault.to_string(),
+            bytes: entry,
+        }]);
     }
 }

@@ -34,7 +34,7 @@ impl Tail {
             next = match Link::read(&entry) {
                 Ok(link) => link.prev_op_time,
                 Err(error) => {
-                    self.give_up_chain(chain, &error);
+                    self.give_up_chain(chain, &error, entry.clone());
                     return Ok(());
                 }
             };
@@ -69,13 +69,21 @@ impl Tail {
         let Transaction { chain, index, .. } = &transaction;
         match self.decoder.part(&entry, chain, *index, &mut builder) {
             Ok(index) => {
-                let batch = builder.finish(SourceKind::Oplog, transaction.position.clone(), false);
+                let position = transaction.position.clone();
+                let batch = builder.finish(SourceKind::Oplog, position.clone(), false);
                 transaction.index = index;
                 self.ready.push_front(Ready::Transaction(transaction));
-                Ok(Some(batch))
+                match self.ready_of(batch, position) {
+                    Ready::Batch(batch) => Ok(Some(batch)),
+                    ready => {
+                        self.ready.push_front(ready);
+                        Ok(None)
+                    }
+                }
             }
             Err(error) => {
-                self.give_up_chain(chain, &error);
+                let chain = *chain;
+                self.give_up_chain(&chain, &error, entry);
                 Ok(None)
             }
         }
@@ -106,8 +114,8 @@ impl Tail {
     }
 
     /// A transaction with a part that cannot be decoded is passed over as far as it was not given.
-    fn give_up_chain(&self, chain: &Chain, error: &EntryError) {
+    fn give_up_chain(&mut self, chain: &Chain, error: &EntryError, entry: Bytes) {
         error!(timestamp = %chain.timestamp, "a transaction is passed over from its undecodable part on");
-        self.undecodable_entry(error);
+        self.undecodable_entry(error, entry);
     }
 }

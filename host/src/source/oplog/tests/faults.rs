@@ -34,7 +34,7 @@ fn a_faulty_entry_leaves_no_op_and_names_field_and_time() {
         (with(doc! {"lsid": "x"}), wrong("lsid", string)),
         (
             with(doc! {"prevOpTime": {"ts": 1}}),
-            wrong("prevOpTime.ts", 0x10),
+            wrong("prevOpTime", 0x10),
         ),
         (with(doc! {"fromMigrate": 1}), wrong("fromMigrate", 0x10)),
         (without("ns", with(doc! {})), Fault::Missing("ns")),

@@ -1,5 +1,6 @@
 //! Fixtures: entries of every shape, and the ops that come out.
 
+mod commands;
 mod faults;
 mod transactions;
 mod writes;
@@ -7,7 +8,10 @@ mod writes;
 use bson::{Bson, Document, RawDocumentBuf, doc};
 
 use super::{Decoder, EntryError};
-use crate::op::{Batch, BatchBuilder, DocumentState, Position, Scope, SourceKind, Timestamp};
+use crate::{
+    op::{Batch, BatchBuilder, DocumentState, Position, Scope, SourceKind, Timestamp},
+    source::{Commands, Reading, Updates},
+};
 
 pub(super) fn raw(document: &Document) -> Vec<u8> {
     RawDocumentBuf::try_from(document).unwrap().into_bytes()
@@ -84,6 +88,14 @@ pub(super) fn ids(batch: &Batch) -> Vec<String> {
 
 /// Decodes one entry that lies in the middle of a reply.
 fn decode(watched: &str, entry: &Document) -> (Result<String, EntryError>, Vec<Document>) {
+    decode_as(&Reading::default(), watched, entry)
+}
+
+fn decode_as(
+    reading: &Reading,
+    watched: &str,
+    entry: &Document,
+) -> (Result<String, EntryError>, Vec<Document>) {
     let entry = raw(entry);
     let mut body = b"before".to_vec();
     body.extend_from_slice(&entry);
@@ -91,7 +103,8 @@ fn decode(watched: &str, entry: &Document) -> (Result<String, EntryError>, Vec<D
     let mut builder = BatchBuilder::new(body.into());
     let body = builder.body();
     let bytes = &body[6..6 + entry.len()];
-    let decoded = Decoder::new(scope(watched)).entry(bytes, &mut builder);
+    let mut decoder = Decoder::with_reading(scope(watched), reading);
+    let decoded = decoder.entry(bytes, &mut builder);
     (decoded.map(|decoded| format!("{decoded:?}")), ops(builder))
 }
 

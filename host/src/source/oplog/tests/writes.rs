@@ -84,6 +84,33 @@ fn writes_become_ops() {
 }
 
 #[test]
+fn a_delta_needs_no_document() {
+    let delta = Reading {
+        updates: Updates::Delta,
+        ..Reading::default()
+    };
+    let diff = doc! {"u": {"n": 2}, "i": {"new": 1}, "d": {"old": false}, "sa": {"a": true, "l": 2, "u0": 9}};
+    let update = doc! {"op": "u", "o2": {"_id": 7}, "o": {"$v": 2, "diff": diff}};
+    let (_, ops) = decode_as(&delta, "*", &entry(update));
+    let described = doc! {
+        "updatedFields": {"n": 2, "new": 1, "a.0": 9}, "removedFields": ["old"],
+        "truncatedArrays": [{"field": "a", "newSize": 2}], "disambiguatedPaths": {},
+    };
+    assert_eq!(
+        ops,
+        [
+            doc! {"operation": "u", "namespace": "shop.orders", "opId": "9:3:0", "_id": 7, "updateDescription": described}
+        ]
+    );
+    let replace = doc! {"op": "u", "o2": {"_id": 7}, "o": {"_id": 7, "total": 9}};
+    let (_, ops) = decode_as(&delta, "*", &entry(replace));
+    assert_eq!(
+        ops[0].get_document("data").unwrap(),
+        &doc! {"_id": 7, "total": 9}
+    );
+}
+
+#[test]
 fn commands_act_on_a_namespace() {
     let uuid = "0";
     let rename =

@@ -23,12 +23,15 @@
 //! then the nested ones. `disambiguatedPaths` tells the components of a path that the dots do not:
 //! where one of them is a field name with a dot in it, or one after the first looks like an index.
 
+mod apply;
+mod modifiers;
 mod path;
 #[cfg(test)]
 mod tests;
 
 use oplet_sdk::raw::{Element, Malformed, Walk, Writer, kind};
 
+pub use apply::apply_update;
 use path::Path;
 
 /// How deep differences may nest; a server stores documents of at most 180 levels.
@@ -61,6 +64,9 @@ pub enum UpdateFault {
     /// Differences nest deeper than documents can.
     #[error("differences nest too deep")]
     TooDeep,
+    /// The document before is not the one that the update changed.
+    #[error("the update is of another document")]
+    OtherDocument,
 }
 
 /// Derives update descriptions, one after another, in buffers that it keeps.
@@ -198,7 +204,7 @@ impl<'a> Lists<'a> {
                     nested = true;
                     continue;
                 }
-                // `b` patches binary values of time-series buckets, which nobody can watch.
+                // `b` patches binary values of time-series buckets (from 7.1), which nobody can watch.
                 _ => return Err(UpdateFault::UnknownSection(name(&part))),
             };
             if place.replace(section(&part)?).is_some() {

@@ -1,3 +1,4 @@
+mod apply;
 mod model;
 
 use bson::{Bson, Document, RawDocumentBuf, doc};

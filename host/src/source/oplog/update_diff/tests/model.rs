@@ -3,7 +3,7 @@
 use bson::{Bson, Document, doc};
 use proptest::{collection::vec, prelude::*, sample::Index};
 
-use super::{UpdateDescription, describe, raw, v2};
+use super::{UpdateDescription, apply::applied, describe, raw, v2};
 
 /// Applies a difference as the server's secondaries do.
 fn apply_diff(target: &mut Document, diff: &Document) {
@@ -198,8 +198,10 @@ proptest! {
         let diff = draw(&target, &mut |n| drawn.next().unwrap().index(n), &values);
         let description = describe(&v2(diff.clone())).unwrap();
         prop_assert_eq!(description.get_document("disambiguatedPaths").unwrap(), &doc! {});
+        let by_bytes = applied(&target, &v2(diff.clone())).unwrap();
         let (mut by_diff, mut by_description) = (target.clone(), target);
         apply_diff(&mut by_diff, &diff);
+        prop_assert_eq!(&by_bytes, &by_diff);
         apply_description(&mut by_description, &description);
         prop_assert_eq!(by_description, by_diff);
     }
@@ -218,8 +220,14 @@ proptest! {
             description.write(&mut out);
             prop_assert!(oplet_sdk::raw::document_len(&out) == Ok(out.len()));
         }
+        let before = raw(&doc! {"c": 1, "n": 5, "a": {"b": [1, {"0": 2}, 3, 4]}});
+        let mut out = Vec::new();
+        if super::apply_update(&before, &bytes, &mut out).is_ok() {
+            prop_assert!(oplet_sdk::raw::document_len(&out) == Ok(out.len()));
+        }
         let len = cut.index(bytes.len());
         bytes.truncate(len);
         let _ = description.take(&bytes);
+        let _ = super::apply_update(&before, &bytes, &mut Vec::new());
     }
 }

@@ -1,0 +1,57 @@
+//! A bar for direct reads, on a terminal.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use oplet::control::{DirectReadStatus, Handle};
+
+/// How often the bar is drawn anew.
+const EVERY: Duration = Duration::from_millis(250);
+
+/// Shows how far direct reads are, until the run has ended.
+pub(super) async fn show(handle: Handle) {
+    let mut bar: Option<ProgressBar> = None;
+    while let Ok(status) = handle.status().await {
+        let is_open = |read: &DirectReadStatus| matches!(read.state, "planned" | "reading");
+        let reads = &status.direct_reads;
+        if reads.iter().any(is_open) {
+            draw(bar.get_or_insert_with(new_bar), reads);
+        } else if let Some(bar) = bar.take() {
+            bar.finish_and_clear();
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+}
+
+fn new_bar() -> ProgressBar {
+    let style = ProgressStyle::with_template(
+        "{bar:30} {human_pos}/{human_len} documents, {per_sec}, {eta} left {msg}",
+    );
+    let bar = ProgressBar::new(0);
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+fn draw(bar: &ProgressBar, reads: &[DirectReadStatus]) {
+    let documents: u64 = reads.iter().map(|read| read.documents).sum();
+    let expected = reads.iter().map(|read| {
+        // What the server estimates may be less than there is.
+        let expected = read.documents_expected.unwrap_or_default();
+        expected.max(read.documents)
+    });
+    bar.set_length(expected.sum());
+    bar.set_position(documents);
+    let reading = reads.iter().find(|read| read.state == "reading");
+    if let Some(read) = reading {
+        let (read_segments, segments) = (read.segments_read, read.segments);
+        let namespace = &read.namespace;
+        bar.set_message(format!(
+            "({namespace}: {read_segments} of {segments} segments)"
+        ));
+    }
+}

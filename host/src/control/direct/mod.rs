@@ -1,0 +1,30 @@
+//! Direct reads: what lies in collections is given as ops, and then its changes are, without a gap and
+//! without an older version of a document behind a newer one.
+//!
+//! ```text
+//! stream -> source -> Stage (leaves out what is covered, waits) -> window -> lanes
+//! DirectReads (which segments there are, how far each is)
+//! Conductor -> a reader for each of so many segments            -> window -> lanes
+//! ```
+//! The streams' positions are durable before the first segment is read. A segment is read as it was at
+//! one cluster time, which says of each change of its keys whether it is contained in it: see
+//! [`coverage`]. It is finished when all its documents are done; what is finished stands in the
+//! checkpoint, so that another process goes on with the rest.
+
+mod conductor;
+mod coverage;
+mod forecast;
+mod options;
+mod read;
+mod reader;
+mod reads;
+mod segment;
+mod stage;
+mod tally;
+#[cfg(test)]
+mod tests;
+
+pub(super) use conductor::{Conductor, Wiring};
+pub use options::{DirectReadOptions, DirectReadStatus};
+pub(super) use reads::DirectReads;
+pub(super) use stage::Stage;

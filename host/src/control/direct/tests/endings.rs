@@ -1,0 +1,101 @@
+//! Collections that end, and changes that are asked for again.
+
+use oplet_sdk::raw::Writer;
+
+use super::{KEYS, NAMESPACE, World, Write, nowhere, time};
+use crate::{
+    control::direct::read::Phase,
+    op::{Batch, BatchBuilder, Operation, Position, Record, SourceKind, Timestamp},
+};
+
+/// A command of that name about a collection, as a batch of one.
+fn command(name: &str, namespace: &str, to: Option<&str>, at: Timestamp) -> Batch {
+    let mut builder = BatchBuilder::new(Vec::new().into());
+    let span = builder.make(|extra| extra.extend_from_slice(namespace.as_bytes()));
+    let mut record = Record::new(Operation::Command, span, at);
+    record.data = Some(builder.make(|extra| {
+        let mut writer = Writer::new(extra);
+        writer.text(name.as_bytes(), namespace);
+        if let Some(to) = to {
+            writer.text(b"to", to);
+        }
+        writer.finish();
+    }));
+    builder.push(record);
+    builder.finish(SourceKind::Oplog, Position::Time(at), false)
+}
+
+/// A world whose collection was read to its end, but for one segment.
+fn half_read() -> World {
+    let history = (0..KEYS).map(Write::Put).collect();
+    let mut world = World::new(history, vec![6], true);
+    world.take();
+    world.coverage.reads[0].seen_at = time(KEYS as u32);
+    world.take();
+    world.work(0, false);
+    world.work(0, false);
+    assert_eq!(world.map.len(), 6);
+    world
+}
+
+#[test]
+fn the_end_of_a_collection_comes_behind_its_documents_and_ends_the_read() {
+    let later = time(KEYS as u32 + 5);
+    for (name, namespace, to) in [
+        ("drop", NAMESPACE, None),
+        ("dropDatabase", "shop", None),
+        ("renameCollection", NAMESPACE, Some("shop.old")),
+        ("renameCollection", "shop.new", Some(NAMESPACE)),
+    ] {
+        let mut world = half_read();
+        world.take();
+        world.work(0, false);
+        let mut batch = command(name, namespace, to, later);
+        let waits = world.coverage.sift(0, &mut batch, &nowhere());
+        assert_eq!(waits.map(|(at, _)| at), Some(later), "{name} waits");
+        world.work(0, false);
+        let mut batch = command(name, namespace, to, later);
+        assert!(world.coverage.sift(0, &mut batch, &nowhere()).is_none());
+        assert_eq!(batch.len(), 1, "{name} is given");
+        assert!(matches!(world.coverage.reads[0].phase, Phase::Ended(_)));
+        assert_eq!(world.coverage.next(), None);
+        assert!(world.coverage.is_given());
+    }
+}
+
+#[test]
+fn other_commands_end_nothing() {
+    let later = time(KEYS as u32 + 5);
+    for (name, namespace, to) in [
+        ("drop", "shop.other", None),
+        ("dropDatabase", "sho", None),
+        ("create", NAMESPACE, None),
+        ("renameCollection", "shop.a", Some("shop.b")),
+    ] {
+        let mut world = half_read();
+        let mut batch = command(name, namespace, to, later);
+        assert!(world.coverage.sift(0, &mut batch, &nowhere()).is_none());
+        assert_eq!(batch.len(), 1);
+        assert_eq!(world.coverage.reads[0].phase, Phase::Reading, "{name}");
+    }
+    // It ended another collection of that name, before this one was made.
+    let mut world = half_read();
+    let mut batch = command("drop", NAMESPACE, None, time(3));
+    assert!(world.coverage.sift(0, &mut batch, &nowhere()).is_none());
+    assert!(batch.is_empty());
+    assert_eq!(world.coverage.reads[0].phase, Phase::Reading);
+}
+
+#[test]
+fn a_seek_lets_what_was_covered_be_seen_again() {
+    let mut world = half_read();
+    world.save();
+    let mut batch = world.batch(0, KEYS as usize);
+    assert!(world.coverage.sift(0, &mut batch, &nowhere()).is_none());
+    assert!(batch.is_empty(), "all of it is covered");
+    world.coverage.put_back();
+    world.coverage.forget();
+    let mut batch = world.batch(0, KEYS as usize);
+    assert!(world.coverage.sift(0, &mut batch, &nowhere()).is_none());
+    assert_eq!(batch.len(), KEYS as usize);
+}

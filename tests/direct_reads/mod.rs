@@ -1,0 +1,14 @@
+//! Direct reads as a run does them: beside its streams, through its lanes, into its checkpoint.
+//!
+//! - `load`: under writes and kills, what was given leads to the collection
+//! - `resumed`: a read goes on where it was, and is not done twice
+//! - `asked`: snapshots at runtime, and after a lost position
+//! - `endings`: collections that end while they are read, and other kinds of them
+
+mod asked;
+mod endings;
+mod load;
+mod resumed;
+mod scene;
+
+pub(crate) use scene::{Reading, emitted, end, ids, read_directly, said, stop};

@@ -5,6 +5,7 @@ use tracing::{info, warn};
 use super::{
     Bounds, Deployment, Error, RunState,
     begin::Begin,
+    deployments::StreamOf,
     shards::Change,
     supervisor::{AtWork, Next, Supervisor},
 };
@@ -50,16 +51,13 @@ impl Supervisor<'_> {
         stream: usize,
     ) -> Result<Option<Next>, Error> {
         at_work.left.push(stream);
-        let stream = self.assembly.stream(stream);
-        let streams = self.assembly.deployments.streams(&self.assembly.plan);
-        let of_deployment = streams
-            .enumerate()
-            .filter(|(_, other)| other.at == stream.at);
-        let has_left = |(stream, _)| at_work.left.contains(&stream);
-        if !of_deployment.map(has_left).all(|left| left) {
+        let StreamOf { at, deployment, .. } = self.assembly.stream(stream);
+        let share = self.assembly.plan.streams.len();
+        let mut of_deployment = at * share..(at + 1) * share;
+        if !of_deployment.all(|stream| at_work.left.contains(&stream)) {
             return Ok(None);
         }
-        stream.deployment.gone.cancel();
+        deployment.gone.cancel();
         self.redeploy(at_work, None).await
     }
 

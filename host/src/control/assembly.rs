@@ -205,7 +205,7 @@ impl Assembly<'_> {
             OrderingGuarantee::Oplog if are_told_apart => {
                 let (streams, stop) = (streams.collect(), stop.clone());
                 let (merger, feeders) = Merger::new(streams, outflow(), self.holdup.clone(), stop);
-                Reading::Merged(merger, feeders)
+                Reading::Merged(Box::new(merger), feeders)
             }
             _ => {
                 let streams = streams.map(|stream| {

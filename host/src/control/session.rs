@@ -142,7 +142,7 @@ pub(super) enum Reading {
     /// Each by itself.
     Apart(Vec<(Stream, Outflow)>),
     /// In one order.
-    Merged(Merger, Vec<Feeder>),
+    Merged(Box<Merger>, Vec<Feeder>),
 }
 
 /// Streams and lanes at work.

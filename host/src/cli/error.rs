@@ -505,7 +505,7 @@ impl From<control::Error> for UserError {
                  keeps them for later",
             ),
             control::Error::Share(error) => error.into(),
-            control::Error::DirectRead { source, .. }
+            control::Error::DirectRead { ref source, .. }
                 if matches!(**source, source::direct_read::Error::Unauthorized { .. }) =>
             {
                 Self::of(&error).hint("the user needs the role `read` on its database")

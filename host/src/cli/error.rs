@@ -505,10 +505,11 @@ impl From<control::Error> for UserError {
                  keeps them for later",
             ),
             control::Error::Share(error) => error.into(),
-            control::Error::DirectRead {
-                source: source::direct_read::Error::Unauthorized { .. },
-                ..
-            } => Self::of(&error).hint("the user needs the role `read` on its database"),
+            control::Error::DirectRead { ref source, .. }
+                if matches!(**source, source::direct_read::Error::Unauthorized { .. }) =>
+            {
+                Self::of(&error).hint("the user needs the role `read` on its database")
+            }
             control::Error::ReadOfOne => Self {
                 code: REFUSED,
                 ..Self::of(&error).hint("let a run of its own read each of them")

@@ -125,7 +125,7 @@ pub enum Error {
         namespace: Namespace,
         /// Why.
         #[source]
-        source: source::direct_read::Error,
+        source: Box<source::direct_read::Error>,
     },
     /// A resume token is a position in one deployment.
     #[error("a resume token is a position in one deployment, and several are read")]

@@ -162,7 +162,10 @@ impl Conductor {
                     Ok((_, Err(Ending::Bound))) => return StreamEnd::Done,
                     Ok((_, Err(Ending::LaneEnded))) => return StreamEnd::LaneEnded,
                     Ok((_, Err(Ending::Failed(namespace, source)))) => {
-                        return StreamEnd::ReadFailed(Error::DirectRead { namespace, source });
+                        return StreamEnd::ReadFailed(Error::DirectRead {
+                            namespace,
+                            source: Box::new(source),
+                        });
                     }
                     Err(error) if error.is_panic() => return StreamEnd::Panicked,
                     Err(_) => {}

@@ -372,6 +372,41 @@ async fn a_deployment_that_is_away_does_not_stop_the_others() {
 }
 
 #[tokio::test]
+async fn documents_that_cannot_be_had_hold_up_no_other_deployment() {
+    let scene = Scene::start().await;
+    for member in [&scene.eu, &scene.us] {
+        member.insert(0..1).await;
+    }
+    let flags = ["--workers", "1", "--checkpoint", "none"];
+    let running = scene.start_run("oplog", &flags).await;
+    let admin = scene.us.client.database("admin");
+    let fail = |mode: &str| {
+        let data = doc! { "failCommands": ["find"], "namespace": "shop.things", "blockConnection": true,
+        "blockTimeMS": 20_000 };
+        doc! { "configureFailPoint": "failCommand", "mode": mode, "data": data }
+    };
+    admin.run_command(fail("alwaysOn")).await.unwrap();
+    let change = |n: i32| doc! { "$set": { "n": n } };
+    for member in [&scene.us, &scene.eu] {
+        let things = member.things();
+        things
+            .update_one(doc! { "_id": 0 }, change(7))
+            .await
+            .unwrap();
+    }
+    scene.eu.insert(1..20).await;
+    scene.us.insert(1..20).await;
+    wait_for(&running, 39).await;
+    let is_put_off = |op: &Value| op["operation"] == "u" && op["cluster"] == "us";
+    assert!(!ops(&running).iter().any(is_put_off));
+    admin.run_command(fail("off")).await.unwrap();
+    let all = wait_for(&running, 40).await;
+    stop(&running).await;
+    assert_eq!(all.iter().filter(|op| is_put_off(op)).count(), 1);
+    assert_eq!(told(&all), of(&[("eu", 0..20), ("us", 0..20)]));
+}
+
+#[tokio::test]
 async fn what_would_be_read_twice_or_begun_anew_is_refused() {
     let scene = Scene::start().await;
     let port = scene.eu.set.port();

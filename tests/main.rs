@@ -8,6 +8,8 @@ mod containment;
 mod dead_letters;
 mod delivery;
 mod direct_reads;
+#[path = "../host/examples/tail.rs"]
+mod example;
 mod gtm;
 mod modules;
 mod parity;

@@ -125,7 +125,7 @@ impl Mirrored {
         let task = tokio::spawn({
             let shutdown = shutdown.clone();
             async move {
-                let ended = control::run(
+                let run = control::run(
                     &server,
                     plan,
                     &options,
@@ -134,8 +134,8 @@ impl Mirrored {
                     &metrics,
                     &shutdown,
                     |_| {},
-                )
-                .await;
+                );
+                let ended = Box::pin(run).await;
                 server.shutdown().await;
                 ended
             }

@@ -308,7 +308,7 @@ async fn a_merged_run_that_was_killed_goes_on_in_order() {
     let seen = || {
         let mut ids: Vec<_> = [&first, &second]
             .into_iter()
-            .flat_map(|running| ops(running))
+            .flat_map(ops)
             .map(|op| op["_id"].as_i64().unwrap())
             .collect();
         ids.sort_unstable();

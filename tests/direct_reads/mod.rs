@@ -11,4 +11,4 @@ mod load;
 mod resumed;
 mod scene;
 
-pub(crate) use scene::{Reading, emitted, end, ids, read_directly, said, stop};
+pub(crate) use scene::{Emitted, Reading, emitted, end, ids, read_directly, said, stop};

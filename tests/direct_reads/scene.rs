@@ -23,6 +23,7 @@ pub(crate) struct Emitted {
     pub(crate) operation: String,
     /// `directRead`, or where the change came from.
     pub(crate) source: String,
+    pub(crate) namespace: String,
     /// The `_id` as JSON text.
     pub(crate) id: String,
     /// The document's version; none for a delete.
@@ -115,6 +116,7 @@ pub(crate) fn emitted(running: &RunningOplet) -> Vec<Emitted> {
     ops.map(|op: Value| Emitted {
         operation: op["operation"].as_str().unwrap_or_default().to_owned(),
         source: op["source"].as_str().unwrap_or_default().to_owned(),
+        namespace: op["namespace"].as_str().unwrap_or_default().to_owned(),
         id: op["_id"].to_string(),
         version: op["data"]["v"].as_i64(),
     })

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use bson::doc;
+use bson::{Document, doc};
 
 use crate::{
     DEADLINE,
-    direct_reads::{Reading, end, ids, read_directly, said, stop},
+    direct_reads::{Emitted, Reading, end, ids, read_directly, said, stop},
 };
 
 /// All documents once, and then an event that says how many there were.
@@ -46,6 +46,40 @@ async fn a5_a_view_is_read_directly() {
     said(&running, "it is a view").await;
     let told = said(&running, "the direct read is complete").await;
     assert!(told.contains("documents=50"), "{told}");
+}
+
+/// As soon as one cursor is at its end the next collection begins: nobody waits for a slow one.
+#[tokio::test]
+async fn a41_two_cursors_slide_over_23_collections() {
+    const LARGE: i64 = 20_000;
+    const SMALL: i64 = 10;
+    let reading = Reading::new("a41").await;
+    reading.insert(0..LARGE).await;
+    let database = reading.client.database(&reading.database);
+    let names: Vec<_> = (1..23).map(|number| format!("small{number}")).collect();
+    for name in &names {
+        let documents = (0..SMALL).map(|id| doc! { "_id": id });
+        let collection = database.collection::<Document>(name);
+        collection.insert_many(documents).await.unwrap();
+    }
+    let mut run = reading.read();
+    for name in &names {
+        run = run.args(["--direct-read", &format!("{}.{name}", reading.database)]);
+    }
+    let running = run
+        .args(["--direct-read-concurrency", "2", "--workers", "1"])
+        .arg("--exit-when-idle")
+        .start()
+        .unwrap();
+    end(&running).await;
+    let read = read_directly(&running);
+    let all = LARGE + SMALL * names.len() as i64;
+    assert_eq!(read.len() as i64, all);
+    let large = reading.namespace();
+    let is_large = |op: &Emitted| op.namespace == large;
+    let large_ends = read.iter().rposition(is_large).unwrap();
+    let small_ends = read.iter().rposition(|op| !is_large(op)).unwrap();
+    assert!(small_ends < large_ends, "{small_ends} {large_ends}");
 }
 
 /// What is inserted beyond the largest key while it is read comes as a change, and only so.

@@ -14,9 +14,6 @@ use tokio::time::timeout;
 
 use super::*;
 
-#[path = "../../host/examples/tail.rs"]
-mod example;
-
 fn builder(scene: &Scene, source: &str) -> Result<TailBuilder> {
     let kind = match source {
         "oplog" => SourceKind::Oplog,
@@ -208,7 +205,7 @@ async fn the_example_goes_on_where_it_ended() -> Result<()> {
     let (uri, name) = (scene.uri.clone(), scene.name().to_owned());
     let run = async {
         let print = |line| drop(sender.send(line));
-        example::print_changes(&uri, &namespace, &name, print).await
+        crate::example::print_changes(&uri, &namespace, &name, print).await
     };
     let write = async {
         let collection = scene.collection("c");

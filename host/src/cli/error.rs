@@ -1,5 +1,7 @@
 //! Errors as people read them: what failed, why, and what to do.
 
+mod sources;
+
 use std::{error::Error as StdError, process::ExitCode};
 
 use anstream::eprintln;
@@ -7,11 +9,10 @@ use anstyle::{AnsiColor, Style};
 use oplet::{
     admin, checkpoint, control, dead_letters,
     flow::workers::{FileError, ListError},
-    guest, mongo,
-    op::{Namespace, Scope, SourceKind, Timestamp},
-    sink, source, tail,
+    guest, mongo, sink, source, tail,
 };
 
+use self::sources::goes_on;
 use crate::config;
 
 /// Failed.
@@ -224,93 +225,6 @@ fn initiate(host: &str) -> String {
     format!("mongosh 'mongodb://{host}/?directConnection=true' --eval 'rs.initiate()'")
 }
 
-/// The way on from a lost position.
-fn goes_on(flag: &str, oldest: Option<Timestamp>) -> String {
-    match oldest {
-        Some(oldest) => {
-            format!("the oplog begins at {oldest}: `{flag}` goes on there, without what is lost")
-        }
-        None => format!("`{flag}` goes on with what is left, without what is lost"),
-    }
-}
-
-impl From<source::Error> for UserError {
-    fn from(error: source::Error) -> Self {
-        let user_error = Self::of(&error);
-        match &error {
-            source::Error::PositionLost { oldest, .. } => {
-                let user_error = Self {
-                    code: POSITION_LOST,
-                    ..user_error
-                };
-                user_error.hint(goes_on("--on-position-lost skip", *oldest))
-            }
-            source::Error::Unauthorized { kind, .. } => {
-                let user_error = user_error.hint(match kind {
-                    SourceKind::ChangeStream => {
-                        "grant the user `find` and `changeStream` on what is watched, for instance by the role \
-                         `read`, or `readAnyDatabase` for the deployment"
-                    }
-                    SourceKind::Oplog => {
-                        "grant the user the role `read` on the database `local`, where the oplog is"
-                    }
-                });
-                user_error.hint(
-                    "a user is named in --uri: `mongodb://USER:PASSWORD@HOST/?authSource=admin`",
-                )
-            }
-            source::Error::NoOplog { .. } => {
-                user_error.hint("read a sharded cluster with `--source change-stream`, or by its config servers with `--config-uri`")
-            }
-            source::Error::NoImages => user_error.hint(
-                "MongoDB 6.0 and later do; `--before off` and `--full-document lookup` need no such records",
-            ),
-            source::Error::NoImage { scope, .. } => user_error.hint(record_images(scope)).hint(
-                "changes that were made before that have none: `--before when-available` and `--full-document \
-                 when-available` go on without what is missing",
-            ),
-            source::Error::EventTooLarge { .. } => user_error.hint(
-                "`--source oplog` reads it, and goes on from the same position",
-            ),
-            source::Error::Refused { .. } => user_error,
-        }
-    }
-}
-
-/// The command by which a collection records documents as they were before and after changes.
-fn record_images(scope: &Scope) -> String {
-    let (database, collection) = match scope.namespaces() {
-        [
-            Namespace::Collection {
-                database,
-                collection,
-            },
-        ] => (database.as_str(), collection.as_str()),
-        _ => ("DATABASE", "COLLECTION"),
-    };
-    format!(
-        "let the collection record them: `db.getSiblingDB(\"{database}\").runCommand({{collMod: \"{collection}\", \
-         changeStreamPreAndPostImages: {{enabled: true}}}})`"
-    )
-}
-
-impl From<source::ReadingError> for UserError {
-    fn from(error: source::ReadingError) -> Self {
-        let user_error = Self {
-            code: REFUSED,
-            ..Self::of(&error)
-        };
-        match error {
-            source::ReadingError::UpdatesOnChangeStream => user_error.hint(
-                "`--full-document` says it for a change stream; `--updates` for `--source oplog`",
-            ),
-            source::ReadingError::FullDocumentOnOplog => user_error.hint(
-                "`--full-document` is for `--source change-stream`; `--updates` says it for the oplog",
-            ),
-        }
-    }
-}
-
 impl From<control::DeploymentsError> for UserError {
     fn from(error: control::DeploymentsError) -> Self {
         let user_error = match error {
@@ -504,7 +418,7 @@ impl From<control::Error> for UserError {
                 "the log above has the failure; `--on-error skip` passes such ops over, `--on-error dead-letter` \
                  keeps them for later",
             ),
-            control::Error::Share(error) => error.into(),
+            control::Error::Share(error) => (*error).into(),
             control::Error::DirectRead { ref source, .. }
                 if matches!(**source, source::direct_read::Error::Unauthorized { .. }) =>
             {

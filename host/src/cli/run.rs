@@ -115,7 +115,8 @@ pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Resul
         &shutdown,
         on_start,
     );
-    let (summary, ended) = ended.await;
+    // On the heap: it holds the opening of everything.
+    let (summary, ended) = Box::pin(ended).await;
     if let Some(progress) = progress {
         // The run has ended, which ends it, too.
         let _ = progress.await;

@@ -170,7 +170,7 @@ impl Merger {
 
     async fn give_all(&mut self) -> StreamEnd {
         loop {
-            while let Some((stream, batch)) = self.merge.next() {
+            while let Some((stream, batch)) = self.merge.take() {
                 match self.give(stream, batch).await {
                     Ok(false) => {}
                     Ok(true) => return StreamEnd::Done,

@@ -140,7 +140,7 @@ pub enum Error {
     },
     /// The process does not know which part of the work it has.
     #[error(transparent)]
-    Share(#[from] ShareError),
+    Share(Box<ShareError>),
     /// What is read directly is read from one deployment.
     #[error("direct reads, and the policy `resnapshot`, are for a run that reads one deployment")]
     ReadOfOne,
@@ -207,4 +207,10 @@ pub enum Error {
     /// The system has no threads left.
     #[error("cannot start a lane")]
     Thread(#[source] std::io::Error),
+}
+
+impl From<ShareError> for Error {
+    fn from(error: ShareError) -> Self {
+        Self::Share(Box::new(error))
+    }
 }

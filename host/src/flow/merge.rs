@@ -81,7 +81,7 @@ impl Merge {
 
     /// The next ops, all of one stream; none while that may give earlier ones for which it
     /// [waits](Self::waits_for).
-    pub fn next(&mut self) -> Option<(usize, Batch)> {
+    pub fn take(&mut self) -> Option<(usize, Batch)> {
         let (stream, first) = self.earliest()?;
         let others = self.inputs.iter().enumerate();
         let bound = others

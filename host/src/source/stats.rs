@@ -42,9 +42,11 @@ pub struct Trouble<'a> {
     pub retry_in: Duration,
 }
 
+type OnTrouble = Box<dyn Fn(&Trouble<'_>) + Send + Sync>;
+
 /// Who is told of faults.
 #[derive(Default)]
-struct Observer(OnceLock<Box<dyn Fn(&Trouble<'_>) + Send + Sync>>);
+struct Observer(OnceLock<OnTrouble>);
 
 impl fmt::Debug for Observer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,9 +11,6 @@ use oplet_testkit::{Oplet, RunningOplet, Signal, eventually};
 
 use super::*;
 
-#[path = "../../../host/examples/tail.rs"]
-mod example;
-
 /// What the process is told: connection string, namespace, name, and at which line it is to hang.
 const CHILD: &str = "OPLET_TEST_TAIL";
 
@@ -31,11 +28,13 @@ async fn child() -> Result<()> {
     };
     let hang: usize = hang.parse()?;
     let mut lines = 0;
-    let printed = example::print_changes(uri, namespace, name, |line| {
+    let printed = crate::example::print_changes(uri, namespace, name, |line| {
         println!("\n{line}");
         lines += 1;
-        while lines == hang {
-            std::thread::sleep(DEADLINE);
+        if lines == hang {
+            loop {
+                std::thread::sleep(DEADLINE);
+            }
         }
     });
     printed.await.map_err(|error| anyhow::anyhow!("{error}"))

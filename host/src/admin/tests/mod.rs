@@ -107,7 +107,6 @@ fn run() -> (Handle, Arc<Run>) {
                     task.seeks.lock().unwrap().push(to);
                     drop(answer.send(Ok(reached(state))));
                 }
-                Command::Snapshot(_, answer) => drop(answer.send(Ok(reached(state)))),
                 Command::Swap(_, answer)
                 | Command::Rollback(_, answer)
                 | Command::Remove(_, answer) => drop(answer.send(Err(SwapError::Ended))),

@@ -23,6 +23,9 @@ pub enum OnUndecodable {
     Give,
 }
 
+/// Decodes by serde; see [`Ops::typed`].
+pub type Deserialize<T> = fn(&Change) -> Result<Option<T>, bson::error::Error>;
+
 /// A change, and what was made of it.
 #[derive(Debug, Clone)]
 pub struct DecodedChange<T> {
@@ -61,10 +64,7 @@ impl Ops {
 
     /// Decodes the document of each change; `value` is `Some(None)` where a change has none.
     #[must_use]
-    pub fn typed<T: DeserializeOwned>(
-        self,
-        policy: OnUndecodable,
-    ) -> Decoded<fn(&Change) -> Result<Option<T>, bson::error::Error>> {
+    pub fn typed<T: DeserializeOwned>(self, policy: OnUndecodable) -> Decoded<Deserialize<T>> {
         self.decoded(policy, Change::data_as::<T>)
     }
 }

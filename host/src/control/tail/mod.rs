@@ -29,7 +29,7 @@ mod task;
 pub use batch::Batch;
 pub use builder::TailBuilder;
 pub use change::{Change, DecodeError};
-pub use decode::{Decoded, DecodedChange, OnUndecodable};
+pub use decode::{Decoded, DecodedChange, Deserialize, OnUndecodable};
 pub use deployment::Deployment;
 pub use error::Error;
 pub use event::{Event, Events};

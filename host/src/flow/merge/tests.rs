@@ -24,7 +24,7 @@ fn merge(starts: &[u32]) -> Merge {
 /// What can be given: stream, seconds of its ops, and the position behind.
 fn given(merge: &mut Merge) -> Vec<(usize, Vec<u32>, u32)> {
     let mut given = Vec::new();
-    while let Some((stream, batch)) = merge.next() {
+    while let Some((stream, batch)) = merge.take() {
         let seconds = batch.ops().map(|op| op.timestamp().seconds).collect();
         let position = batch.position().timestamp().unwrap_or_default();
         given.push((stream, seconds, position.seconds));

@@ -148,7 +148,10 @@ fn time(value: Value) -> Result<Timestamp, FileError> {
 mod tests {
     use super::*;
 
-    fn check(text: &str, expected: Result<(&[&str], Option<(&[&str], Timestamp)>), &str>) {
+    /// The workers, and those before with the time of the change; or a part of the error.
+    type Expected<'a> = Result<(&'a [&'a str], Option<(&'a [&'a str], Timestamp)>), &'a str>;
+
+    fn check(text: &str, expected: Expected<'_>) {
         let names = |list: &WorkerList| list.names().to_vec();
         let owned = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
         let found = text
@@ -188,7 +191,7 @@ mod tests {
         ));
         check(
             "workers = ['Tom', 'Dick', 'Harry']\nsince = '1700000001:7'\nbefore = ['Tom']",
-            changed.clone(),
+            changed,
         );
         check(
             r#"{"workers": ["Tom", "Dick", "Harry"], "since": "1700000001:7", "before": ["Tom"]}"#,

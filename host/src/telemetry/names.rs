@@ -149,8 +149,9 @@ metrics! {
 mod tests {
     use super::*;
 
-    const ROOMS: [&str; 8] = [
+    const ROOMS: [&str; 9] = [
         "source",
+        "direct_read",
         "flow",
         "guest",
         "dead_letters",

@@ -132,7 +132,7 @@ async fn what_is_no_checkpoint_is_told_with_the_commands_that_help() {
             doc! {"_id": "n", "format": 1, "epoch": 1_i64, "holder": 7},
             false,
         ),
-        (doc! {"_id": "n", "format": 2, "epoch": 1_i64}, true),
+        (doc! {"_id": "n", "format": 3, "epoch": 1_i64}, true),
     ] {
         collection.insert_one(&document).await.unwrap();
         for error in [
@@ -141,7 +141,7 @@ async fn what_is_no_checkpoint_is_told_with_the_commands_that_help() {
             store.set("n", &checkpoint(1)).await.unwrap_err(),
         ] {
             match is_newer {
-                true => assert!(matches!(error, Error::NewerFormat { found: 2, .. })),
+                true => assert!(matches!(error, Error::NewerFormat { found: 3, .. })),
                 false => assert!(matches!(error, Error::Garbage { .. }), "{error:?}"),
             }
             let hint = error.hint().unwrap();

@@ -52,7 +52,7 @@ async fn tell_what_was_done(source: &str) {
     let named = Named::new("metrics").await;
     let database = named.client.database(&named.database);
     // Now, so that what is counted later begins with the first document.
-    for collection in ["things", "others"] {
+    for collection in ["things", "others", "empty"] {
         database.create_collection(collection).await.unwrap();
     }
     let folder = tempfile::tempdir().unwrap();
@@ -60,7 +60,10 @@ async fn tell_what_was_done(source: &str) {
     std::fs::write(&seen, wat(SEEN).unwrap()).unwrap();
     let modules = [guest("guest_faulty").unwrap(), seen];
     let attempts = ATTEMPTS.to_string();
-    let oplet = run(&named, &modules, source).args(["--attempts", &attempts]);
+    let oplet = run(&named, &modules, source)
+        .args(["--attempts", &attempts])
+        // Nothing is in it, but its reading is measured.
+        .args(["--direct-read", &format!("{}.empty", named.database)]);
     let running = named.start(oplet).await;
 
     let things = database.collection::<Document>("things");

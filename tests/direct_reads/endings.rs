@@ -19,7 +19,7 @@ async fn a_collection_that_is_dropped_ends_its_read_and_the_drop_follows() {
     reading.things().drop().await.unwrap();
     reading.insert(9_000..9_003).await;
     said(&running, "a direct read has ended").await;
-    let is_last = |line: &str| line.contains("9002");
+    let is_last = |line: &str| line.contains("\"_id\":9002");
     running.wait_for_line(is_last, DEADLINE).await.unwrap();
     stop(&running).await;
     let ops = emitted(&running);

@@ -51,7 +51,7 @@ async fn a5_a_view_is_read_directly() {
 /// As soon as one cursor is at its end the next collection begins: nobody waits for a slow one.
 #[tokio::test]
 async fn a41_two_cursors_slide_over_23_collections() {
-    const LARGE: i64 = 20_000;
+    const LARGE: i64 = 50_000;
     const SMALL: i64 = 10;
     let reading = Reading::new("a41").await;
     reading.insert(0..LARGE).await;
@@ -78,8 +78,13 @@ async fn a41_two_cursors_slide_over_23_collections() {
     let large = reading.namespace();
     let is_large = |op: &Emitted| op.namespace == large;
     let large_ends = read.iter().rposition(is_large).unwrap();
-    let small_ends = read.iter().rposition(|op| !is_large(op)).unwrap();
-    assert!(small_ends < large_ends, "{small_ends} {large_ends}");
+    // By twos, with a pause until both are done, there could be one.
+    let meanwhile: BTreeSet<_> = read[..large_ends]
+        .iter()
+        .filter(|op| !is_large(op))
+        .map(|op| &op.namespace)
+        .collect();
+    assert!(meanwhile.len() > 2, "{meanwhile:?}");
 }
 
 /// What is inserted beyond the largest key while it is read comes as a change, and only so.

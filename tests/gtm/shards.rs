@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use bson::{Document, doc};
+use mongodb::options::WriteConcern;
 use oplet_testkit::{Oplet, RunningOplet, eventually};
 
 use crate::{
@@ -37,12 +38,18 @@ impl Cluster {
     async fn add(&self, shard: &Member, name: &str) {
         let host = format!("{name}/{}", shard.set.host());
         let listed = doc! { "_id": name, "host": host, "state": 1 };
-        self.list().insert_one(listed).await.unwrap();
+        let list = self.list();
+        let listed = list.insert_one(listed);
+        let majority = WriteConcern::majority();
+        listed.write_concern(majority).await.unwrap();
     }
 
     /// Takes it off the list, as `removeShard` does when all is moved away.
     async fn remove(&self, name: &str) {
-        self.list().delete_one(doc! { "_id": name }).await.unwrap();
+        let list = self.list();
+        let removed = list.delete_one(doc! { "_id": name });
+        let majority = WriteConcern::majority();
+        removed.write_concern(majority).await.unwrap();
     }
 
     fn list(&self) -> mongodb::Collection<Document> {

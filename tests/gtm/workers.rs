@@ -458,7 +458,9 @@ async fn a_list_in_a_file_holds_when_it_says() {
     };
     let written = tokio::time::timeout(DEADLINE, later).await.unwrap();
     assert_eq!(run.wait_exit(DEADLINE).await.unwrap(), 0);
-    let handled = numbers(&run);
+    let mut handled = numbers(&run);
+    // Lanes work side by side.
+    handled.sort_unstable();
     assert!(
         handled.len() >= 20 && (handled.len() as i32) < written,
         "{written}: {handled:?}"

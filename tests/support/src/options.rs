@@ -34,7 +34,7 @@ impl Default for Options {
         Self {
             mode: Mode::ReplicaSet,
             set_name: REPLICA_SET_NAME.into(),
-            oplog_megabytes: 512,
+            oplog_megabytes: 4_096,
             cache_gigabytes: 0.25,
             arguments: Vec::new(),
         }

@@ -26,7 +26,7 @@ const NAME_BYTES_MAX: usize = 128;
 /// are through, what is written now could be overwritten by what was meant to come before it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Remains {
-    /// By which ids they named their connections; see [`writer_name`].
+    /// By which ids they named their connections.
     pub writers: Vec<String>,
     /// The server sessions that they wrote by.
     pub sessions: Vec<Uuid>,

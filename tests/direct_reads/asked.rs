@@ -97,6 +97,8 @@ async fn after_a_lost_position_everything_that_is_watched_is_read_again() {
         let second = run().start().unwrap();
         said(&second, "the position is lost").await;
         said(&second, "the direct read is complete").await;
+        // What is said comes by another pipe than what is emitted.
+        second.wait_for_lines(5, DEADLINE).await.unwrap();
         assert_eq!(ids(&read_directly(&second)), [0, 1, 2, 3, 4], "{source}");
         reading.insert(5..6).await;
         second.wait_for_lines(6, DEADLINE).await.unwrap();

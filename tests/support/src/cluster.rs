@@ -63,10 +63,19 @@ impl Cluster {
             members: Vec::new(),
         };
         for _ in 0..members {
-            let options = Options {
+            let mut options = Options {
                 mode: Mode::Uninitiated,
                 ..options.clone()
             };
+            // A member that copies from one that is suspended notices it by these alone. Until it
+            // does, what a new primary writes has no majority; the server's own are 60 s and 5 s.
+            for waits in [
+                "oplogInitialFindMaxSeconds=2",
+                "oplogNetworkTimeoutBufferSeconds=1",
+            ] {
+                let arguments = &mut options.arguments;
+                arguments.extend(["--setParameter".into(), waits.into()]);
+            }
             cluster.members.push(ReplicaSet::start(options).await?);
         }
         cluster.initiate().await?;

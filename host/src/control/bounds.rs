@@ -5,6 +5,8 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
+use tokio_util::sync::CancellationToken;
+
 use super::{Deployments, Options};
 use crate::{
     mongo::Server,
@@ -29,9 +31,39 @@ pub struct Bounds {
     /// Stop behind this cluster time.
     pub until: Option<Timestamp>,
     /// How many ops may still be given.
-    pub ops_left: Option<Arc<AtomicU64>>,
+    pub ops_left: Option<Arc<OpsLeft>>,
     /// Stop when the source is beyond this cluster time, or stands at it with nothing more to give.
     pub idle_at: Option<Timestamp>,
+}
+
+/// How many ops may still be given, by whoever of a run gives any.
+#[derive(Debug)]
+pub struct OpsLeft {
+    left: AtomicU64,
+    spent: CancellationToken,
+}
+
+impl OpsLeft {
+    pub(super) fn new(ops: u64) -> Self {
+        let all = Self {
+            left: ops.into(),
+            spent: CancellationToken::new(),
+        };
+        all.take(0);
+        all
+    }
+
+    /// Takes so many of them, or what is left, and returns how many that were.
+    fn take(&self, ops: u64) -> u64 {
+        let left = self
+            .left
+            .fetch_update(Relaxed, Relaxed, |left| Some(left.saturating_sub(ops)))
+            .expect("the closure never refuses");
+        if left <= ops {
+            self.spent.cancel();
+        }
+        left.min(ops)
+    }
 }
 
 impl Bounds {
@@ -57,7 +89,7 @@ impl Bounds {
             true => Some(resolve(Since::Now).await?),
             false => None,
         };
-        let ops_left = end.max_ops.map(|max_ops| Arc::new(AtomicU64::new(max_ops)));
+        let ops_left = end.max_ops.map(|max_ops| Arc::new(OpsLeft::new(max_ops)));
         Ok(Self {
             until,
             ops_left,
@@ -99,6 +131,15 @@ impl Bounds {
         Self::resolve(end, *source, server, oplog_namespace).await
     }
 
+    /// Waits until no more ops may be given; for ever where any number may. One who waits for a change
+    /// has to know when others, a direct read say, have given the last.
+    pub async fn spent(&self) {
+        match &self.ops_left {
+            Some(ops_left) => ops_left.spent.cancelled().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Cuts off what lies beyond the bounds, and tells whether the source has reached one.
     #[must_use]
     pub fn apply(&self, batch: &mut Batch, kind: SourceKind) -> bool {
@@ -122,14 +163,8 @@ impl Bounds {
                 });
         }
         if let Some(ops_left) = &self.ops_left {
-            let len = batch.len() as u64;
-            let left = ops_left
-                .fetch_update(Relaxed, Relaxed, |left| Some(left.saturating_sub(len)))
-                .expect("the closure never refuses");
-            if left <= len {
-                batch.truncate(left as usize);
-                reached = true;
-            }
+            batch.truncate(ops_left.take(batch.len() as u64) as usize);
+            reached |= ops_left.spent.is_cancelled();
         }
         if let Some(idle_at) = self.idle_at {
             // Under load there is always more to give: being caught up decides only where more ops of
@@ -201,7 +236,7 @@ mod tests {
     #[test]
     fn the_number_of_ops_is_shared() {
         let bounds = Bounds {
-            ops_left: Some(Arc::new(AtomicU64::new(3))),
+            ops_left: Some(Arc::new(OpsLeft::new(3))),
             ..Bounds::default()
         };
         check(

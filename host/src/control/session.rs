@@ -101,6 +101,7 @@ impl Stream {
         let batch = tokio::select! {
             biased;
             () = self.stop.cancelled() => return Err(StreamEnd::Done),
+            () = self.bounds.spent() => return Err(StreamEnd::Done),
             batch = self.source.next() => batch,
         };
         let mut batch = batch.map_err(|error| StreamEnd::Failed {

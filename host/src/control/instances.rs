@@ -13,6 +13,7 @@ use super::{
     tally::Tally,
     ticks::Ticks,
     trial::Trial,
+    trials::Held,
 };
 use crate::{
     flow::Stop,
@@ -42,6 +43,7 @@ pub(super) struct Instances {
 pub(super) struct OnTrial {
     pub(super) trial: Arc<Trial>,
     pub(super) served: Served,
+    pub(super) held: Held,
 }
 
 impl Instances {
@@ -96,7 +98,11 @@ impl Instances {
         trial: Arc<Trial>,
     ) -> Result<(), HandoverFailed> {
         hand_over(&mut self.served[module], &mut served)?;
-        self.trials[module] = Some(OnTrial { trial, served });
+        self.trials[module] = Some(OnTrial {
+            trial,
+            served,
+            held: Held::default(),
+        });
         self.tries = true;
         Ok(())
     }
@@ -231,7 +237,7 @@ impl Instances {
         let tried = match self.tries {
             true => {
                 let before = flushed.unwrap_or(0) as u32;
-                self.flush_trial(before, from, segment, || keys.of(&op))
+                self.flush_trial(before, from, segment, tally, || keys.of(&op))
             }
             false => 0,
         };

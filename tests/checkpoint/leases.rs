@@ -124,7 +124,9 @@ async fn a_keeper_renews_when_nothing_else_has() {
     sleep(Duration::from_millis(500)).await;
     assert_eq!(renewed().await, begun, "it was renewed otherwise");
     let keeper = Keeper::start(store.clone(), keeper.lease().clone(), options);
-    eventually(DEADLINE, async || renewed().await > begun).await.unwrap();
+    eventually(DEADLINE, async || renewed().await > begun)
+        .await
+        .unwrap();
     drop(keeper);
 }
 

@@ -53,6 +53,52 @@ fn accept(scene: &Scene) -> [Vec<u32>; 2] {
     places
 }
 
+/// Keeps the number of its calls as its state, and emits it at a batch's border.
+const KEEPS: &str = r#"
+    (data (i32.const 512) "\1b\00\00\00\10v\00\01\00\00\00\12state\00\00\00\00\00\00\00\00\00\00")
+    (func (export "oplet_flush") (result i32)
+        (i32.store (i32.const 1031) (i32.wrap_i64 (global.get $calls)))
+        (drop (call $emit (i32.const 0) (i32.const 1024) (i32.const 12))) (i32.const 0))
+    (func (export "oplet_restore") (param $ptr i32) (param i32) (result i32)
+        (global.set $calls (i64.load (i32.add (local.get $ptr) (i32.const 18)))) (i32.const 0))"#;
+
+const SAVES: &str = r#"(func (export "oplet_save") (result i64)
+    (i64.store (i32.const 530) (global.get $calls))
+    (i64.or (i64.shl (i64.const 512) (i64.const 32)) (i64.const 27)))"#;
+
+/// Lets another version take over in the lane.
+async fn switch(scene: &Scene, version: Module) {
+    let spec = Arc::new(spec(version, policy()));
+    let (answer, answered) = oneshot::channel();
+    let order = Order::Switch {
+        module: 0,
+        fresh: Box::new(Served::fresh(&spec, &scene.shared.sinks).unwrap()),
+        answer,
+    };
+    scene.shared.orders.give(0, order);
+    scene.lanes.wake();
+    answered.await.unwrap().unwrap();
+}
+
+/// The last number of calls that was emitted.
+fn last_number(scene: &Scene) -> i32 {
+    let mut numbers = Vec::new();
+    for chunk in scene.ends.chunks.lock().unwrap().iter() {
+        for (index, output) in chunk.outputs.iter().enumerate() {
+            if output.cause == Cause::Flush {
+                let number = Walk::find(chunk.document(index), "a").unwrap().unwrap();
+                numbers.push(number.int32().unwrap());
+            }
+        }
+    }
+    *numbers.last().unwrap()
+}
+
+async fn wait_until_handled(scene: &Scene, count: u64) {
+    let all = async || handled(scene) == count;
+    oplet_testkit::eventually(LONG, all).await.unwrap();
+}
+
 fn handled(scene: &Scene) -> u64 {
     scene.shared.stats.handled.load(SeqCst)
 }
@@ -108,4 +154,27 @@ async fn what_a_canary_gathers_is_done_when_it_has_given_it() {
     assert_eq!((present, tried), (Vec::new(), vec![0, 1, 2, 2]));
     assert_eq!(scene.ends.done(), [0, 1, 2]);
     assert_eq!((handled(&scene), trial.status().ops), (3, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_handled_before_a_swap_is_undone_is_in_the_state_that_goes_on() {
+    let saving = format!("{KEEPS}{SAVES}");
+    for (after, expected) in [(&*saving, 6), (KEEPS, 3)] {
+        let before = spec(module("keeps", "(i32.const 0)", &saving), policy());
+        let mut scene = Scene::new(OrderingGuarantee::Oplog, vec![before]).await;
+        scene.dispatch(&[1, 2]).await;
+        wait_until_handled(&scene, 2).await;
+        switch(
+            &scene,
+            module("keeps", "(i32.sub (i32.const 1) (i32.const 1))", after),
+        )
+        .await;
+        scene.dispatch(&[3, 4, 5]).await;
+        wait_until_handled(&scene, 5).await;
+        assert_eq!(last_number(&scene), 5, "the state was handed over");
+        scene.shared.orders.give(0, Order::Undo(0));
+        scene.dispatch(&[6]).await;
+        scene.drain().await;
+        assert_eq!(last_number(&scene), expected);
+    }
 }

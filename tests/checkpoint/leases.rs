@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use bson::Bson;
 use oplet::checkpoint::{Error, Holder, Keeper, LeaseOptions, LeaseState, Standby, take};
-use oplet_testkit::ReplicaSet;
+use oplet_testkit::{ReplicaSet, eventually};
 use tokio::{task::JoinSet, time::sleep};
 
 use super::{Scene, TTL, checkpoint, dead, elsewhere, stored};
+use crate::DEADLINE;
 
 /// Leases that run out within a test.
 const BRIEF: LeaseOptions = LeaseOptions {
@@ -72,6 +74,60 @@ async fn a_holder_that_slept_past_its_lease_cannot_save() {
         assert_eq!(stored(&store).await, Some(4));
         assert_eq!(store.load("n").await.unwrap().unwrap().epoch, second.epoch);
     }
+}
+
+#[tokio::test]
+async fn who_takes_over_ends_a_transaction_that_holds_the_checkpoint() {
+    let scene = Scene::new("fenced_inside").await;
+    let store = scene.mongodb();
+    let mut session = scene.client.start_session().await.unwrap();
+    let Some(Bson::Binary(id)) = session.id().get("id") else {
+        panic!("{:?}", session.id());
+    };
+    let first = Holder {
+        sessions: vec![id.to_uuid().unwrap()],
+        ..dead()
+    };
+    let lease = store.acquire("n", &first, TTL).await.unwrap();
+    store.save(&lease, &checkpoint(1)).await.unwrap();
+    session.start_transaction().await.unwrap();
+    let newer = checkpoint(2);
+    let saved = store.save_in(&mut session, &lease, &newer);
+    saved.await.unwrap();
+    // Its own renewal waits for it, and is no conflict.
+    let renewed = tokio::time::timeout(Duration::from_millis(300), store.renew(&lease));
+    assert!(renewed.await.is_err(), "the transaction holds the document");
+    let second = store.acquire("n", &elsewhere(), TTL).await.unwrap();
+    assert_eq!(second.epoch, lease.epoch + 1);
+    assert!(session.commit_transaction().await.is_err());
+    assert_eq!(stored(&store).await, Some(1));
+}
+
+#[tokio::test]
+async fn a_keeper_renews_when_nothing_else_has() {
+    let scene = Scene::new("renewed").await;
+    let store = scene.mongodb();
+    let lease = store.acquire("n", &elsewhere(), TTL).await.unwrap();
+    let options = LeaseOptions {
+        renew_every: Duration::from_millis(100),
+        ..LeaseOptions::with_ttl(TTL)
+    };
+    let renewed = async || {
+        let holding = store.holder("n").await.unwrap().unwrap();
+        holding.renewed_at_ms
+    };
+    let begun = renewed().await;
+    let keeper = Keeper::start(store.clone(), lease, options);
+    // A save that began later than now.
+    let later = Duration::from_secs(3_600);
+    keeper.renewed(Instant::now() + later);
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!(renewed().await, begun, "it was renewed otherwise");
+    let keeper = Keeper::start(store.clone(), keeper.lease().clone(), options);
+    eventually(DEADLINE, async || renewed().await > begun)
+        .await
+        .unwrap();
+    drop(keeper);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 mod control;
 mod lease;
 mod lost;
+pub(crate) mod member;
 mod metrics;
 pub(crate) mod process;
 mod restart;

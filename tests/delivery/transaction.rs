@@ -1,6 +1,6 @@
 //! Outputs and checkpoint in one transaction: each op counts exactly once.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use bson::{Document, doc};
 use futures_util::TryStreamExt as _;
@@ -9,7 +9,7 @@ use oplet::{
     control::{FailurePolicy, Options},
     op::{SourceKind, StoreSpec},
 };
-use oplet_testkit::{eventually, wat};
+use oplet_testkit::{ReplicaSet, eventually, wat};
 
 use super::run::Mirrored;
 use crate::{DEADLINE, modules::Handwritten};
@@ -156,6 +156,36 @@ async fn a_document_that_is_refused_aborts_nothing_but_itself() {
     assert!(times.iter().all(|(_, times)| *times == 1), "{times:?}");
     let (all, last) = snapshot(&mirrored).await;
     assert_eq!(last, all.last().copied(), "the checkpoint is beyond it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_takes_longer_than_a_renewal_of_the_lease_is_committed() {
+    let set = ReplicaSet::start(oplet_testkit::Options::default());
+    let set = set.await.unwrap();
+    let mirrored = Mirrored::on(&set, "lingers").await;
+    // Written behind the copies: when the transaction has begun.
+    let slowed = format!("{}_audit.ops", mirrored.database);
+    let options = Options {
+        // Renewed every two seconds.
+        lease: Duration::from_secs(20),
+        ..options(&mirrored, SourceKind::ChangeStream)
+    };
+    let running = mirrored.start(options).await;
+    let slow = |mode: &str| {
+        let data = doc! { "failCommands": ["insert", "update", "bulkWrite"], "namespace": &slowed,
+        "blockConnection": true, "blockTimeMS": 3_000 };
+        doc! { "configureFailPoint": "failCommand", "mode": mode, "data": data }
+    };
+    let admin = mirrored.client.database("admin");
+    admin.run_command(slow("alwaysOn")).await.unwrap();
+    mirrored.insert(0..20).await;
+    mirrored.wait_for_copies(20).await;
+    let sinks = running.handle.status().await.unwrap().sinks;
+    let failures: u64 = sinks.iter().map(|sink| sink.failures).sum();
+    assert_eq!(failures, 0, "no transaction began anew: {sinks:?}");
+    admin.run_command(slow("off")).await.unwrap();
+    running.end().await.1.unwrap();
+    assert!(mirrored.times().await.iter().all(|(_, times)| *times == 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

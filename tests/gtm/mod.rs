@@ -7,6 +7,7 @@ mod oplog;
 mod segments;
 mod shards;
 mod streams;
+mod worker_lists;
 mod workers;
 
 use std::{

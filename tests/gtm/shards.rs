@@ -11,7 +11,10 @@ use oplet_testkit::{Oplet, RunningOplet, eventually};
 
 use crate::{
     DEADLINE,
-    delivery::several::{Member, begun, ops, run, stop, told, wait_for},
+    delivery::{
+        member::Member,
+        several::{begun, ops, run, stop, told, wait_for},
+    },
 };
 
 /// A cluster of shards, and the deployment where runs keep what they keep.

@@ -1,6 +1,9 @@
 //! The first signal asks for an end, whatever is stuck; the second is one.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use bson::doc;
 use oplet_testkit::{ReplicaSet, RunningOplet, Signal, database_name, guest};
@@ -51,13 +54,16 @@ async fn an_idle_source_ends_at_once() {
 async fn looking_for_a_server_ends_at_once() {
     let echo = guest("guest_echo").unwrap();
     let uri = ["--uri", "mongodb://127.0.0.1:1"];
-    let run = oplet().arg("run").arg(echo).args(uri);
-    for oplet in [run, oplet().arg("tail").args(uri)] {
+    both_drain(&echo, &uri, "no server answers").await;
+}
+
+/// Starts `run` and `tail`, and asks each for an end when it says this.
+async fn both_drain(module: &Path, args: &[&str], said: &str) {
+    let run = oplet().arg("run").arg(module).args(args);
+    for oplet in [run, oplet().arg("tail").args(args)] {
         let oplet = oplet.start().unwrap();
-        oplet
-            .wait_for_stderr(|line| line.contains("no server answers"), SOON)
-            .await
-            .unwrap();
+        let says = oplet.wait_for_stderr(|line| line.contains(said), SOON);
+        says.await.unwrap();
         drains_within(&oplet, Duration::from_secs(2)).await;
     }
 }
@@ -270,15 +276,7 @@ async fn a_server_that_hangs_before_the_first_op_does_not_hold_up_the_end() {
     let since = [
         "--since", "oldest", "--source", "oplog", "-v", "--uri", &uri,
     ];
-    let run = oplet().arg("run").arg(echo).args(since);
-    for oplet in [run, oplet().arg("tail").args(since)] {
-        let oplet = oplet.start().unwrap();
-        oplet
-            .wait_for_stderr(|line| line.contains(" connected "), SOON)
-            .await
-            .unwrap();
-        drains_within(&oplet, Duration::from_secs(2)).await;
-    }
+    both_drain(&echo, &since, " connected ").await;
 }
 
 #[tokio::test]

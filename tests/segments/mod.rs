@@ -2,17 +2,19 @@
 //!
 //! - `order`: the order of keys is the server's own
 //! - `splits`: every document exactly once, whatever its `_id` and wherever the boundaries lie
-//! - `snapshots`: a segment is what stood at its time, also after faults
+//! - `snapshots`: a segment is what stood at its time
+//! - `faults`: also after faults
 //! - `targets`: what can be read, and what is said of it
 //! - `stages`: pipelines
 
+mod faults;
 mod order;
 mod snapshots;
 mod splits;
 mod stages;
 mod targets;
 
-pub(crate) use snapshots::a_killed_cursor;
+pub(crate) use faults::a_killed_cursor;
 pub(crate) use stages::a_match_sees_documents;
 
 use std::sync::Arc;

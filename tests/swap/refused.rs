@@ -90,6 +90,28 @@ async fn a_state_that_is_not_handed_over_undoes_the_swap_in_every_lane() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn that_a_state_was_lost_by_handing_it_over_is_said_each_time() {
+    let mirrored = Mirrored::new("lost_state").await;
+    let traps = r#"(func (export "oplet_save") (result i64) unreachable)"#;
+    let traps = mirrored.module("m", &handler(traps), FailurePolicy::default());
+    let running = mirrored
+        .launch(mirrored.options(SourceKind::Oplog), vec![traps])
+        .await;
+    running.wait_for(RunState::Streaming).await;
+    let error = running.handle.swap(swap("m", handler(""))).await;
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("has lost it"), "{error}");
+    // There is nothing left that could be handed over, in either lane.
+    let swapped = running.handle.swap(swap("m", handler(""))).await.unwrap();
+    assert_eq!(swapped.to.unwrap().generation, 2);
+    assert_eq!(swapped.lanes_without_state, 2);
+    let again = swap("m", version(&handler(""), 1));
+    let swapped = running.handle.swap(again).await.unwrap();
+    assert_eq!(swapped.lanes_without_state, 0);
+    running.end().await.1.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_state_whose_handing_over_never_ends_is_left() {
     let state = r#"
         (data (i32.const 64) "\13\00\00\00\10v\00\01\00\00\00\0astate\00\00")

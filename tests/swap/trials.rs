@@ -191,9 +191,9 @@ async fn a_shadow_is_compared_and_thrown_away() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_version_that_fails_gives_way_by_itself() {
-    let mirrored = Mirrored::new("probation").await;
+/// A run whose next version is on probation for longer than the test, and whose breaker opens soon.
+async fn on_probation(hint: &str) -> (Mirrored, Running) {
+    let mirrored = Mirrored::new(hint).await;
     let options = Options {
         probation: Duration::from_secs(600),
         ..mirrored.options(SourceKind::Oplog)
@@ -205,6 +205,12 @@ async fn a_version_that_fails_gives_way_by_itself() {
     let good = mirrored.module("mirror", &mirror(), policy);
     let running = mirrored.launch(options, vec![good]).await;
     running.wait_for(RunState::Streaming).await;
+    (mirrored, running)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_fails_gives_way_by_itself() {
+    let (mirrored, running) = on_probation("probation").await;
     mirrored.insert(0..50).await;
     mirrored.wait_for_copies(50).await;
     let swapped = running.handle.swap(swap("mirror", broken())).await.unwrap();
@@ -221,18 +227,7 @@ async fn a_version_that_fails_gives_way_by_itself() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_fails_gives_way_also_while_another_is_tried_beside_it() {
-    let mirrored = Mirrored::new("crowded").await;
-    let options = Options {
-        probation: Duration::from_secs(600),
-        ..mirrored.options(SourceKind::Oplog)
-    };
-    let policy = FailurePolicy {
-        breaker_failures: 6,
-        ..FailurePolicy::default()
-    };
-    let good = mirrored.module("mirror", &mirror(), policy);
-    let running = mirrored.launch(options, vec![good]).await;
-    running.wait_for(RunState::Streaming).await;
+    let (mirrored, running) = on_probation("crowded").await;
     let swapped = running.handle.swap(swap("mirror", broken())).await.unwrap();
     assert_eq!(swapped.to.unwrap().generation, 2);
     let mut canary = swap("mirror", version(&mirror(), 1));

@@ -7,7 +7,7 @@ use super::*;
 
 /// Inserts documents of those ids, changes each of them once, in one command, and gives the updates
 /// that the oplog has of it.
-async fn updates(scene: &Scene, ids: &[Bson]) -> Result<Vec<Value>> {
+pub(crate) async fn updates(scene: &Scene, ids: &[Bson]) -> Result<Vec<Value>> {
     let documents = ids.iter().enumerate();
     let documents = documents.map(|(place, id)| doc! { "_id": id, "place": place as i32 });
     scene.collection("c").insert_many(documents).await?;

@@ -15,7 +15,7 @@ mod commands;
 mod cursors;
 mod ends;
 mod images;
-mod lookup;
+pub(crate) mod lookup;
 mod output;
 mod positions;
 mod restart;

@@ -32,7 +32,7 @@ pub enum LeaseState {
 pub struct Keeper {
     store: Store,
     lease: Lease,
-    known: watch::Receiver<Known>,
+    known: watch::Sender<Known>,
     task: AbortHandle,
 }
 
@@ -53,8 +53,8 @@ impl Keeper {
             renewed: Instant::now(),
             lost: None,
         };
-        let (sender, known) = watch::channel(known);
-        let task = tokio::spawn(keep(store.clone(), lease.clone(), options, sender));
+        let known = watch::Sender::new(known);
+        let task = tokio::spawn(keep(store.clone(), lease.clone(), options, known.clone()));
         Self {
             store,
             lease,
@@ -67,6 +67,18 @@ impl Keeper {
     #[must_use]
     pub fn lease(&self) -> &Lease {
         &self.lease
+    }
+
+    /// Something else has renewed it, which began at that time: a checkpoint that was saved does. The next
+    /// renewal then comes that much later.
+    pub fn renewed(&self, begun: Instant) {
+        self.known.send_if_modified(|known| {
+            let is_newer = begun > known.renewed;
+            if is_newer {
+                known.renewed = begun;
+            }
+            is_newer
+        });
     }
 
     /// How it stands now.
@@ -90,7 +102,7 @@ impl Keeper {
     /// Waits until the lease is lost for good: the store has said that its epoch is over. A store
     /// that is away does not say so; see [`unsure`](Self::unsure). Cancellation safe.
     pub async fn lost(&self) -> Option<Holder> {
-        let mut known = self.known.clone();
+        let mut known = self.known.subscribe();
         let lost = known.wait_for(|known| known.lost.is_some()).await;
         match lost.ok().and_then(|known| known.lost.clone()) {
             Some(by) => by.as_ref().clone(),
@@ -102,7 +114,7 @@ impl Keeper {
     /// Waits until the lease is not surely ours: not renewed for its time to live, or lost.
     /// Cancellation safe.
     pub async fn unsure(&self) {
-        let mut known = self.known.clone();
+        let mut known = self.known.subscribe();
         loop {
             if !self.is_valid() {
                 return;
@@ -119,7 +131,7 @@ impl Keeper {
 
     /// Waits until the lease is surely ours again, or lost; tells which. Cancellation safe.
     pub async fn settled(&self) -> LeaseState {
-        let mut known = self.known.clone();
+        let mut known = self.known.subscribe();
         loop {
             known.mark_unchanged();
             match self.state() {
@@ -153,10 +165,15 @@ async fn keep(store: Store, lease: Lease, options: LeaseOptions, known: watch::S
     let mut pause = options.renew_every;
     loop {
         sleep(pause).await;
+        let renewed = known.borrow().renewed.elapsed();
+        if renewed < options.renew_every {
+            pause = options.renew_every - renewed;
+            continue;
+        }
         let begin = Instant::now();
         match store.renew(&lease).await {
             Ok(()) => {
-                known.send_modify(|known| known.renewed = begin);
+                known.send_modify(|known| known.renewed = begin.max(known.renewed));
                 pause = options.renew_every;
             }
             Err(Error::Fenced { by, .. }) => {

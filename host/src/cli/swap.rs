@@ -132,7 +132,13 @@ fn swapped(answer: &Value) -> String {
         }
         _ => String::new(),
     };
-    format!("{what}{reopened}{pause}")
+    let without = match answer["lanesWithoutState"].as_u64() {
+        Some(lanes @ 1..) => format!(
+            "; in {lanes} of the lanes without the state of the version before, which had failed there"
+        ),
+        _ => String::new(),
+    };
+    format!("{what}{reopened}{pause}{without}")
 }
 
 /// `9f86d081884c (generation 3)`

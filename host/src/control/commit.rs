@@ -94,6 +94,7 @@ impl Ledger {
             let attempt = self.attempt(store, lease, checkpoint, &batch, &mut session);
             let attempt = tokio::time::timeout(ATTEMPT_TIME, attempt).await;
             let attempt = attempt.unwrap_or_else(|_| {
+                self.waiting().took(share.outputs.len(), begun.elapsed());
                 Err(checkpoint::Error::too_late(WHAT.to_owned(), ATTEMPT_TIME))
             });
             if !matches!(&attempt, Ok(rejections) if rejections.is_empty()) {
@@ -105,6 +106,7 @@ impl Ledger {
             if rejections.is_empty() {
                 let committed = commit(&mut session).await;
                 self.note(committed)?;
+                self.waiting().took(share.outputs.len(), begun.elapsed());
                 if !batch.is_empty() {
                     self.delivered_bytes
                         .fetch_add(batch.bytes() as u64, Relaxed);
@@ -158,6 +160,11 @@ impl Ledger {
     }
 
     /// One transaction, to be committed unless it names documents that it failed on.
+    ///
+    /// The checkpoint comes first: its document is also the lease. From then on a renewal waits for the
+    /// end of the transaction; behind the outputs, each renewal that came while they were written would
+    /// be a conflict, and the transaction would begin anew, again and again where it takes longer
+    /// than the time between two renewals. Who takes over ends the session, and with that the transaction.
     async fn attempt(
         &self,
         store: &Store,
@@ -172,6 +179,7 @@ impl Ledger {
             .build();
         let begun = session.start_transaction().with_options(options).await;
         begun.map_err(failed)?;
+        store.save_in(session, lease, checkpoint).await?;
         if !batch.is_empty() {
             let rejections = self
                 .sink
@@ -182,11 +190,8 @@ impl Ledger {
                     what: WHAT.to_owned(),
                     source: Box::new(error),
                 })?;
-            if !rejections.is_empty() {
-                return Ok(rejections);
-            }
+            return Ok(rejections);
         }
-        store.save_in(session, lease, checkpoint).await?;
         Ok(Vec::new())
     }
 }

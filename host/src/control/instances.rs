@@ -5,14 +5,16 @@ use std::{collections::HashMap, sync::Arc};
 use super::{
     ModuleSpec, OnError,
     failure::Called,
+    handover::{Before, Handover, HandoverFailed, hand_over},
     options::Error,
     order::OrderKeys,
-    orders::{HandoverFailed, Served},
+    orders::Served,
     segment::Segment,
     shared::{Shared, Standing},
     tally::Tally,
     ticks::Ticks,
     trial::Trial,
+    trials::Held,
 };
 use crate::{
     flow::Stop,
@@ -29,7 +31,7 @@ pub(super) struct Instances {
     shared: Arc<Shared>,
     served: Vec<Served>,
     /// Versions that were replaced, by module, until every lane has done so.
-    before: Vec<Option<Served>>,
+    before: Vec<Option<Before>>,
     /// Versions that are tried, by module.
     pub(super) trials: Vec<Option<OnTrial>>,
     /// Whether there are any.
@@ -42,6 +44,7 @@ pub(super) struct Instances {
 pub(super) struct OnTrial {
     pub(super) trial: Arc<Trial>,
     pub(super) served: Served,
+    pub(super) held: Held,
 }
 
 impl Instances {
@@ -94,11 +97,15 @@ impl Instances {
         module: usize,
         mut served: Served,
         trial: Arc<Trial>,
-    ) -> Result<(), HandoverFailed> {
-        hand_over(&mut self.served[module], &mut served)?;
-        self.trials[module] = Some(OnTrial { trial, served });
+    ) -> Result<Handover, HandoverFailed> {
+        let handover = hand_over(&mut self.served[module], &mut served)?;
+        self.trials[module] = Some(OnTrial {
+            trial,
+            served,
+            held: Held::default(),
+        });
         self.tries = true;
-        Ok(())
+        Ok(handover)
     }
 
     /// Lets go of the version that is tried.
@@ -107,23 +114,32 @@ impl Instances {
         self.tries = self.trials.iter().any(Option::is_some);
     }
 
-    /// Lets another version take over, with the state of the one before, which is kept.
+    /// Lets another version take over, with the state of the one before, which is kept. So many calls
+    /// were made of the module.
     pub(super) fn switch(
         &mut self,
         module: usize,
         mut fresh: Served,
-    ) -> Result<(), HandoverFailed> {
-        hand_over(&mut self.served[module], &mut fresh)?;
+        calls: u64,
+    ) -> Result<Handover, HandoverFailed> {
+        let handover = hand_over(&mut self.served[module], &mut fresh)?;
         self.count(module);
-        self.before[module] = Some(std::mem::replace(&mut self.served[module], fresh));
-        Ok(())
+        let served = std::mem::replace(&mut self.served[module], fresh);
+        self.before[module] = Some(Before {
+            served,
+            handover,
+            calls,
+        });
+        Ok(handover)
     }
 
-    /// Puts the version before back.
-    pub(super) fn undo(&mut self, module: usize) {
+    /// Puts the version before back. What the one that gives way has handled since is handed back, as
+    /// far as the two can.
+    pub(super) fn undo(&mut self, module: usize, calls: u64) {
         if let Some(before) = self.before[module].take() {
             self.count(module);
-            self.served[module] = before;
+            let sinks = self.shared.sinks.clone();
+            before.put_back(&mut self.served[module], calls, &sinks);
         }
     }
 
@@ -231,7 +247,7 @@ impl Instances {
         let tried = match self.tries {
             true => {
                 let before = flushed.unwrap_or(0) as u32;
-                self.flush_trial(before, from, segment, || keys.of(&op))
+                self.flush_trial(before, from, segment, tally, || keys.of(&op))
             }
             false => 0,
         };
@@ -321,20 +337,6 @@ impl Instances {
     pub(super) fn standing(&self, module: usize) -> &Standing {
         &self.shared.standings[module]
     }
-}
-
-/// Hands state from one version to the next. A version that could not be started again has none, and
-/// must not stand in the way of the one that is to replace it.
-fn hand_over(from: &mut Served, to: &mut Served) -> Result<(), HandoverFailed> {
-    if from.instance.is_dead() {
-        return Ok(());
-    }
-    let failed = |what| move |source| HandoverFailed { what, source };
-    let state = from.instance.save();
-    let state = state.map_err(failed("the version before cannot hand over its state"))?;
-    let Some(state) = state else { return Ok(()) };
-    let restored = to.instance.restore(&state);
-    restored.map_err(failed("the new version does not take over the state"))
 }
 
 #[inline]

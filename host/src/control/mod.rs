@@ -30,6 +30,7 @@ mod direct;
 mod ending;
 mod failure;
 mod handle;
+mod handover;
 mod instances;
 mod job;
 mod lookups;

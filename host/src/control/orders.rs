@@ -11,7 +11,11 @@ use std::{
 
 use tokio::sync::{Notify, oneshot};
 
-use super::{ModuleSpec, trial::Trial};
+use super::{
+    ModuleSpec,
+    handover::{Handover, HandoverFailed},
+    trial::Trial,
+};
 use crate::guest::{GuestError, Instance, Profile};
 
 /// A version of a module in one lane.
@@ -22,19 +26,18 @@ pub(super) struct Served {
 
 /// What a lane is to do between two ops.
 pub(super) enum Order {
-    /// Let this version take over, and keep the one before until it is settled; tells how long that
-    /// took.
+    /// Let this version take over, and keep the one before until it is settled.
     Switch {
         module: usize,
         fresh: Box<Served>,
-        answer: oneshot::Sender<Result<Duration, HandoverFailed>>,
+        answer: oneshot::Sender<Result<LaneSwitched, HandoverFailed>>,
     },
     /// Try this version beside the present one.
     Try {
         fresh: Box<Served>,
         trial: Arc<Trial>,
         module: usize,
-        answer: oneshot::Sender<Result<Duration, HandoverFailed>>,
+        answer: oneshot::Sender<Result<LaneSwitched, HandoverFailed>>,
     },
     /// The trial is over.
     EndTrial(usize),
@@ -51,11 +54,12 @@ pub(super) enum Order {
     },
 }
 
-/// A lane could not switch; it goes on with the version that it has.
-#[derive(Debug)]
-pub(super) struct HandoverFailed {
-    pub(super) what: &'static str,
-    pub(super) source: GuestError,
+/// A lane has switched.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LaneSwitched {
+    /// How long that took.
+    pub(super) pause: Duration,
+    pub(super) handover: Handover,
 }
 
 /// Orders on their way to the lanes, in order for each.

@@ -62,6 +62,12 @@ impl<T> ParkedOps<T> {
         self.queues.entry(key).or_default().push_back(op);
     }
 
+    /// Parks an op before the others of its key, which may be waiting already.
+    pub(super) fn put_before(&mut self, key: Key, due: Instant, op: T) {
+        self.due.retain(|(_, other)| *other != key);
+        self.park_again(key, due, op);
+    }
+
     /// Takes out the op that has been due the longest, to be tried. Its key stays held until
     /// [`succeed`](Self::succeed) or [`park_again`](Self::park_again).
     pub(super) fn take_due(&mut self, now: Instant) -> Option<(Key, T)> {

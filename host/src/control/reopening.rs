@@ -14,6 +14,7 @@ use super::{
     shared::Standing,
     supervisor::{AtWork, Next, Reply, Supervisor},
     swapping::Step,
+    switching::Switched,
     versions::Versions,
 };
 use crate::flow::{Panicked, Word};
@@ -126,7 +127,7 @@ impl Supervisor<'_> {
             answer,
             ..
         } = reopening;
-        self.taken_over(&module, step, true, Duration::ZERO, answer)
+        self.taken_over(&module, step, true, Switched::default(), answer)
             .await;
     }
 

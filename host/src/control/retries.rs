@@ -54,9 +54,44 @@ pub(super) struct Tries {
     was_called: bool,
     /// Whether the breaker has counted the op.
     is_counted: bool,
+    /// Whether it is for the present version: one that was tried beside it has had the op, and lost it.
+    is_for_present: bool,
     /// In milliseconds since 1970.
     first_failed_ms: Option<i64>,
     backoff: Option<Backoff>,
+}
+
+impl Parked {
+    /// The same, with a part of its own in the duty, to be tried by the present version if need be.
+    fn part(&self) -> Self {
+        Self {
+            batch: self.batch.clone(),
+            ticket: self.ticket,
+            place: self.place,
+            own: self.own.split(),
+            tries: Tries::for_present(),
+        }
+    }
+
+    /// The op.
+    pub(super) fn op(&self) -> Op<'_> {
+        self.batch.op(self.place as usize)
+    }
+
+    /// It need not be tried.
+    pub(super) fn done(self) {
+        self.own.done();
+    }
+}
+
+impl Tries {
+    /// None yet; a version on trial has none to make.
+    pub(super) fn for_present() -> Self {
+        Self {
+            is_for_present: true,
+            ..Self::default()
+        }
+    }
 }
 
 impl LaneWorker {
@@ -158,9 +193,14 @@ impl LaneWorker {
     pub(super) fn park(&mut self, module: usize, job: &mut Job<'_>, wait: Wait, mut tries: Tries) {
         tries.was_called = true;
         let order = self.keys.of_parked(&job.op);
+        let key = Key { module, order };
+        if self.parked.holds(key) {
+            // What a version on trial lost was put before it just now.
+            return self.queue(key, job);
+        }
         let due = self.due_at(module, wait, &mut tries);
         let parked = self.parked_op(job, tries);
-        self.parked.park(Key { module, order }, due, parked);
+        self.parked.park(key, due, parked);
         self.count_parked(module, 1);
     }
 
@@ -185,7 +225,7 @@ impl LaneWorker {
         self.count_parked(key.module, 1);
     }
 
-    fn parked_op(&self, job: &mut Job<'_>, tries: Tries) -> Parked {
+    pub(super) fn parked_op(&self, job: &mut Job<'_>, tries: Tries) -> Parked {
         Parked {
             batch: job.batch.clone(),
             ticket: job.ticket,
@@ -207,7 +247,7 @@ impl LaneWorker {
         Instant::now() + delay
     }
 
-    fn count_parked(&self, module: usize, count: i64) {
+    pub(super) fn count_parked(&self, module: usize, count: i64) {
         let parked = &self.shared.standings[module].stats.parked;
         match count {
             1.. => parked.fetch_add(count.unsigned_abs(), Relaxed),
@@ -245,9 +285,16 @@ impl LaneWorker {
             self.tally.retried(module);
         }
         self.segment.begin(&batch, parked.ticket, 0);
-        let wait = match self.call(module, &op, parked.place, true) {
+        let called = match parked.tries.is_for_present {
+            true => self.call_present(module, &op, parked.place, true, None),
+            false => self.call(module, &op, parked.place, true),
+        };
+        let wait = match called {
             Called::Dropped | Called::Handled(_) => {
                 self.leave(key, now);
+                if self.instances.tries {
+                    self.hold_for_trial(module, |_| parked.part());
+                }
                 return self.end_try(parked.own);
             }
             Called::Later(delay) => Wait::Asked(delay),
@@ -312,9 +359,7 @@ impl LaneWorker {
 
     /// Passes on what the try led to; the op's own duty goes with it.
     fn end_try(&mut self, own: Ack) -> Result<(), Stop> {
-        let flushed = self
-            .instances
-            .flush(&mut self.segment, &mut self.keys, &mut self.tally);
+        let flushed = self.flush();
         let sent = self.send(Some(&own));
         self.segment.end();
         self.tell();

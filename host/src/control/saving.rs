@@ -262,6 +262,7 @@ impl Run {
         let Task {
             store,
             lease,
+            keeper,
             ledger,
             ..
         } = &self.task;
@@ -279,7 +280,8 @@ impl Run {
                 Written::All
             }
             Some(ledger) => {
-                ledger
+                let begun = std::time::Instant::now();
+                let written = ledger
                     .commit(
                         store,
                         lease,
@@ -287,7 +289,11 @@ impl Run {
                         &progress,
                         (window, saved, saved_reads),
                     )
-                    .await?
+                    .await?;
+                if written != Written::Stale {
+                    keeper.renewed(begun);
+                }
+                written
             }
         };
         match written {

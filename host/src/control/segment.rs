@@ -233,6 +233,28 @@ impl Segment {
         }
     }
 
+    /// Takes back all that a version of a module emitted since the last of it was passed on.
+    pub(super) fn take_back(&mut self, module: usize, version: usize) {
+        let is_its = |output: &Output| {
+            (output.module as usize, output.version as usize) == (module, version)
+        };
+        self.output_bytes = 0;
+        for draft in self.slots.iter_mut().flat_map(|slot| &mut slot.drafts) {
+            let Draft { outputs, bytes } = std::mem::take(draft);
+            let mut begin = 0;
+            for mut output in outputs {
+                let document = &bytes[begin..output.end as usize];
+                begin = output.end as usize;
+                if !is_its(&output) {
+                    draft.bytes.extend_from_slice(document);
+                    output.end = draft.bytes.len() as u32;
+                    draft.outputs.push(output);
+                }
+            }
+            self.output_bytes += draft.bytes.len();
+        }
+    }
+
     /// The duty for the ops that were done, which whoever passes the segment on has to tell as done
     /// after its chunks were handed over. None where no op was done: what there is belongs to an op
     /// that was left half way, or to one that has a duty of its own.

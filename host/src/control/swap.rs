@@ -116,6 +116,16 @@ pub struct Swapped {
     pub reopened: bool,
     /// The longest time that a lane stood still for it, in microseconds.
     pub pause_us: u64,
+    /// How many lanes have nothing of the state of the version before: its instance there had failed,
+    /// and its memory was gone. Left out where it is 0.
+    #[serde(skip_serializing_if = "is_none")]
+    pub lanes_without_state: u64,
+}
+
+/// Left out where there are none.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Why nothing was swapped: the version before goes on as if nothing had been asked.

@@ -9,7 +9,7 @@
 //! Requests are carried out one after the other, so that each finds the modules as the one before
 //! has left them.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc};
 
 use tokio::{
     sync::{Notify, oneshot},
@@ -24,6 +24,7 @@ use super::{
     probation::Probation,
     shared::Standing,
     supervisor::{AtWork, COMMAND_TIME, Next, Supervisor},
+    switching::Switched,
 };
 /// What is asked about modules, and what is being made ready.
 #[derive(Debug, Default)]
@@ -232,6 +233,7 @@ impl Supervisor<'_> {
                 trial: None,
                 reopened: false,
                 pause_us: 0,
+                lanes_without_state: 0,
             }));
             self.load_next();
             return Ok(None);
@@ -250,10 +252,10 @@ impl Supervisor<'_> {
                 .await;
         };
         match self.switch_lanes(at_work, &module, fresh, None).await {
-            Ok(pause) => {
+            Ok(switched) => {
                 self.assembly.plan = ready.plan;
                 self.assembly.reads.take_pipelines(&self.assembly.plan);
-                self.taken_over(&module, ready.step, false, pause, answer)
+                self.taken_over(&module, ready.step, false, switched, answer)
                     .await;
                 if ready.step == (Step::Back { resumes: true }) {
                     at_work.gate.open();
@@ -285,16 +287,18 @@ impl Supervisor<'_> {
         name: &str,
         step: Step,
         reopened: bool,
-        pause: Duration,
+        switched: Switched,
         answer: SwapAnswer,
     ) {
+        let pause = switched.pause;
         let mut swapped = Swapped {
             module: name.to_owned(),
             from: self.swaps.removed.take(),
             to: None,
             trial: None,
             reopened,
-            pause_us: u64::try_from(pause.as_micros()).unwrap_or(u64::MAX),
+            pause_us: switched.pause_us(),
+            lanes_without_state: switched.lanes_without_state,
         };
         if let (Some(at), Some(standing)) =
             (self.assembly.plan.find(name), self.standing(name).cloned())
@@ -344,6 +348,13 @@ impl Supervisor<'_> {
                 .as_ref()
                 .map(|version| version.digest.chars().take(12).collect::<String>())
         };
+        if swapped.lanes_without_state > 0 {
+            warn!(
+                module = name,
+                lanes = swapped.lanes_without_state,
+                "a version has taken over without the state of the one before, which had failed there"
+            );
+        }
         let grants = self.standing(name).and_then(|standing| {
             let versions = standing.versions();
             versions.present().module.settings().grants()

@@ -6,6 +6,7 @@ use tokio::{sync::oneshot, time::timeout};
 
 use super::{
     SwapError,
+    handover::Handover,
     making::no_such,
     orders::{Order, Served},
     shared::Shared,
@@ -17,6 +18,21 @@ use crate::checkpoint::{self, VersionKey};
 
 /// How long lanes get to come to the end of the op that they are at, and of what they pass on.
 const LANE_TIME: Duration = Duration::from_secs(10);
+
+/// How every lane has switched.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Switched {
+    /// The longest time that one stood still.
+    pub(super) pause: Duration,
+    /// How many had lost the state of the version before.
+    pub(super) lanes_without_state: u64,
+}
+
+impl Switched {
+    pub(super) fn pause_us(self) -> u64 {
+        u64::try_from(self.pause.as_micros()).unwrap_or(u64::MAX)
+    }
+}
 
 impl Supervisor<'_> {
     /// Keeps the bytes of a version before it takes over: after a crash the ops that come again are to
@@ -54,7 +70,7 @@ impl Supervisor<'_> {
         name: &str,
         fresh: Vec<Served>,
         trial: Option<&Arc<Trial>>,
-    ) -> Result<Duration, SwapError> {
+    ) -> Result<Switched, SwapError> {
         let Some(module) = self.assembly.plan.find(name) else {
             return Err(no_such(&self.assembly.plan, name));
         };
@@ -83,12 +99,13 @@ impl Supervisor<'_> {
         }
         at_work.session.wake_lanes();
         let switched = async {
-            let mut longest = Duration::ZERO;
+            let mut all = Switched::default();
             for answered in answers {
                 match answered.await {
-                    Ok(Ok(pause)) => {
-                        swaps.swaps.paused(pause);
-                        longest = longest.max(pause);
+                    Ok(Ok(switched)) => {
+                        swaps.swaps.paused(switched.pause);
+                        all.pause = all.pause.max(switched.pause);
+                        all.lanes_without_state += u64::from(switched.handover == Handover::Lost);
                     }
                     Ok(Err(failed)) => {
                         return Err(SwapError::Lane {
@@ -100,7 +117,7 @@ impl Supervisor<'_> {
                     Err(_) => return Err(SwapError::Ended),
                 }
             }
-            Ok(longest)
+            Ok(all)
         };
         let asked_to_end = self.asked_to_end();
         let switched = async {

@@ -94,6 +94,11 @@ impl Tally {
         }
     }
 
+    /// How many calls of a module there were, by this lane.
+    pub(super) fn calls(&self, module: usize) -> u64 {
+        self.modules[module].timer
+    }
+
     /// A call begins; the answer goes to [`end_call`](Self::end_call).
     #[inline]
     pub(super) fn begin_call(&mut self, module: usize) -> Option<Instant> {

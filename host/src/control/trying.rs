@@ -49,7 +49,7 @@ impl Supervisor<'_> {
             .switch_lanes(at_work, &module, fresh, Some(&trial))
             .await
         {
-            Ok(pause) => {
+            Ok(switched) => {
                 info!(
                     module,
                     version = short(&version.digest),
@@ -63,7 +63,8 @@ impl Supervisor<'_> {
                     to: Some(present),
                     trial: Some(version),
                     reopened: false,
-                    pause_us: u64::try_from(pause.as_micros()).unwrap_or(u64::MAX),
+                    pause_us: switched.pause_us(),
+                    lanes_without_state: switched.lanes_without_state,
                 }));
                 self.load_next();
             }

@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use super::{orders::Order, worker::LaneWorker};
+use super::{
+    orders::{LaneSwitched, Order},
+    worker::LaneWorker,
+};
 use crate::flow::{Begun, Stop};
 
 impl LaneWorker {
@@ -35,9 +38,14 @@ impl LaneWorker {
                     answer,
                 } => {
                     let begun = Instant::now();
-                    let switched = self.instances.switch(module, *fresh);
+                    let calls = self.tally.calls(module);
+                    let switched = self.instances.switch(module, *fresh, calls);
+                    let switched = switched.map(|handover| LaneSwitched {
+                        pause: begun.elapsed(),
+                        handover,
+                    });
                     // Who gave the order may wait no longer; then it is undone.
-                    let _ = answer.send(switched.map(|()| begun.elapsed()));
+                    let _ = answer.send(switched);
                 }
                 Order::Try {
                     module,
@@ -47,10 +55,13 @@ impl LaneWorker {
                 } => {
                     let begun = Instant::now();
                     let begins = self.instances.begin_trial(module, *fresh, trial);
-                    let _ = answer.send(begins.map(|()| begun.elapsed()));
+                    let _ = answer.send(begins.map(|handover| LaneSwitched {
+                        pause: begun.elapsed(),
+                        handover,
+                    }));
                 }
                 Order::EndTrial(module) => self.instances.end_trial(module),
-                Order::Undo(module) => self.instances.undo(module),
+                Order::Undo(module) => self.instances.undo(module, self.tally.calls(module)),
                 Order::Settle(module) => self.instances.settle(module),
                 Order::BeginProfile(module) => self.instances.begin_profile(module),
                 Order::EndProfile { module, answer } => {

@@ -1,6 +1,6 @@
 //! Outputs that wait for their checkpoint, in order.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
     checkpoint::{AckWindow, Progress},
@@ -9,21 +9,26 @@ use crate::{
 };
 
 /// How many documents one transaction writes, at most, but for those of a single op: the server
-/// gives a transaction a minute.
+/// gives a transaction a minute, and the lease cannot be renewed meanwhile.
 const DOCUMENTS_MAX: usize = 2_000;
+
+/// A transaction that takes longer takes too many documents: a lease is renewed every two seconds.
+const LONG: Duration = Duration::from_secs(1);
 
 /// Where an output stands in its stream: batch, op, what made the module emit, module, and which
 /// document.
 pub(super) type Place = (u64, u32, bool, u32, u32);
 
 /// Outputs that wait for their checkpoint.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Waiting {
     /// Whose batches they belong to.
     pub(super) window: Option<Arc<AckWindow>>,
     /// By stream, in order.
     pub(super) outputs: BTreeMap<(usize, Place), (Arc<Chunk>, usize)>,
     pub(super) bytes: usize,
+    /// How many documents one transaction writes at present.
+    pub(super) documents_max: usize,
 }
 
 /// What one transaction writes.
@@ -34,7 +39,28 @@ pub(super) struct Share {
     pub(super) cut: Option<(usize, Frontier)>,
 }
 
+impl Default for Waiting {
+    fn default() -> Self {
+        Self {
+            window: None,
+            outputs: BTreeMap::new(),
+            bytes: 0,
+            documents_max: DOCUMENTS_MAX,
+        }
+    }
+}
+
 impl Waiting {
+    /// A transaction has taken so long for so many documents: the next ones take as many as are written
+    /// in good time.
+    pub(super) fn took(&mut self, documents: usize, time: Duration) {
+        if time > LONG {
+            self.documents_max = (documents.min(self.documents_max) / 2).max(1);
+        } else if time < LONG / 4 && documents >= self.documents_max {
+            self.documents_max = (self.documents_max * 2).min(DOCUMENTS_MAX);
+        }
+    }
+
     pub(super) fn is_of(&self, window: &Arc<AckWindow>) -> bool {
         let own = self.window.as_ref();
         own.is_some_and(|own| Arc::ptr_eq(own, window))
@@ -81,7 +107,7 @@ impl Waiting {
         let mut share = Share::default();
         for (key, (chunk, index)) in done {
             if let Some(((stream, last), before, at)) = share.outputs.last()
-                && share.outputs.len() >= DOCUMENTS_MAX
+                && share.outputs.len() >= self.documents_max
                 && (*stream, last.0, last.1) != (key.0, key.1.0, key.1.1)
                 && let Some(frontier) = cut_at(saved.get(*stream), &before.op(*at))
                 && !self.is_gathering(*stream, *last)
@@ -108,4 +134,29 @@ fn cut_at(saved: Option<&Frontier>, op: &Op<'_>) -> Option<Frontier> {
         position: saved.position.clone(),
         done: saved.done.max(Some(op.point()?)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transactions_that_take_long_take_less_and_then_more_again() {
+        let mut waiting = Waiting::default();
+        let mut took = |documents, ms| {
+            waiting.took(documents, Duration::from_millis(ms));
+            waiting.documents_max
+        };
+        assert_eq!(took(2_000, 900), 2_000);
+        assert_eq!(took(2_000, 1_100), 1_000);
+        assert_eq!(took(300, 60_000), 150, "less than half was too much");
+        assert_eq!(took(150, 500), 150);
+        assert_eq!(took(20, 1), 150, "few take no time");
+        assert_eq!(took(150, 100), 300);
+        assert_eq!(took(1, 60_000), 1, "an op is not divided");
+        for _ in 0..12 {
+            took(2_000, 1);
+        }
+        assert_eq!(took(2_000, 1), 2_000);
+    }
 }

@@ -138,7 +138,12 @@ impl LaneWorker {
             return Ok(());
         }
         match self.call(module, &job.op, job.place, ask) {
-            Called::Dropped | Called::Handled(_) => Ok(()),
+            Called::Dropped | Called::Handled(_) => {
+                if self.instances.tries {
+                    self.hold_job_for_trial(module, job);
+                }
+                Ok(())
+            }
             Called::Later(delay) => {
                 self.park(module, job, Wait::Asked(delay), Tries::default());
                 Ok(())
@@ -246,9 +251,7 @@ impl LaneWorker {
     /// Lets the modules emit what they gathered, passes on what was emitted, and tells which ops are
     /// done.
     pub(super) fn end_segment(&mut self) -> Result<(), Stop> {
-        let flushed = self
-            .instances
-            .flush(&mut self.segment, &mut self.keys, &mut self.tally);
+        let flushed = self.flush();
         let ack = self.segment.take_ack();
         // What was handled is passed on, also when a module failed just now; but then its ops are not
         // told as done.
@@ -258,6 +261,17 @@ impl LaneWorker {
             ack.done();
         }
         flushed.and(sent)
+    }
+
+    /// Lets the modules emit what they gathered.
+    pub(super) fn flush(&mut self) -> Result<(), Stop> {
+        let flushed = self
+            .instances
+            .flush(&mut self.segment, &mut self.keys, &mut self.tally);
+        if self.instances.tries {
+            self.give_back_lost();
+        }
+        flushed
     }
 
     /// Hands the segment's chunks to the sinks.

@@ -8,6 +8,13 @@ use super::settings::Isolation;
 use super::state::Phase;
 
 impl Instance {
+    /// Whether it may hold something back until it is [flushed](Self::flush).
+    #[must_use]
+    pub fn gathers(&self) -> bool {
+        let isolation = self.caller.module.settings().isolation;
+        self.exports.flush.is_some() && isolation == Isolation::Lane
+    }
+
     /// Lets the guest emit what it has gathered, at a batch border and before the instance is
     /// dropped. Outputs are as with [`handle`](Self::handle). Does nothing for a module without
     /// `oplet_flush`, and for one whose instances live for one op: it is flushed behind each.
@@ -16,14 +23,10 @@ impl Instance {
     /// [`Class::GuestReported`] when the guest answers other than 0; else as the guest fails, and
     /// the instance is dead then.
     pub fn flush(&mut self) -> Result<(), GuestError> {
-        let Some(flush) = &self.exports.flush else {
+        let Some(flush) = self.exports.flush.as_ref().filter(|_| self.gathers()) else {
             self.clear_outputs();
             return Ok(());
         };
-        if self.caller.module.settings().isolation == Isolation::Op {
-            self.clear_outputs();
-            return Ok(());
-        }
         let answer = self.caller.call(Phase::Flush, flush, ())?;
         self.is_zero(answer, export::FLUSH)
     }

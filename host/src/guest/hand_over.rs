@@ -18,6 +18,18 @@ use super::state::Phase;
 pub(super) const STATE_BYTES_MAX: usize = 16 << 20;
 
 impl Instance {
+    /// Whether it has a state to hand over, as far as its exports tell.
+    #[must_use]
+    pub fn saves(&self) -> bool {
+        self.exports.save.is_some()
+    }
+
+    /// Whether it takes the state of another one.
+    #[must_use]
+    pub fn restores(&self) -> bool {
+        self.exports.restore.is_some()
+    }
+
     /// Asks the guest for the state that the next version is to go on with, a document
     /// `{v: int32, state: any}` of at most 16 MiB. `None` when it has none to give, or cannot be
     /// asked. The guest goes on as before: its state is still its own.

@@ -302,6 +302,11 @@ impl Instance {
         self.caller.is_dead()
     }
 
+    /// Ends it: it is not called again.
+    pub(crate) fn end(&mut self) {
+        self.caller.end();
+    }
+
     /// The module that it is an instance of.
     #[must_use]
     pub fn module(&self) -> &Module {

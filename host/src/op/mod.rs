@@ -8,6 +8,7 @@
 
 mod ack;
 mod batch;
+mod batch_builder;
 mod cluster;
 mod frontier;
 mod id;
@@ -27,7 +28,8 @@ mod timestamp;
 mod view;
 
 pub use ack::{Ack, Acknowledge, BatchTicket};
-pub use batch::{Additions, Batch, BatchBuilder, Record, Span, Value};
+pub use batch::{Additions, Batch, Record, Span, Value};
+pub use batch_builder::BatchBuilder;
 pub use cluster::Cluster;
 pub use frontier::{Frontier, OpPoint};
 pub use id::{OpId, OpIdText, OpIndex};

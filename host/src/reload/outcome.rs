@@ -58,6 +58,7 @@ pub fn log(outcome: &Outcome) {
                 generation,
                 reopened = swapped.reopened,
                 pause_us = swapped.pause_us,
+                lanes_without_state = swapped.lanes_without_state,
                 "the module's file has changed: its version has taken over"
             );
         }

@@ -171,6 +171,7 @@ fn working(mut digest: String, is_late: Arc<AtomicBool>) -> Handle {
                                 trial: None,
                                 reopened: false,
                                 pause_us: 0,
+                                lanes_without_state: 0,
                             })
                         }
                     };

@@ -7,7 +7,7 @@ use crate::{
     DEADLINE,
     modules::NOWHERE,
     oplet,
-    tailing::{SOURCES, Scene, said, stand_in::StandIn},
+    tailing::{SOURCES, Scene, lookup, said, stand_in::StandIn},
 };
 
 /// Up to MongoDB 4.4; the oldest without `$v` (db/update/log_builder.cpp of those versions).
@@ -124,17 +124,7 @@ async fn a16_an_update_comes_with_the_document_as_it_is_now_or_as_it_left_it() -
 /// documents that the updates in the oplog come with.
 async fn each_has_its_own(hint: &str, ids: &[Bson]) -> Result<()> {
     let scene = Scene::shared(hint).await?;
-    let documents = ids.iter().zip(0..);
-    let documents = documents.map(|(id, place)| doc! { "_id": id, "place": place });
-    scene.collection("c").insert_many(documents).await?;
-    let statements: Vec<Document> = ids
-        .iter()
-        .map(|id| doc! { "q": { "_id": id }, "u": { "$set": { "changed": true } } })
-        .collect();
-    let command = doc! { "update": "c", "updates": statements };
-    scene.database.run_command(command).await?;
-    let ops = scene.ops("oplog", &[&scene.namespace("c")]).await?;
-    let updates: Vec<_> = ops.0.iter().filter(|op| op["operation"] == "u").collect();
+    let updates = lookup::updates(&scene, ids).await?;
     assert_eq!(updates.len(), ids.len());
     for ((update, id), place) in updates.iter().zip(ids).zip(0..) {
         let expected = doc! { "_id": id, "place": place, "changed": true };

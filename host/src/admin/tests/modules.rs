@@ -25,6 +25,7 @@ fn swapped(module: &str) -> Swapped {
         trial: None,
         reopened: false,
         pause_us: 120,
+        lanes_without_state: 0,
     }
 }
 

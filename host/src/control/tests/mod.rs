@@ -36,6 +36,7 @@ use crate::{
 
 mod done;
 mod failing;
+mod versions;
 
 const LONG: Duration = Duration::from_secs(20);
 

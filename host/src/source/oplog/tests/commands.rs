@@ -1,9 +1,15 @@
-//! Commands, as each version of the server writes them. Where nothing else is said, a fixture was
-//! taken from a 6.0.5 server's oplog, with short values for UUIDs.
+//! Commands, as each version of the server writes them.
+//!
+//! Each fixture says where it is from. [`SEEN`]: its shape is that of an entry in the oplog of a 6.0.5
+//! server (a replica set of one member), with short values for UUIDs and other options. All others were
+//! never seen on a server: they are made from what the server's own source says.
 
 use bson::doc;
 
 use super::*;
+
+/// From the oplog of a server, not only from its source.
+const SEEN: &str = "6.0.5";
 
 const ALL: Reading = Reading {
     commands: Commands::All,
@@ -37,15 +43,17 @@ fn told(entry: &Document) -> (String, Document) {
 fn what_is_done_to_a_collection_is_told() {
     let id_index = || doc! {"v": 2, "key": {"_id": 1}, "name": "_id_"};
     let by_n = || doc! {"v": 2, "key": {"n": 1}, "name": "n_1"};
-    let by_m = || doc! {"v": 2, "key": {"m": -1}, "name": "m", "unique": true};
+    let by_m = || doc! {"v": 2, "unique": true, "key": {"m": -1}, "name": "m"};
     let rows = [
         (
             "create",
+            SEEN,
             of_shop(doc! {"create": "a.b", "idIndex": id_index()}, None),
             doc! {"create": "a.b", "idIndex": id_index()},
         ),
         (
-            "create, up to 4.2 with options before the index",
+            "create, with options before the index",
+            SEEN,
             of_shop(
                 doc! {"create": "a.b", "capped": true, "size": 4096, "idIndex": id_index()},
                 None,
@@ -54,6 +62,7 @@ fn what_is_done_to_a_collection_is_told() {
         ),
         (
             "createIndexes of an empty collection: the entry is the index",
+            SEEN,
             of_shop(
                 doc! {"createIndexes": "a.b", "v": 2, "key": {"n": 1}, "name": "n_1"},
                 None,
@@ -62,6 +71,7 @@ fn what_is_done_to_a_collection_is_told() {
         ),
         (
             "the commit of a build in two phases, from 4.4 on",
+            SEEN,
             of_shop(
                 doc! {"commitIndexBuild": "a.b", "indexBuildUUID": "b", "indexes": [by_n(), by_m()]},
                 None,
@@ -70,16 +80,19 @@ fn what_is_done_to_a_collection_is_told() {
         ),
         (
             "dropIndexes",
+            SEEN,
             of_shop(doc! {"dropIndexes": "a.b", "index": "n_1"}, Some(by_n())),
             doc! {"dropIndexes": "a.b", "indexes": [by_n()]},
         ),
         (
-            "dropIndexes without the index, as servers before 3.6 wrote it",
+            "dropIndexes by another name, without the index",
+            "before 3.6, from db/repl/oplog.cpp",
             of_shop(doc! {"deleteIndexes": "a.b", "index": "n_1"}, None),
             doc! {"deleteIndexes": "a.b", "index": "n_1"},
         ),
         (
             "collMod",
+            SEEN,
             of_shop(
                 doc! {"collMod": "a.b", "validationLevel": "off"},
                 Some(doc! {"collectionOptions_old": {"uuid": "u", "validationLevel": "strict"}}),
@@ -88,6 +101,7 @@ fn what_is_done_to_a_collection_is_told() {
         ),
         (
             "collMod of an index",
+            SEEN,
             of_shop(
                 doc! {"collMod": "a.b", "index": {"name": "n_1", "hidden": true}},
                 Some(
@@ -97,27 +111,33 @@ fn what_is_done_to_a_collection_is_told() {
             doc! {"collMod": "a.b", "index": {"name": "n_1", "hidden": true}, "stateBeforeChange": {"collectionOptions": {"uuid": "u"}, "indexOptions": {"hidden": false}}},
         ),
         (
-            "convertToCapped: 3.4 and before; later ones tell of a copy that is renamed",
+            // 6.0.5 tells of a copy that is renamed.
+            "convertToCapped",
+            "3.4 and before, from db/repl/oplog.cpp",
             of_shop(doc! {"convertToCapped": "a.b", "size": 4096}, None),
             doc! {"convertToCapped": "a.b", "size": 4096},
         ),
         (
-            "emptycapped (db/catalog/capped_utils.cpp)",
+            "emptycapped",
+            SEEN,
             of_shop(doc! {"emptycapped": "a.b"}, None),
             doc! {"emptycapped": "a.b"},
         ),
         (
-            "importCollection names the whole namespace (db/repl/oplog_entry.idl)",
+            "importCollection names the whole namespace",
+            "from db/repl/oplog_entry.idl",
             of_shop(doc! {"importCollection": "shop.a.b", "numRecords": 1}, None),
             doc! {"importCollection": "shop.a.b", "numRecords": 1},
         ),
         (
             "one that is not known",
+            "made up",
             of_shop(doc! {"notYetInvented": "a.b", "x": 1}, None),
             doc! {"notYetInvented": "a.b", "x": 1},
         ),
     ];
-    for (name, entry, data) in rows {
+    for (name, from, entry, data) in rows {
+        let name = format!("{name} ({from})");
         assert_eq!(told(&entry), ("shop.a.b".into(), data), "{name}");
         for (watched, ops) in [("shop.a.b", 1), ("shop", 1), ("shop.a crm", 0)] {
             assert_eq!(decode_as(&ALL, watched, &entry).1.len(), ops, "{name}");
@@ -156,38 +176,60 @@ fn an_unknown_command_of_no_collection_is_one_of_its_database() {
 #[test]
 fn what_comes_before_the_end_of_a_build_is_not_told() {
     let indexes = || vec![doc! {"v": 2, "key": {"n": 1}, "name": "n_1"}];
-    for o in [
-        doc! {"startIndexBuild": "a", "indexBuildUUID": "b", "indexes": indexes()},
-        doc! {"abortIndexBuild": "a", "indexBuildUUID": "b", "indexes": indexes(), "cause": {"ok": false}},
-        // 5.0 and later, of `db.runCommand({dbCheck: ...})`.
-        doc! {"dbCheck": "shop.a", "type": "batch"},
-        // 8.x, of shards: what they keep of databases.
-        doc! {"createDatabaseMetadata": {"db": "shop"}},
-        doc! {"dropDatabaseMetadata": "shop"},
+    let shards = "8.x, what shards keep of databases, from db/repl/oplog_entry.idl";
+    let cause = doc! {"ok": false, "code": 11000};
+    for (from, ns, o) in [
+        (
+            SEEN,
+            "shop.$cmd",
+            doc! {"startIndexBuild": "a", "indexBuildUUID": "b", "indexes": indexes()},
+        ),
+        (
+            SEEN,
+            "shop.$cmd",
+            doc! {"abortIndexBuild": "a", "indexBuildUUID": "b", "indexes": indexes(), "cause": cause},
+        ),
+        // Of the command `dbCheck`.
+        (
+            SEEN,
+            "admin.$cmd",
+            doc! {"dbCheck": "admin.$cmd", "type": "start"},
+        ),
+        (SEEN, "shop.a", doc! {"dbCheck": "shop.a", "type": "batch"}),
+        (
+            shards,
+            "shop.$cmd",
+            doc! {"createDatabaseMetadata": {"db": "shop"}},
+        ),
+        (shards, "shop.$cmd", doc! {"dropDatabaseMetadata": "shop"}),
     ] {
-        let (decoded, ops) = decode_as(&ALL, "*", &of_shop(o.clone(), None));
-        assert!(decoded.unwrap().starts_with("Skipped(Command("), "{o}");
-        assert!(ops.is_empty());
+        let whole = entry(doc! {"op": "c", "ns": ns, "o": o.clone()});
+        let (decoded, ops) = decode_as(&ALL, "*", &whole);
+        let decoded = decoded.unwrap();
+        let is_skipped = decoded.starts_with("Skipped(Command(") || decoded == "Skipped(Unwatched)";
+        assert!(is_skipped, "{o} ({from}): {decoded}");
+        assert!(ops.is_empty(), "{o} ({from})");
     }
 }
 
 #[test]
 fn nothing_of_the_servers_own_is_told() {
-    for (ns, o) in [
-        ("shop.$cmd", doc! {"create": "system.buckets.weather"}),
-        ("shop.$cmd", doc! {"drop": "system.views"}),
-        ("config.$cmd", doc! {"create": "image_collection"}),
-        ("admin.$cmd", doc! {"create": "system.keys"}),
+    let images = "5.0 and later, from db/repl/image_collection_entry.idl";
+    for (from, ns, o) in [
+        (SEEN, "shop.$cmd", doc! {"create": "system.buckets.weather"}),
+        (SEEN, "shop.$cmd", doc! {"drop": "system.views"}),
+        (images, "config.$cmd", doc! {"create": "image_collection"}),
+        (SEEN, "admin.$cmd", doc! {"create": "system.keys"}),
     ] {
         let whole = entry(doc! {"op": "c", "ns": ns, "o": o});
         let (decoded, ops) = decode_as(&ALL, "*", &whole);
-        assert_eq!(decoded.unwrap(), "Skipped(Unwatched)", "{whole}");
+        assert_eq!(decoded.unwrap(), "Skipped(Unwatched)", "{whole} ({from})");
         assert!(ops.is_empty());
     }
 }
 
-/// From 6.0 on shards tell change streams with no-ops (db/s/shardsvr_*.cpp,
-/// `notifyChangeStreamsOnShardCollection` and its neighbours).
+/// From 6.0 on shards tell change streams with no-ops. Never seen on a server: from
+/// `notifyChangeStreamsOnShardCollection` and its neighbours in db/s.
 #[test]
 fn sharding_is_told_by_no_ops() {
     let o2 = doc! {"shardCollection": "shop.a", "shardKey": {"n": 1}, "unique": false};
@@ -196,8 +238,9 @@ fn sharding_is_told_by_no_ops() {
     assert_eq!(told(&no_op), ("shop.a".into(), o2));
     assert_eq!(decode("*", &no_op).0.unwrap(), "NoOp");
     assert_eq!(decode_as(&ALL, "crm", &no_op).0.unwrap(), "NoOp");
-    // History of retryable writes that came with a chunk, the end of a transaction (8.0), and what a
-    // findAndModify returned before it was kept elsewhere.
+    // History of retryable writes that came with a chunk (db/s/session_catalog_migration_destination.cpp),
+    // the end of a transaction (8.0, db/transaction), and what a findAndModify returned before it was kept
+    // elsewhere. None was seen on a server.
     for o2 in [
         insert("shop.a", 1),
         doc! {"endOfTransaction": ["shop.a"], "txnNumber": 4_i64},

@@ -1,4 +1,10 @@
 //! Fixtures: entries of every shape, and the ops that come out.
+//!
+//! Plain writes, `$v: 2` updates, drops, renames and transactions of one or more entries are as a 6.0.5
+//! server writes them; `tests/parity` and `tests/gtm` read these from a real one. No server was seen to
+//! write the rest: what names another version, is sharded, prepared, retryable with `multiOpType`, migrated
+//! or nested is made from the server's source (db/repl/oplog_entry.idl, db/repl/oplog.cpp,
+//! db/transaction) and its specification of change streams. `commands` says it of each.
 
 mod commands;
 mod faults;

@@ -201,6 +201,19 @@ impl DirectReads {
         self.moved();
     }
 
+    /// As many ops as the run is to give were given: who waits for documents, or for a stream, waits no
+    /// more.
+    pub(super) fn give_up(&self) {
+        self.coverage().give_up();
+        self.changed();
+        self.moved();
+    }
+
+    /// The latest change that was given or covered: what there is has to be looked at no earlier.
+    pub(super) fn latest(&self) -> Timestamp {
+        self.coverage().latest()
+    }
+
     pub(super) fn moves(&self) -> watch::Receiver<()> {
         self.moves.subscribe()
     }
@@ -287,11 +300,7 @@ impl DirectReads {
 
     /// A segment was not read to its end; documents as they were at that time were given.
     pub(super) fn failed(&self, at: usize, id: u64, given: Option<Timestamp>) {
-        self.note(at, |read| {
-            if let Some(segment) = read.segment_mut(id) {
-                segment.put_back(given);
-            }
-        });
+        self.note(at, |read| read.failed(id, given));
     }
 
     /// What was read is no more there.

@@ -197,3 +197,65 @@ async fn modules_want_different_halves_of_what_is_read() {
         .filter(|(id, n)| id % 2 == 1 && *n == 0);
     assert_eq!(of_others.count(), 0, "{stages}");
 }
+
+/// Their ops count as done, so that nobody would give them again.
+#[tokio::test]
+async fn outputs_that_wait_for_their_transaction_are_written_before_a_run_begins_anew() {
+    let scene = Scene::new("written_before").await;
+    scene.insert([doc! { "_id": -1, "n": 0 }]).await;
+    let copy = format!("{}_copy", scene.database);
+    let sink =
+        format!("mongodb:{copy}.things#namespace-field=_ns&mode-field=_mode&transactional=true");
+    let running = scene
+        .run_from_now(&[oplet_testkit::guest("guest_mirror").unwrap()])
+        .args(["--name", &scene.database, "--sink", &sink])
+        .args([
+            "--checkpoint",
+            "mongodb:oplet.checkpoints",
+            "--admin",
+            "127.0.0.1:0",
+        ])
+        .start()
+        .unwrap();
+    said(&running, "running").await;
+    let address = admin(&running).await;
+    let fail = async |mode: bson::Bson| {
+        let data = doc! {
+            "failCommands": ["commitTransaction"], "appName": &scene.database, "errorCode": 112,
+            "errorLabels": ["TransientTransactionError"],
+        };
+        let command = doc! { "configureFailPoint": "failCommand", "mode": mode, "data": data };
+        let admin = scene.client.database("admin");
+        admin.run_command(command).await.unwrap();
+    };
+    fail("alwaysOn".into()).await;
+    scene
+        .insert((0..10).map(|id| doc! { "_id": id, "n": id }))
+        .await;
+    let handled = async || {
+        let status = ask(&address, &["status", "--format", "json"]).await;
+        let status: Value = serde_json::from_str(&status).unwrap();
+        status["sinks"][0]["queued"] == 10
+    };
+    oplet_testkit::eventually(DEADLINE, handled).await.unwrap();
+    // Another collection, so that these are not read once more.
+    let other = format!("{}.other", scene.database);
+    let asked = crate::oplet()
+        .args(["snapshot", &other, "--admin", &address])
+        .start()
+        .unwrap();
+    // Longer than commands wait for the store.
+    tokio::time::sleep(std::time::Duration::from_secs(8)).await;
+    fail(doc! { "times": 0 }.into()).await;
+    asked.wait_exit(DEADLINE).await.unwrap();
+    scene.insert([doc! { "_id": 99, "n": 99 }]).await;
+    let copies = scene
+        .client
+        .database(&copy)
+        .collection::<Document>("things");
+    let last = async || copies.count_documents(doc! { "_id": 99 }).await.unwrap() == 1;
+    oplet_testkit::eventually(DEADLINE, last).await.unwrap();
+    stop(&running).await;
+    let copied = copies.count_documents(doc! { "_id": { "$gte": 0 } });
+    assert_eq!(copied.await.unwrap(), 11);
+}

@@ -195,7 +195,7 @@ impl Conductor {
             ..
         } = &*self.readers;
         loop {
-            reads.settle(&window.look());
+            reads.settle(window, &window.look());
             let is_done = reads.are_given() && window.is_idle_from(*first_stream);
             if stop.is_cancelled() || is_done || !reads.are_under_way() {
                 return;
@@ -207,7 +207,7 @@ impl Conductor {
     /// Tells how far it all is, and warns of what it will lead to.
     fn tell(&mut self) {
         let progress = self.readers.window.look();
-        self.readers.reads.settle(&progress);
+        self.readers.reads.settle(&self.readers.window, &progress);
         let statuses = self.readers.reads.statuses();
         for read in statuses.iter().filter(|read| read.state == "reading") {
             info!(

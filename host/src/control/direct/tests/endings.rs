@@ -4,7 +4,13 @@ use oplet_sdk::raw::Writer;
 
 use super::{KEYS, NAMESPACE, World, Write, key, nowhere, time};
 use crate::{
-    control::direct::{coverage::Step, read::Phase},
+    checkpoint::{AckWindow, Progress, WindowOptions},
+    control::direct::{
+        DirectReads,
+        coverage::Step,
+        read::{Phase, Read},
+        segment::State,
+    },
     op::{Batch, BatchBuilder, KeyRange, Operation, Position, Record, SourceKind, Timestamp},
 };
 
@@ -141,4 +147,31 @@ fn a_change_waits_until_it_is_known_what_there_is() {
         let expected = if is_absent { 0 } else { 6 };
         assert_eq!(given, (expected..KEYS).collect::<Vec<_>>());
     }
+}
+
+/// A save that is about the session before comes late.
+#[test]
+fn what_is_done_in_the_window_before_finishes_nothing() {
+    let reads = DirectReads::default();
+    let mut read = Read::new(NAMESPACE.into(), vec!["m".into()], false);
+    let given = State::Given {
+        at: time(1),
+        behind: (0, 1),
+        documents: 1,
+    };
+    read.segments[0].state = given;
+    reads.coverage().reads.push(read);
+    let window = || AckWindow::with_reads(vec![], 1, WindowOptions::default());
+    let (before, present) = (window(), window());
+    reads.follow(&present);
+    let progress = |batches| Progress {
+        frontiers: vec![],
+        mark: 0,
+        ops: 0,
+        reached: vec![(batches, 0)],
+    };
+    reads.settle(&before, &progress(5));
+    assert_eq!(reads.coverage().reads[0].segments[0].state, given);
+    let saved = reads.settle(&present, &progress(1));
+    assert_eq!(saved[0].ranges, [(KeyRange::all(), time(1))]);
 }

@@ -178,7 +178,9 @@ async fn a_drop_waits_for_documents_that_are_tried_again() {
             .args(["--workers", "3"])
             .start()
             .unwrap();
-        running.wait_for_lines(29, DEADLINE).await.unwrap();
+        // All but those that stay in order behind it.
+        let before = if ordering == "namespace" { 7 } else { 29 };
+        running.wait_for_lines(before, DEADLINE).await.unwrap();
         scene.collection("things").drop().await.unwrap();
         scene
             .insert((30..40).map(|id| doc! { "_id": id, "n": id }))
@@ -192,6 +194,6 @@ async fn a_drop_waits_for_documents_that_are_tried_again() {
         let numbers: Vec<_> = numbers.collect();
         let drop = numbers.iter().position(|n| *n == -1);
         assert_eq!(drop, Some(30), "{ordering}: {numbers:?}");
-        assert_eq!(numbers[29], 7, "{ordering}");
+        assert!(numbers[..30].contains(&7), "{ordering}: {numbers:?}");
     }
 }

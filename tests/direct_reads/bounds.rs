@@ -32,7 +32,7 @@ async fn a_run_ends_after_so_many_documents_and_changes() {
             let mut version = 1;
             while !stop.load(SeqCst) {
                 version += 1;
-                let id = fastrand::i64(..COUNT);
+                let id = fastrand::i64(0..COUNT);
                 let document = doc! { "_id": id, "v": version };
                 let replaced = things.replace_one(doc! { "_id": id }, document).await;
                 replaced.unwrap();

@@ -171,7 +171,58 @@ fn what_is_done_in_the_window_before_finishes_nothing() {
         reached: vec![(batches, 0)],
     };
     reads.settle(&before, &progress(5));
+    reads.settle(&present, &progress(0));
     assert_eq!(reads.coverage().reads[0].segments[0].state, given);
     let saved = reads.settle(&present, &progress(1));
     assert_eq!(saved[0].ranges, [(KeyRange::all(), time(1))]);
+}
+
+/// What stands in the checkpoint is not read again: so its documents are done, and where it follows a stream,
+/// all changes before it.
+#[test]
+fn a_segment_is_finished_when_it_is_done_and_the_stream_beyond_it() {
+    let settled = |stream: u32, sequence: u64, follows: bool| {
+        let history = (0..KEYS).map(Write::Put).collect();
+        let mut world = World::new(history, vec![6], true);
+        world.take();
+        let (states, segments) = ([(4, 1), (7, 2)], &mut world.coverage.reads[0].segments);
+        for ((at, batches), segment) in states.into_iter().zip(segments) {
+            segment.follows = follows;
+            segment.state = State::Given {
+                at: time(at),
+                behind: (1, batches),
+                documents: 1,
+            };
+        }
+        world.position = stream as usize;
+        world.coverage.settle(&world.progress(sequence));
+        let segments = world.coverage.reads[0].segments.iter();
+        let finished = segments.filter(|segment| segment.is_finished());
+        finished
+            .map(|segment| segment.range.clone())
+            .collect::<Vec<_>>()
+    };
+    let all = KeyRange::all().cut([key(6)]);
+    let none: Vec<KeyRange> = Vec::new();
+    assert_eq!(settled(9, 0, false), none);
+    assert_eq!(settled(9, 1, false), all[..1]);
+    assert_eq!(settled(4, 2, true), none, "it may have more of that time");
+    assert_eq!(settled(5, 2, true), all[..1]);
+    assert_eq!(settled(0, 2, false), all, "each covers changes of its own");
+    assert_eq!(settled(7, 2, false), all);
+    assert_eq!(settled(8, 2, false), [KeyRange::all()]);
+    assert_eq!(settled(8, 2, true), [KeyRange::all()]);
+}
+
+/// Several changes may have one cluster time.
+#[test]
+fn a_stream_is_at_a_time_when_it_has_all_of_it() {
+    let mut world = World::new(vec![], vec![], true);
+    let position = Position::Time(time(5));
+    world.coverage.reached(0, &position, false);
+    assert!(world.coverage.are_beyond(0, time(4)) && !world.coverage.are_beyond(0, time(5)));
+    world.coverage.reached(0, &position, true);
+    assert!(world.coverage.are_beyond(0, time(5)));
+    world.coverage.reached_before(0, time(9));
+    assert!(!world.coverage.are_beyond(0, time(9)));
 }

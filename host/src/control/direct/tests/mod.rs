@@ -84,8 +84,10 @@ struct UnderWay {
     id: u64,
     range: KeyRange,
     follows: bool,
-    /// Its time and documents, once it is open.
+    /// Its time and documents, once the server has opened it.
     open: Option<(u32, Documents)>,
+    /// That time is known.
+    is_open: bool,
 }
 
 /// A deployment, a process that reads it, and what it gives.
@@ -100,6 +102,8 @@ struct World {
     map: Documents,
     /// The newest time that was given of each key, by this process.
     newest: BTreeMap<i32, u32>,
+    /// The latest change that was given, by this process.
+    given_up_to: u32,
     /// Batches of segments that were given.
     sequence: u64,
     /// How far the stream was when it was saved, and what was finished then.
@@ -131,6 +135,7 @@ impl World {
             rest: None,
             map: Documents::new(),
             newest: BTreeMap::new(),
+            given_up_to: 0,
             sequence: 0,
             boundaries,
             is_ordered,
@@ -196,6 +201,12 @@ impl World {
         let (_, id) = op.document_id().unwrap();
         let key = i32::from_le_bytes(id.try_into().unwrap());
         let at = op.timestamp().seconds;
+        let newest = self.newest.get(&key);
+        assert!(
+            newest < Some(&at),
+            "{key} at {at} is contained in {newest:?}"
+        );
+        self.given_up_to = self.given_up_to.max(at);
         let version = (op.operation() == Operation::Update).then_some(at);
         self.give(key, version, at);
     }
@@ -254,6 +265,7 @@ impl World {
                 range,
                 follows,
                 open: None,
+                is_open: false,
             }),
         }
     }
@@ -264,7 +276,8 @@ impl World {
         documents
     }
 
-    /// Opens a segment, or gives its documents, of which only some when it is cut.
+    /// Has the server open a segment, or hears what it is, or gives its documents, of which only some when
+    /// it is cut.
     fn work(&mut self, which: usize, is_cut: bool) {
         if self.under_way.is_empty() {
             return;
@@ -275,14 +288,19 @@ impl World {
             let after = self.coverage.open(0, segment.id).unwrap();
             let at = self.history.len() as u32;
             assert!(after <= time(at), "the server has that time");
+            assert!(after >= time(self.given_up_to) || self.given_up_to == 0);
             let documents = self.documents(&segment.range, at);
+            self.under_way[which].open = Some((at, documents));
+            return;
+        };
+        if !segment.is_open {
             self.coverage.reads[0]
                 .segment_mut(segment.id)
                 .unwrap()
                 .state = State::Open(time(at));
-            self.under_way[which].open = Some((at, documents));
+            self.under_way[which].is_open = true;
             return;
-        };
+        }
         if segment.follows && !self.coverage.are_beyond(0, time(at)) {
             return;
         }
@@ -319,7 +337,9 @@ impl World {
         let segment = self.under_way.remove(which % self.under_way.len());
         let open = segment.open.clone();
         let open = open.filter(|(at, _)| {
-            some_given && (!segment.follows || self.coverage.are_beyond(0, time(*at)))
+            some_given
+                && segment.is_open
+                && (!segment.follows || self.coverage.are_beyond(0, time(*at)))
         });
         if let Some((at, documents)) = &open {
             let some = documents.len() / 2;
@@ -358,6 +378,7 @@ impl World {
         self.under_way.clear();
         self.rest = None;
         self.newest.clear();
+        self.given_up_to = 0;
         self.sequence = 0;
         self.position = self.saved.0;
         self.coverage = Coverage::default();
@@ -377,7 +398,8 @@ impl World {
             let Some((at, documents)) = segment.open else {
                 continue;
             };
-            if segment.follows && !self.coverage.are_beyond(0, time(at)) {
+            let may_wait = segment.follows && !self.coverage.are_beyond(0, time(at));
+            if !segment.is_open || may_wait {
                 continue;
             }
             let some = documents.len().div_ceil(2);
@@ -410,7 +432,7 @@ impl World {
         for _ in 0..1_000 {
             self.take();
             // Any of them may be what the stream waits for.
-            (0..4).for_each(|which| self.work(which, false));
+            (0..8).for_each(|which| self.work(which, false));
             self.read(5);
             self.save();
             let is_read = self.coverage.reads[0].phase == Phase::Complete;

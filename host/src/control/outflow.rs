@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     checkpoint::AckWindow,
-    op::{Batch, Position, Timestamp},
+    op::{Batch, Position, SourceKind, Timestamp},
     telemetry::NamespaceCounts,
 };
 
@@ -24,6 +24,8 @@ pub(super) struct Outflow {
     counts: NamespaceCounts,
     /// What the stream's batches pass on their way, while something is read directly.
     stage: Option<Stage>,
+    /// How many ops may be given, where something is read directly: what need not be given does not count.
+    counted: Bounds,
     /// Says that nothing more is to be read.
     stop: CancellationToken,
 }
@@ -43,6 +45,7 @@ impl Outflow {
             counts: stats.namespaces.counts(),
             stats,
             stage: None,
+            counted: Bounds::default(),
             stop,
         }
     }
@@ -63,7 +66,13 @@ impl Outflow {
             let read_up_to = stage.read_up_to()?;
             Some(idle_at.max(read_up_to))
         });
-        if stage.is_over() {
+        let is_over = stage.is_over();
+        match &mut bounds.ops_left {
+            Some(_) if !is_over => self.counted.ops_left = bounds.ops_left.take(),
+            None if is_over => bounds.ops_left = self.counted.ops_left.take(),
+            _ => {}
+        }
+        if is_over {
             self.stage = None;
         }
     }
@@ -83,18 +92,40 @@ impl Outflow {
             return self.give(stream, batch).await;
         };
         while let Some((waits, part)) = stage.sift(&mut batch, before) {
-            self.give(stream, part).await?;
+            self.give_counted(stream, part, before).await?;
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Err(StreamEnd::Done),
                 () = stage.wait(waits) => {}
             }
+            if stage.is_given_up() {
+                return Err(StreamEnd::Done);
+            }
         }
         let (position, is_caught_up) = (batch.position().clone(), batch.is_caught_up());
-        self.give(stream, batch).await?;
+        self.give_counted(stream, batch, before).await?;
         stage.reached(&position, is_caught_up);
         self.stage = Some(stage);
         Ok(())
+    }
+
+    /// Hands over as much of a batch as may be given; where that is not all, the stream is still `before` it.
+    async fn give_counted(
+        &mut self,
+        stream: usize,
+        mut batch: Batch,
+        before: &Position,
+    ) -> Result<(), StreamEnd> {
+        let len = batch.len();
+        let is_last = self.counted.apply(&mut batch, SourceKind::Oplog);
+        if batch.len() < len {
+            batch.hold_at(before.clone());
+        }
+        self.give(stream, batch).await?;
+        match is_last {
+            true => Err(StreamEnd::Done),
+            false => Ok(()),
+        }
     }
 
     /// Hands over the next batch of a stream; waits until there is room for it.

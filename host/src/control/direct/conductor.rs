@@ -138,8 +138,9 @@ impl Conductor {
         let mut work: JoinSet<(Slot, Result<(), Ending>)> = JoinSet::new();
         let mut ticks = interval_at(Instant::now() + TELL_EVERY, TELL_EVERY);
         let stop = self.readers.stop.clone();
+        let mut has_given_all = false;
         loop {
-            while let Some(slot) = self.free.pop() {
+            while !has_given_all && let Some(slot) = self.free.pop() {
                 let Some(step) = self.readers.reads.next() else {
                     self.free.push(slot);
                     break;
@@ -159,7 +160,11 @@ impl Conductor {
                 () = stop.cancelled() => break,
                 Some(ended) = work.join_next() => match ended {
                     Ok((slot, Ok(()))) => self.free.push(slot),
-                    Ok((_, Err(Ending::Bound))) => return StreamEnd::Done,
+                    Ok((_, Err(Ending::Bound))) => {
+                        // The others have batches that count: these are given, and then nothing is.
+                        has_given_all = true;
+                        self.readers.reads.give_up();
+                    }
                     Ok((_, Err(Ending::LaneEnded))) => return StreamEnd::LaneEnded,
                     Ok((_, Err(Ending::Failed(namespace, source)))) => {
                         return StreamEnd::ReadFailed(Error::DirectRead {
@@ -175,7 +180,9 @@ impl Conductor {
         }
         // What was given to a lane is given whole: nobody is cut off in the middle of that.
         while work.join_next().await.is_some() {}
-        self.finish(&stop).await;
+        if !has_given_all {
+            self.finish(&stop).await;
+        }
         StreamEnd::Done
     }
 
@@ -188,7 +195,7 @@ impl Conductor {
             ..
         } = &*self.readers;
         loop {
-            reads.settle(&window.look());
+            reads.settle(window, &window.look());
             let is_done = reads.are_given() && window.is_idle_from(*first_stream);
             if stop.is_cancelled() || is_done || !reads.are_under_way() {
                 return;
@@ -200,7 +207,7 @@ impl Conductor {
     /// Tells how far it all is, and warns of what it will lead to.
     fn tell(&mut self) {
         let progress = self.readers.window.look();
-        self.readers.reads.settle(&progress);
+        self.readers.reads.settle(&self.readers.window, &progress);
         let statuses = self.readers.reads.statuses();
         for read in statuses.iter().filter(|read| read.state == "reading") {
             info!(

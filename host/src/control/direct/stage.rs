@@ -55,6 +55,11 @@ impl Stage {
         let _ = self.changes.changed().await;
     }
 
+    /// Whether as many ops as the run is to give were given, so that nothing comes any more.
+    pub(in crate::control) fn is_given_up(&self) -> bool {
+        self.reads.coverage().is_given_up()
+    }
+
     /// While something is to be read, the run is not idle; none. Then: up to when the streams have to
     /// be read, so that they are beyond everything that was read.
     pub(in crate::control) fn read_up_to(&self) -> Option<Timestamp> {

@@ -32,6 +32,8 @@ pub struct Bounds {
     pub until: Option<Timestamp>,
     /// How many ops may still be given.
     pub ops_left: Option<Arc<OpsLeft>>,
+    /// What is given is counted by others, who know what of it need not be given.
+    pub counts_later: bool,
     /// Stop when the source is beyond this cluster time, or stands at it with nothing more to give.
     pub idle_at: Option<Timestamp>,
 }
@@ -93,6 +95,7 @@ impl Bounds {
         Ok(Self {
             until,
             ops_left,
+            counts_later: false,
             idle_at,
         })
     }
@@ -162,7 +165,7 @@ impl Bounds {
                     }
                 });
         }
-        if let Some(ops_left) = &self.ops_left {
+        if let Some(ops_left) = self.ops_left.as_ref().filter(|_| !self.counts_later) {
             batch.truncate(ops_left.take(batch.len() as u64) as usize);
             reached |= ops_left.spent.is_cancelled();
         }

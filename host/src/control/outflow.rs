@@ -67,11 +67,8 @@ impl Outflow {
             Some(idle_at.max(read_up_to))
         });
         let is_over = stage.is_over();
-        match &mut bounds.ops_left {
-            Some(_) if !is_over => self.counted.ops_left = bounds.ops_left.take(),
-            None if is_over => bounds.ops_left = self.counted.ops_left.take(),
-            _ => {}
-        }
+        bounds.counts_later = !is_over;
+        self.counted.ops_left.clone_from(&bounds.ops_left);
         if is_over {
             self.stage = None;
         }

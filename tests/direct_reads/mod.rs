@@ -11,4 +11,5 @@ mod load;
 mod resumed;
 mod scene;
 
+pub(crate) use load::{KEYS, id as key, write};
 pub(crate) use scene::{Emitted, Reading, emitted, end, ids, read_directly, said, stop};

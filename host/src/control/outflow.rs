@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     checkpoint::AckWindow,
-    op::{Batch, Position, Timestamp},
+    op::{Batch, Position, SourceKind, Timestamp},
     telemetry::NamespaceCounts,
 };
 
@@ -24,6 +24,8 @@ pub(super) struct Outflow {
     counts: NamespaceCounts,
     /// What the stream's batches pass on their way, while something is read directly.
     stage: Option<Stage>,
+    /// How many ops may still be given, while it turns out only behind the stage which ones are.
+    counted: Bounds,
     /// Says that nothing more is to be read.
     stop: CancellationToken,
 }
@@ -43,6 +45,7 @@ impl Outflow {
             counts: stats.namespaces.counts(),
             stats,
             stage: None,
+            counted: Bounds::default(),
             stop,
         }
     }
@@ -59,12 +62,13 @@ impl Outflow {
         let Some(stage) = &self.stage else {
             return;
         };
-        bounds.idle_at = idle_at.and_then(|idle_at| {
-            let read_up_to = stage.read_up_to()?;
-            Some(idle_at.max(read_up_to))
-        });
+        bounds.idle_at = stage.idle_at(idle_at);
+        if let Some(ops_left) = bounds.ops_left.take() {
+            self.counted.ops_left = Some(ops_left);
+        }
         if stage.is_over() {
             self.stage = None;
+            bounds.ops_left = self.counted.ops_left.take();
         }
     }
 
@@ -83,18 +87,41 @@ impl Outflow {
             return self.give(stream, batch).await;
         };
         while let Some((waits, part)) = stage.sift(&mut batch, before) {
-            self.give(stream, part).await?;
+            self.give_counted(stream, part, before).await?;
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Err(StreamEnd::Done),
                 () = stage.wait(waits) => {}
             }
+            if stage.is_closed() {
+                return Err(StreamEnd::Done);
+            }
         }
         let (position, is_caught_up) = (batch.position().clone(), batch.is_caught_up());
-        self.give(stream, batch).await?;
+        self.give_counted(stream, batch, before).await?;
         stage.reached(&position, is_caught_up);
         self.stage = Some(stage);
         Ok(())
+    }
+
+    /// Hands over as much of a batch as may still be given.
+    async fn give_counted(
+        &mut self,
+        stream: usize,
+        mut batch: Batch,
+        before: &Position,
+    ) -> Result<(), StreamEnd> {
+        let len = batch.len();
+        let is_over = self.counted.apply(&mut batch, SourceKind::Oplog);
+        if batch.len() < len {
+            // What was cut off is not done: a later run has to read it.
+            batch.hold_at(before.clone());
+        }
+        self.give(stream, batch).await?;
+        match is_over {
+            true => Err(StreamEnd::Done),
+            false => Ok(()),
+        }
     }
 
     /// Hands over the next batch of a stream; waits until there is room for it.

@@ -38,6 +38,8 @@ pub(super) struct Coverage {
     /// The latest change that was given or covered.
     latest: Timestamp,
     next_id: u64,
+    /// Nothing more is given in this session, whatever is still to be read.
+    pub(super) is_closed: bool,
 }
 
 /// How far the lanes have what a stream gave.
@@ -68,6 +70,7 @@ impl Coverage {
     /// A session begins, with so many streams.
     pub(super) fn begin(&mut self, streams: usize) {
         self.streams = vec![Reached::default(); streams];
+        self.is_closed = false;
     }
 
     /// Leaves out of a batch what is covered. Where something has to wait, what comes before it is taken

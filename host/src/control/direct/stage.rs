@@ -51,19 +51,26 @@ impl Stage {
     /// safe.
     pub(in crate::control) async fn wait(&mut self, at: Timestamp) {
         self.reads.reached_before(self.stream, at);
+        if self.is_closed() {
+            return;
+        }
         // The sender lives as long as we do.
         let _ = self.changes.changed().await;
     }
 
-    /// While something is to be read, the run is not idle; none. Then: up to when the streams have to
-    /// be read, so that they are beyond everything that was read.
-    pub(in crate::control) fn read_up_to(&self) -> Option<Timestamp> {
-        let coverage = self.reads.coverage();
-        coverage.is_given().then(|| coverage.read_up_to())
+    /// Whether what has to wait would wait in vain: nothing more is read.
+    pub(in crate::control) fn is_closed(&self) -> bool {
+        self.reads.are_closed()
     }
-}
 
-impl Stage {
+    /// Where a stream ends that is to end when it is idle; none while something is to be read. Then it has
+    /// to be beyond everything that was read.
+    pub(in crate::control) fn idle_at(&self, idle_at: Option<Timestamp>) -> Option<Timestamp> {
+        let coverage = self.reads.coverage();
+        let read_up_to = coverage.is_given().then(|| coverage.read_up_to())?;
+        Some(idle_at?.max(read_up_to))
+    }
+
     /// Whether no change that comes will be covered or has to wait.
     pub(in crate::control) fn is_over(&self) -> bool {
         self.reads.coverage().is_over(self.stream)

@@ -169,3 +169,52 @@ async fn outputs_that_are_written_with_the_checkpoint_lead_to_the_collection() {
     let gone = copies.count_documents(doc! { "_id": { "$lt": 900, "$mod": [3, 0] } });
     assert_eq!(gone.await.unwrap(), 0);
 }
+
+/// A document whose module asks for another try comes before the drop of its collection.
+#[tokio::test]
+async fn a_drop_waits_for_documents_that_are_tried_again() {
+    use crate::modules::{Handwritten, Scene};
+    for ordering in ["document", "namespace", "any"] {
+        let scene = Scene::new("drop_retry").await;
+        scene
+            .insert((0..30).map(|id| doc! { "_id": id, "n": id }))
+            .await;
+        let n = Handwritten::name("n");
+        let module = Handwritten::new("later")
+            .import("retry_after", "(param i64)")
+            .with("(global $tries (mut i32) (i32.const 0))")
+            .handle(&format!(
+                "(if (i32.eq (call $int (call $data (local.get $op)) {n}) (i32.const 7))
+                   (then
+                     (global.set $tries (i32.add (global.get $tries) (i32.const 1)))
+                     (if (i32.lt_u (global.get $tries) (i32.const 2)) (then
+                       (call $retry_after (i64.const 4000)) (return (i32.const 3))))))
+                 (call $emit_one (local.get $op)) (i32.const 0)"
+            ));
+        let module = scene.module("later", &module.text());
+        let namespace = format!("{}.things", scene.database);
+        let running = scene
+            .run_from_now(&[module])
+            .args(["--direct-read", &namespace, "--ordering", ordering])
+            .args(["--workers", "3"])
+            .start()
+            .unwrap();
+        // All but those that stay in order behind it.
+        let before = if ordering == "namespace" { 7 } else { 29 };
+        running.wait_for_lines(before, DEADLINE).await.unwrap();
+        scene.collection("things").drop().await.unwrap();
+        scene
+            .insert((30..40).map(|id| doc! { "_id": id, "n": id }))
+            .await;
+        running.wait_for_lines(41, DEADLINE).await.unwrap();
+        stop(&running).await;
+        let numbers = running.stdout().all().into_iter().map(|line| {
+            let document: serde_json::Value = serde_json::from_str(&line).unwrap();
+            document["n"].as_i64().unwrap()
+        });
+        let numbers: Vec<_> = numbers.collect();
+        let drop = numbers.iter().position(|n| *n == -1);
+        assert_eq!(drop, Some(30), "{ordering}: {numbers:?}");
+        assert!(numbers[..30].contains(&7), "{ordering}: {numbers:?}");
+    }
+}

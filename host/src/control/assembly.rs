@@ -102,6 +102,7 @@ impl Assembly<'_> {
                 bytes_max: options.queue_bytes,
             },
         );
+        self.reads.follow(&window);
         if let Some(ledger) = &self.delivery.ledger {
             // Before a lane can emit.
             ledger.begin(window.clone());

@@ -85,6 +85,8 @@ impl Barrier {
             self.window
                 .done_up_to(ticket, handed_over, |op| command.is(op))
                 .await;
+            // Documents that are read come by ways of their own.
+            self.window.reads_done(|op| command.is(op)).await;
             Ok(())
         };
         tokio::select! {

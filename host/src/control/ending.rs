@@ -23,6 +23,9 @@ const FINISH_SHARE: f64 = 0.8;
 /// How long the last save may take at least once the run was told to stop.
 const LAST_SAVE_TIME: Duration = Duration::from_millis(700);
 
+/// How soon it is tried again to write what has to be written.
+const UNSAVED_PAUSE: Duration = Duration::from_millis(100);
+
 /// What becomes of commands while a session is finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Commands {
@@ -89,6 +92,25 @@ impl Supervisor<'_> {
         };
         self.save(time).await;
         Ok(())
+    }
+
+    /// Outputs that are written with the checkpoint are forgotten where another session begins, and their ops
+    /// are done: so they are written before, however long that takes. Not so only where the run is to end.
+    pub(super) async fn has_written_outputs(&mut self) -> bool {
+        let Some(saver) = self.saver.clone() else {
+            return true;
+        };
+        let is_first = self.desk.board.window().is_none();
+        if is_first || self.assembly.delivery.ledger.is_none() {
+            return true;
+        }
+        while !self.save(COMMAND_TIME).await {
+            if self.is_ending() || saver.failed().now_or_never().is_some() {
+                return false;
+            }
+            tokio::time::sleep(UNSAVED_PAUSE).await;
+        }
+        true
     }
 
     async fn let_finish(

@@ -24,7 +24,7 @@ pub(super) struct Outflow {
     counts: NamespaceCounts,
     /// What the stream's batches pass on their way, while something is read directly.
     stage: Option<Stage>,
-    /// How many ops may still be given, while it turns out only behind the stage which ones are.
+    /// How many ops may be given, where something is read directly: what need not be given does not count.
     counted: Bounds,
     /// Says that nothing more is to be read.
     stop: CancellationToken,
@@ -63,12 +63,14 @@ impl Outflow {
             return;
         };
         bounds.idle_at = stage.idle_at(idle_at);
-        if let Some(ops_left) = bounds.ops_left.take() {
-            self.counted.ops_left = Some(ops_left);
+        let is_over = stage.is_over();
+        match &mut bounds.ops_left {
+            Some(_) if !is_over => self.counted.ops_left = bounds.ops_left.take(),
+            None if is_over => bounds.ops_left = self.counted.ops_left.take(),
+            _ => {}
         }
-        if stage.is_over() {
+        if is_over {
             self.stage = None;
-            bounds.ops_left = self.counted.ops_left.take();
         }
     }
 
@@ -93,7 +95,7 @@ impl Outflow {
                 () = self.stop.cancelled() => return Err(StreamEnd::Done),
                 () = stage.wait(waits) => {}
             }
-            if stage.is_closed() {
+            if stage.is_given_up() {
                 return Err(StreamEnd::Done);
             }
         }
@@ -104,7 +106,7 @@ impl Outflow {
         Ok(())
     }
 
-    /// Hands over as much of a batch as may still be given.
+    /// Hands over as much of a batch as may be given; where that is not all, the stream is still `before` it.
     async fn give_counted(
         &mut self,
         stream: usize,
@@ -112,13 +114,12 @@ impl Outflow {
         before: &Position,
     ) -> Result<(), StreamEnd> {
         let len = batch.len();
-        let is_over = self.counted.apply(&mut batch, SourceKind::Oplog);
+        let is_last = self.counted.apply(&mut batch, SourceKind::Oplog);
         if batch.len() < len {
-            // What was cut off is not done: a later run has to read it.
             batch.hold_at(before.clone());
         }
         self.give(stream, batch).await?;
-        match is_over {
+        match is_last {
             true => Err(StreamEnd::Done),
             false => Ok(()),
         }

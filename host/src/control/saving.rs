@@ -231,7 +231,8 @@ impl Run {
             self.follow_latest();
             let Following { ops, is_fresh, .. } = self.following;
             let progress = self.following.window.progress();
-            let reads = self.following.reads.settle(&progress);
+            let Following { reads, window, .. } = &self.following;
+            let reads = reads.settle(window, &progress);
             let are_read = self.following.saved_reads != reads;
             // Documents that are done move no frontier.
             let has_moved = progress.ops != ops && self.following.reads.are_under_way();

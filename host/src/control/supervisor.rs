@@ -150,6 +150,9 @@ impl Supervisor<'_> {
         word: Word,
         reply: Option<Reply>,
     ) -> Result<Next, Error> {
+        if !self.has_written_outputs().await {
+            return Ok(Next::End);
+        }
         let mut at_work = match (self.start(&begins, word), reply) {
             (Ok(at_work), Some(Reply::Position(answer))) => {
                 // The position is a promise: a crash must not go back behind it.

@@ -250,15 +250,36 @@ impl AckWindow {
         places: usize,
         is_meant: impl Fn(&Op<'_>) -> bool,
     ) {
+        self.until(|state| {
+            let stream = &state.streams[ticket.stream];
+            stream.is_done_up_to(ticket.sequence, places, &is_meant)
+        })
+        .await;
+    }
+
+    /// Waits until of the ops that were admitted so far of direct reads those are done that are meant.
+    /// Cancellation safe.
+    pub async fn reads_done(&self, is_meant: impl Fn(&Op<'_>) -> bool) {
+        let reads = self.starts.len();
+        let so_far: Vec<u64> = {
+            let streams = &self.lock().streams[reads..];
+            streams.iter().map(Stream::next_sequence).collect()
+        };
+        self.until(|state| {
+            let streams = state.streams[reads..].iter().zip(&so_far);
+            let mut streams = streams.map(|(stream, end)| (stream, *end));
+            streams.all(|(stream, end)| stream.is_done_up_to(end, 0, &is_meant))
+        })
+        .await;
+    }
+
+    /// Waits until that is so, after some op was acknowledged.
+    async fn until(&self, is_so: impl Fn(&State) -> bool) {
         loop {
             let mut told = std::pin::pin!(self.told.notified());
             // First listen, then look: who is acknowledged in between is heard.
             told.as_mut().enable();
-            let is_done = {
-                let stream = &self.lock().streams[ticket.stream];
-                stream.is_done_up_to(ticket.sequence, places, &is_meant)
-            };
-            if is_done {
+            if is_so(&self.lock()) {
                 return;
             }
             told.await;

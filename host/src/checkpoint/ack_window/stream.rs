@@ -143,6 +143,11 @@ impl Stream {
         !open.any(|op| is_meant(&op))
     }
 
+    /// The sequence of the batch to come.
+    pub(super) fn next_sequence(&self) -> u64 {
+        self.next_sequence
+    }
+
     pub(super) fn frontier(&self) -> Frontier {
         let inside = self.pending.front().and_then(Pending::done);
         Frontier {

@@ -133,8 +133,9 @@ impl Conductor {
         let mut work: JoinSet<(Slot, Result<(), Ending>)> = JoinSet::new();
         let mut ticks = interval_at(Instant::now() + TELL_EVERY, TELL_EVERY);
         let stop = self.readers.stop.clone();
-        let ended = loop {
-            while let Some(slot) = self.free.pop() {
+        let mut has_given_all = false;
+        let failed = loop {
+            while !has_given_all && let Some(slot) = self.free.pop() {
                 let Some(step) = self.readers.reads.next() else {
                     self.free.push(slot);
                     break;
@@ -154,6 +155,11 @@ impl Conductor {
                 () = stop.cancelled() => break None,
                 Some(ended) = work.join_next() => match ended {
                     Ok((slot, Ok(()))) => self.free.push(slot),
+                    Ok((_, Err(Ending::Bound))) => {
+                        // The others have batches that count: these are given, and then nothing is.
+                        has_given_all = true;
+                        self.readers.reads.give_up();
+                    }
                     Ok((_, Err(ending))) => break Some(ending.into()),
                     Err(error) if error.is_panic() => break Some(StreamEnd::Panicked),
                     Err(_) => {}
@@ -161,19 +167,19 @@ impl Conductor {
                 _ = ticks.tick() => self.tell(),
             }
         };
-        if let Some(ended) = ended {
-            if !matches!(ended, StreamEnd::Done) {
-                self.readers.stop.cancel();
-            }
-            // Streams are not to wait for what is not read any more. And the others end at the bound, too:
-            // what counts as given is given.
-            self.readers.reads.close();
-            while work.join_next().await.is_some() {}
-            return ended;
+        if failed.is_some() {
+            // Nobody is to wait for what is not read any more.
+            self.readers.stop.cancel();
+            self.readers.reads.give_up();
         }
         // What was given to a lane is given whole: nobody is cut off in the middle of that.
         while work.join_next().await.is_some() {}
-        self.finish(&stop).await;
+        if let Some(failed) = failed {
+            return failed;
+        }
+        if !has_given_all {
+            self.finish(&stop).await;
+        }
         StreamEnd::Done
     }
 
@@ -186,7 +192,7 @@ impl Conductor {
             ..
         } = &*self.readers;
         loop {
-            reads.settle(&window.look());
+            reads.settle(window, &window.look());
             let is_done = reads.are_given() && window.is_idle_from(*first_stream);
             if stop.is_cancelled() || is_done || !reads.are_under_way() {
                 return;
@@ -198,7 +204,7 @@ impl Conductor {
     /// Tells how far it all is, and warns of what it will lead to.
     fn tell(&mut self) {
         let progress = self.readers.window.look();
-        self.readers.reads.settle(&progress);
+        self.readers.reads.settle(&self.readers.window, &progress);
         let statuses = self.readers.reads.statuses();
         for read in statuses.iter().filter(|read| read.state == "reading") {
             info!(

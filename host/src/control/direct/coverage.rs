@@ -37,9 +37,9 @@ pub(super) struct Coverage {
     streams: Vec<Reached>,
     /// The latest change that was given or covered.
     latest: Timestamp,
+    /// Nothing more is given: as many ops as the run is to give were, or readers cannot go on.
+    is_given_up: bool,
     next_id: u64,
-    /// Nothing more is given in this session, whatever is still to be read.
-    pub(super) is_closed: bool,
 }
 
 /// How far the lanes have what a stream gave.
@@ -70,7 +70,20 @@ impl Coverage {
     /// A session begins, with so many streams.
     pub(super) fn begin(&mut self, streams: usize) {
         self.streams = vec![Reached::default(); streams];
-        self.is_closed = false;
+        self.is_given_up = false;
+    }
+
+    pub(super) fn give_up(&mut self) {
+        self.is_given_up = true;
+    }
+
+    /// Whether what waits waits in vain.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.is_given_up
+    }
+
+    pub(super) fn latest(&self) -> Timestamp {
+        self.latest
     }
 
     /// Leaves out of a batch what is covered. Where something has to wait, what comes before it is taken
@@ -196,7 +209,7 @@ impl Coverage {
     /// Whether the streams are beyond that time, so that documents of it may be given.
     pub(super) fn are_beyond(&self, read: usize, at: Timestamp) -> bool {
         let mut streams = self.reads[read].streams.iter().map(|of| &self.streams[*of]);
-        streams.all(|reached| reached.is_over || reached.time >= at)
+        self.is_given_up || streams.all(|reached| reached.is_over || reached.time >= at)
     }
 
     /// What is to be done next, which is marked as being done; none while there is nothing to begin.
@@ -259,7 +272,7 @@ impl Coverage {
         self.next_id += 1;
         let segment = &mut read.segments[place];
         segment.range.to.clone_from(&rest.from);
-        let rest = Segment::new(self.next_id, rest, segment.follows);
+        let rest = segment.part(self.next_id, rest);
         // Where the collection has ended, nothing more of it is begun.
         if read.phase == Phase::Reading {
             read.segments.insert(place + 1, rest);
@@ -298,11 +311,8 @@ impl Coverage {
 
     /// Streams are to give again what was covered by what is finished.
     pub(super) fn forget(&mut self) {
-        for segment in self.reads.iter_mut().flat_map(|read| &mut read.segments) {
-            if segment.is_finished() {
-                segment.state = State::Finished(Timestamp::default());
-            }
-        }
+        let segments = self.reads.iter_mut().flat_map(|read| &mut read.segments);
+        segments.for_each(Segment::forget);
     }
 }
 

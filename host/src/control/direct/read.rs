@@ -75,13 +75,18 @@ impl Read {
     /// What becomes of a change of one of its documents.
     pub(super) fn verdict(&self, op: &Op<'_>) -> Verdict {
         let at = op.timestamp();
-        match op.document_id() {
+        let verdict = match op.document_id() {
             Some(key) if self.is_ordered => {
                 let segment = self.segment_of(key);
                 // Keys beyond the bound of a read are not read.
                 segment.map_or(Verdict::Deliver, |segment| segment.verdict(at))
             }
             _ => self.verdict_of_any(at),
+        };
+        match self.phase {
+            // That there is a collection, and where its keys end, was perhaps seen before this change.
+            Phase::Planning if !self.follows && verdict == Verdict::Covered => Verdict::Wait,
+            _ => verdict,
         }
     }
 
@@ -127,13 +132,27 @@ impl Read {
 
     /// Nothing more of it is begun.
     pub(super) fn end(&mut self, reason: &str) -> bool {
-        self.segments
-            .retain(|segment| !matches!(segment.state, State::Unread | State::Taken));
+        self.leave_unread();
         if matches!(self.phase, Phase::Ended(_)) {
             return false;
         }
         self.phase = Phase::Ended(reason.to_owned());
         true
+    }
+
+    fn leave_unread(&mut self) {
+        self.segments
+            .retain(|segment| !matches!(segment.state, State::Unread | State::Taken));
+    }
+
+    /// A segment was not read to its end; documents as they were at that time were given.
+    pub(super) fn failed(&mut self, id: u64, given: Option<Timestamp>) {
+        if let Some(segment) = self.segment_mut(id) {
+            segment.put_back(given);
+        }
+        if matches!(self.phase, Phase::Ended(_)) {
+            self.leave_unread();
+        }
     }
 
     /// Takes up what a process before has finished of it.
@@ -188,7 +207,7 @@ impl Read {
             }
             for range in parts.next().into_iter().flatten() {
                 *next_id += 1;
-                segments.push(Segment::new(*next_id, range, self.follows));
+                segments.push(segment.part(*next_id, range));
             }
         }
         self.segments = segments;
@@ -270,15 +289,14 @@ impl Read {
     /// What is not finished is read again, by another session.
     pub(super) fn put_back(&mut self) {
         self.follows = true;
-        for segment in &mut self.segments {
-            if !segment.is_finished() {
-                // A session that begins anew may give changes again.
-                segment.put_back(None);
-                segment.floor = Timestamp::default();
-            }
-        }
-        if self.phase == Phase::Planning {
-            self.phase = Phase::Planned;
+        let unfinished = |segment: &&mut Segment| !segment.is_finished();
+        let segments = self.segments.iter_mut().filter(unfinished);
+        segments.for_each(Segment::put_off);
+        match self.phase {
+            // Each session looks for itself what there is.
+            Phase::Planning | Phase::Reading => self.phase = Phase::Planned,
+            Phase::Ended(_) => self.leave_unread(),
+            Phase::Planned | Phase::Complete => {}
         }
         self.count_given();
     }

@@ -121,7 +121,11 @@ impl Readers {
             return Ok(Ok(()));
         };
         let stages = Stages::new(self.reads.pipeline(at));
-        let ranges = split(&self.server, &target, &stages, &self.splitting).await?;
+        let splitting = Splitting {
+            after: self.reads.latest(),
+            ..self.splitting
+        };
+        let ranges = split(&self.server, &target, &stages, &splitting).await?;
         let parts = gaps.iter().map(|gap| {
             if *gap == KeyRange::all() {
                 return ranges.clone();

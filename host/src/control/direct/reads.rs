@@ -2,7 +2,7 @@
 //! how it stands.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, Weak},
     time::Instant,
 };
 
@@ -16,7 +16,7 @@ use super::{
     stage::Stage,
 };
 use crate::{
-    checkpoint::{DirectRead, Progress},
+    checkpoint::{AckWindow, DirectRead, Progress},
     control::{DirectReadStatus, Plan},
     op::{KeyRange, Namespace, Timestamp},
     source::direct_read::Target,
@@ -33,6 +33,8 @@ pub(in crate::control) struct DirectReads {
     moves: watch::Sender<()>,
     /// What the store holds. The lock is held to read or replace it.
     saved: Mutex<Vec<DirectRead>>,
+    /// What the present session gives goes through that. The lock is held to look at it, or to replace it.
+    window: Mutex<Weak<AckWindow>>,
 }
 
 impl DirectReads {
@@ -106,13 +108,27 @@ impl DirectReads {
         !coverage.reads.iter().all(is_over)
     }
 
-    /// Notes what is finished when everything is so far done, and tells how far it all is.
-    pub(in crate::control) fn settle(&self, progress: &Progress) -> Vec<DirectRead> {
+    /// What is given from now on goes through that window.
+    pub(in crate::control) fn follow(&self, window: &Arc<AckWindow>) {
+        let mut followed = self.window.lock().expect("no holder of this lock panics");
+        *followed = Arc::downgrade(window);
+    }
+
+    /// Notes what is finished when everything in a window is so far done, and tells how far it all is. What
+    /// is done in the window of a session before says nothing of the present one.
+    pub(in crate::control) fn settle(
+        &self,
+        window: &Arc<AckWindow>,
+        progress: &Progress,
+    ) -> Vec<DirectRead> {
         let mut coverage = self.coverage();
         if coverage.reads.is_empty() {
             return Vec::new();
         }
-        coverage.settle(progress);
+        let followed = self.window.lock().expect("no holder of this lock panics");
+        if std::ptr::eq(followed.as_ptr(), Arc::as_ptr(window)) {
+            coverage.settle(progress);
+        }
         coverage.reads.iter().map(Read::record).collect()
     }
 
@@ -191,16 +207,9 @@ impl DirectReads {
         self.coverage.lock().expect("no holder of this lock panics")
     }
 
-    /// Nothing more is given, whatever is still to be read: a bound is reached, or the readers cannot go
-    /// on. Streams need not wait for that.
-    pub(in crate::control) fn close(&self) {
-        self.coverage().is_closed = true;
-        self.changed();
-    }
-
-    /// Whether it was [closed](Self::close) in this session.
-    pub(in crate::control) fn are_closed(&self) -> bool {
-        self.coverage().is_closed
+    /// Whether it was [given up](Self::give_up) in this session.
+    pub(in crate::control) fn are_given_up(&self) -> bool {
+        self.coverage().is_given_up()
     }
 
     /// Waits until the lanes have everything. Cancellation safe.
@@ -235,6 +244,19 @@ impl DirectReads {
     pub(super) fn reached_before(&self, stream: usize, at: Timestamp) {
         self.coverage().reached_before(stream, at);
         self.moved();
+    }
+
+    /// As many ops as the run is to give were given, or the readers cannot go on: who waits for documents, or
+    /// for a stream, waits no more.
+    pub(in crate::control) fn give_up(&self) {
+        self.coverage().give_up();
+        self.changed();
+        self.moved();
+    }
+
+    /// The latest change that was given or covered: what there is has to be looked at no earlier.
+    pub(super) fn latest(&self) -> Timestamp {
+        self.coverage().latest()
     }
 
     pub(super) fn moves(&self) -> watch::Receiver<()> {
@@ -323,11 +345,7 @@ impl DirectReads {
 
     /// A segment was not read to its end; documents as they were at that time were given.
     pub(super) fn failed(&self, at: usize, id: u64, given: Option<Timestamp>) {
-        self.note(at, |read| {
-            if let Some(segment) = read.segment_mut(id) {
-                segment.put_back(given);
-            }
-        });
+        self.note(at, |read| read.failed(id, given));
     }
 
     /// What was read is no more there.

@@ -14,6 +14,9 @@ pub(super) struct Segment {
     pub(super) follows: bool,
     /// Documents of it as they were at that time were given by an attempt that did not come to its end.
     pub(super) floor: Timestamp,
+    /// The same of the first attempt, where that followed nothing: no change up to then was given, or will
+    /// have to be, whatever a session that begins anew gives again.
+    origin: Timestamp,
 }
 
 /// How far the reading of a segment is.
@@ -59,6 +62,16 @@ impl Segment {
             state: State::Unread,
             follows,
             floor: Timestamp::default(),
+            origin: Timestamp::default(),
+        }
+    }
+
+    /// A part of it that was not given, or is cut off of it.
+    pub(super) fn part(&self, id: u64, range: KeyRange) -> Self {
+        Self {
+            floor: self.floor,
+            origin: self.origin,
+            ..Self::new(id, range, self.follows)
         }
     }
 
@@ -125,8 +138,30 @@ impl Segment {
     /// The attempt is over and has to be made again; `given` is the time of documents of it that were
     /// given.
     pub(super) fn put_back(&mut self, given: Option<Timestamp>) {
+        let given = given.unwrap_or_default();
+        if !self.follows {
+            self.origin = given;
+        }
         self.state = State::Unread;
         self.follows = true;
-        self.floor = self.floor.max(given.unwrap_or_default());
+        self.floor = self.floor.max(given);
+    }
+
+    /// The session is over: another one reads it, and may give changes again that were not done.
+    pub(super) fn put_off(&mut self) {
+        self.put_back(match self.state {
+            State::Open(at) | State::Given { at, .. } => Some(at),
+            State::Unread | State::Taken | State::Opening | State::Finished(_) => None,
+        });
+        self.floor = self.origin;
+    }
+
+    /// Changes that it covers are to be given again.
+    pub(super) fn forget(&mut self) {
+        self.floor = Timestamp::default();
+        self.origin = Timestamp::default();
+        if self.is_finished() {
+            self.state = State::Finished(Timestamp::default());
+        }
     }
 }

@@ -51,7 +51,7 @@ impl Stage {
     /// safe.
     pub(in crate::control) async fn wait(&mut self, at: Timestamp) {
         self.reads.reached_before(self.stream, at);
-        if self.is_closed() {
+        if self.is_given_up() {
             return;
         }
         // The sender lives as long as we do.
@@ -59,8 +59,8 @@ impl Stage {
     }
 
     /// Whether what has to wait would wait in vain: nothing more is read.
-    pub(in crate::control) fn is_closed(&self) -> bool {
-        self.reads.are_closed()
+    pub(in crate::control) fn is_given_up(&self) -> bool {
+        self.reads.are_given_up()
     }
 
     /// Where a stream ends that is to end when it is idle; none while something is to be read. Then it has

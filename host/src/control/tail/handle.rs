@@ -315,12 +315,11 @@ impl Shared {
         self.window.lock().expect("no holder of this lock panics")
     }
 
-    /// How far everything is, at one moment. No other session begins meanwhile, whose segments this window
-    /// knows nothing of.
+    /// How far everything is, at one moment.
     pub(super) fn settle(&self) -> (Progress, Vec<DirectRead>) {
-        let window = self.lock_window();
+        let window = self.window();
         let progress = window.look();
-        let reads = self.reads.settle(&progress);
+        let reads = self.reads.settle(&window, &progress);
         (progress, reads)
     }
 

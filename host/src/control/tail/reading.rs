@@ -61,7 +61,7 @@ impl Reading {
                 _ => return,
             };
             *its.failure.lock().expect("no holder of this lock panics") = Some(failure);
-            shared.reads.close();
+            shared.reads.give_up();
         });
         reading
     }
@@ -83,7 +83,7 @@ impl Reading {
     /// Waits until it has come to an end before everything was read. Cancellation safe.
     pub(super) async fn broken_off(&self, shared: &Shared) {
         self.ended.cancelled().await;
-        if !shared.reads.are_closed() {
+        if !shared.reads.are_given_up() {
             std::future::pending::<()>().await;
         }
     }

@@ -211,7 +211,7 @@ impl Session {
                     return Ok(true);
                 }
                 stage.wait(waits).await;
-                if stage.is_closed() {
+                if stage.is_given_up() {
                     return Ok(true);
                 }
             }
@@ -262,6 +262,7 @@ impl Session {
     fn begin_reading(&mut self) {
         let reads = &self.shared.reads;
         reads.begin(&self.plan, self.plan.streams.len());
+        reads.follow(&self.window);
         self.stage = reads.stage(STREAM);
         self.reading = reads
             .are_under_way()

@@ -12,10 +12,14 @@ use crate::{
     op::{Key, KeyRange, Timestamp},
 };
 
-/// The range from the first to the last key, both in it, as they are at one moment; `None` where there
-/// is no document. Where text is compared by a collation, the range ends behind all text if it ends
+/// The range from the first to the last key, both in it, as they are at one moment at or after that time;
+/// `None` where there is no document. Where text is compared by a collation, the range ends behind all text if it ends
 /// with text, since nobody but the server knows what comes next.
-pub(super) async fn bounds(server: &Server, target: &Target) -> Result<Option<KeyRange>, Error> {
+pub(super) async fn bounds(
+    server: &Server,
+    target: &Target,
+    after: Timestamp,
+) -> Result<Option<KeyRange>, Error> {
     let what = format!("find the first and the last key of {}", target.namespace);
     ask(&what, || async {
         let database = server.client.database(target.database());
@@ -25,8 +29,8 @@ pub(super) async fn bounds(server: &Server, target: &Target) -> Result<Option<Ke
             end_of(&reply)
         };
         let newest = match target.inexact() {
-            None => AsOf::After(Timestamp::default()),
-            Some(_) => AsOf::Current(Timestamp::default()),
+            None => AsOf::After(after),
+            Some(_) => AsOf::Current(after),
         };
         let (Some(first), at) = end(newest, 1).await? else {
             return Ok(None);

@@ -5,7 +5,10 @@ use super::{
     bounds::bounds,
     sample::{Boundaries, find_boundaries},
 };
-use crate::{mongo::Server, op::KeyRange};
+use crate::{
+    mongo::Server,
+    op::{KeyRange, Timestamp},
+};
 
 /// Documents per segment. A change of a key in a segment that is being read has to wait for it, so
 /// that a segment is what a fast server reads in about a second.
@@ -35,6 +38,8 @@ pub struct Splitting {
     pub segment_bytes: u64,
     /// Only what lies between the first and the last key, as they are at one moment.
     pub is_bounded: bool,
+    /// That moment is at or after this cluster time.
+    pub after: Timestamp,
 }
 
 impl Default for Splitting {
@@ -44,6 +49,7 @@ impl Default for Splitting {
             segment_documents: SEGMENT_DOCUMENTS,
             segment_bytes: SEGMENT_BYTES,
             is_bounded: false,
+            after: Timestamp::default(),
         }
     }
 }
@@ -101,7 +107,7 @@ pub async fn split(
     }
     let mut within = KeyRange::all();
     if splitting.is_bounded {
-        match bounds(server, target).await? {
+        match bounds(server, target, splitting.after).await? {
             Some(bounds) => within = bounds,
             None => return Ok(Vec::new()),
         }

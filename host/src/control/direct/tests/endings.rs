@@ -2,10 +2,16 @@
 
 use oplet_sdk::raw::Writer;
 
-use super::{KEYS, NAMESPACE, World, Write, nowhere, time};
+use super::{KEYS, NAMESPACE, World, Write, key, nowhere, time};
 use crate::{
-    control::direct::read::Phase,
-    op::{Batch, BatchBuilder, Operation, Position, Record, SourceKind, Timestamp},
+    checkpoint::{AckWindow, Progress, WindowOptions},
+    control::direct::{
+        DirectReads,
+        coverage::Step,
+        read::{Phase, Read},
+        segment::State,
+    },
+    op::{Batch, BatchBuilder, KeyRange, Operation, Position, Record, SourceKind, Timestamp},
 };
 
 /// A command of that name about a collection, as a batch of one.
@@ -98,4 +104,74 @@ fn a_seek_lets_what_was_covered_be_seen_again() {
     let mut batch = world.batch(0, KEYS as usize);
     assert!(world.coverage.sift(0, &mut batch, &nowhere()).is_none());
     assert_eq!(batch.len(), KEYS as usize);
+}
+
+/// A reader of a collection that has ended meanwhile fails, or the session is over.
+#[test]
+fn nothing_is_left_to_be_read_of_a_collection_that_has_ended() {
+    for is_over in [false, true] {
+        let mut world = half_read();
+        world.take();
+        world.work(0, false);
+        assert!(world.coverage.reads[0].end("the collection was dropped"));
+        assert!(!world.coverage.is_given(), "a reader is at it");
+        match is_over {
+            true => world.coverage.put_back(),
+            false => world.lose(0, false),
+        }
+        assert!(world.coverage.is_given(), "{is_over}");
+    }
+}
+
+/// What there is was perhaps looked at before a change, which is then contained in nothing.
+#[test]
+fn a_change_waits_until_it_is_known_what_there_is() {
+    let history = (0..KEYS).map(Write::Put).collect();
+    for ranges in [
+        vec![],
+        vec![KeyRange {
+            from: None,
+            to: Some(key(6)),
+        }],
+    ] {
+        let mut world = World::new(Vec::clone(&history), vec![], true);
+        world.position = 0;
+        assert_eq!(world.coverage.next(), Some(Step::Plan { read: 0 }));
+        world.read(KEYS as usize);
+        assert!(world.rest.is_some() && world.map.is_empty());
+        let is_absent = ranges.is_empty();
+        world.coverage.cut(0, vec![ranges]);
+        world.read(0);
+        assert!(world.rest.is_none());
+        let given: Vec<_> = world.map.keys().copied().collect();
+        let expected = if is_absent { 0 } else { 6 };
+        assert_eq!(given, (expected..KEYS).collect::<Vec<_>>());
+    }
+}
+
+/// A save that is about the session before comes late.
+#[test]
+fn what_is_done_in_the_window_before_finishes_nothing() {
+    let reads = DirectReads::default();
+    let mut read = Read::new(NAMESPACE.into(), vec!["m".into()], false);
+    let given = State::Given {
+        at: time(1),
+        behind: (0, 1),
+        documents: 1,
+    };
+    read.segments[0].state = given;
+    reads.coverage().reads.push(read);
+    let window = || AckWindow::with_reads(vec![], 1, WindowOptions::default());
+    let (before, present) = (window(), window());
+    reads.follow(&present);
+    let progress = |batches| Progress {
+        frontiers: vec![],
+        mark: 0,
+        ops: 0,
+        reached: vec![(batches, 0)],
+    };
+    reads.settle(&before, &progress(5));
+    assert_eq!(reads.coverage().reads[0].segments[0].state, given);
+    let saved = reads.settle(&present, &progress(1));
+    assert_eq!(saved[0].ranges, [(KeyRange::all(), time(1))]);
 }

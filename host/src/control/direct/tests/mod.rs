@@ -51,6 +51,8 @@ enum Turn {
     Save,
     /// The process is killed, and another one goes on.
     Kill,
+    /// The process begins anew where everything is done; of what was read, that may not be.
+    Session(bool),
 }
 
 fn writes() -> impl Strategy<Value = Write> {
@@ -69,6 +71,7 @@ fn turns() -> impl Strategy<Value = Turn> {
         1 => (0_usize..4, any::<bool>()).prop_map(|(n, some)| Turn::Lose(n, some)),
         2 => Just(Turn::Save),
         1 => Just(Turn::Kill),
+        1 => any::<bool>().prop_map(Turn::Session),
     ]
 }
 
@@ -325,21 +328,23 @@ impl World {
             }
         }
         let given = open.map(|(at, _)| time(at));
-        self.coverage.reads[0]
-            .segment_mut(segment.id)
-            .unwrap()
-            .put_back(given);
+        self.coverage.reads[0].failed(segment.id, given);
+    }
+
+    /// How far it is when all changes are done, and so many batches of what was read.
+    fn progress(&self, sequence: u64) -> Progress {
+        let frontier = Frontier::at(Position::Time(time(self.position as u32)));
+        Progress {
+            frontiers: vec![frontier],
+            mark: 0,
+            ops: 0,
+            reached: vec![(0, 0), (sequence, 0)],
+        }
     }
 
     /// Everything that was given is done, and that is saved.
     fn save(&mut self) {
-        let frontier = Frontier::at(Position::Time(time(self.position as u32)));
-        self.coverage.settle(&Progress {
-            frontiers: vec![frontier],
-            mark: 0,
-            ops: 0,
-            reached: vec![(0, 0), (self.sequence, 0)],
-        });
+        self.coverage.settle(&self.progress(self.sequence));
         let segments = self.coverage.reads[0].segments.iter();
         let finished = segments.filter_map(|segment| match segment.state {
             State::Finished(at) => Some((segment.range.clone(), at)),
@@ -362,6 +367,31 @@ impl World {
         self.coverage.restore(0, &finished);
     }
 
+    /// Another session of the same process goes on behind the last change that was given. Some documents of
+    /// what is under way were given, too.
+    fn session(&mut self, are_all_done: bool) {
+        if let Some(rest) = self.rest.take() {
+            self.position = rest.op(0).timestamp().seconds as usize - 1;
+        }
+        for segment in std::mem::take(&mut self.under_way) {
+            let Some((at, documents)) = segment.open else {
+                continue;
+            };
+            if segment.follows && !self.coverage.are_beyond(0, time(at)) {
+                continue;
+            }
+            let some = documents.len().div_ceil(2);
+            for (number, version) in documents.into_iter().take(some) {
+                self.give(number, Some(version), at);
+            }
+        }
+        let done = if are_all_done { self.sequence } else { 0 };
+        self.coverage.settle(&self.progress(done));
+        self.coverage.put_back();
+        self.sequence = 0;
+        self.coverage.begin(1);
+    }
+
     fn turn(&mut self, turn: Turn) {
         match turn {
             Turn::Write(write) => self.history.push(write),
@@ -371,6 +401,7 @@ impl World {
             Turn::Lose(which, some_given) => self.lose(which, some_given),
             Turn::Save => self.save(),
             Turn::Kill => self.kill(),
+            Turn::Session(are_all_done) => self.session(are_all_done),
         }
     }
 

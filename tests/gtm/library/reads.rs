@@ -437,8 +437,11 @@ async fn what_cannot_be_read_is_refused() -> Result<()> {
         );
     }
     let tail = changes_of(&reading, SourceKind::Oplog)?;
-    let system = format!("{}.system.views", reading.database);
-    let mut ops = tail.direct_read(system.parse()?).start().await?.ops();
+    let system = Namespace::Collection {
+        database: reading.database.clone(),
+        collection: "system.views".to_owned(),
+    };
+    let mut ops = tail.direct_read(system).start().await?.ops();
     let refused = timeout(DEADLINE, ops.next()).await?;
     assert!(
         matches!(refused, Some(Err(Error::DirectRead { .. }))),

@@ -35,6 +35,27 @@ async fn a_collection_that_is_dropped_ends_its_read_and_the_drop_follows() {
     assert!(read_directly(&running).len() < 5_000);
 }
 
+/// Changes that wait for a segment which is not read to its end do not wait for ever, and do not count.
+#[tokio::test]
+async fn a_number_of_ops_ends_a_read_that_changes_wait_for() {
+    for source in ["oplog", "change-stream"] {
+        let reading = Reading::new("bound").await;
+        reading.insert(0..2_000).await;
+        let running = reading
+            .read()
+            .args(["--source", source, "--max-ops", "700"])
+            .args(["--direct-read-rate", "300", "--direct-read-split", "-1"])
+            .start()
+            .unwrap();
+        running.wait_for_lines(50, DEADLINE).await.unwrap();
+        let change = doc! { "$inc": { "v": 1 } };
+        reading.things().update_many(doc! {}, change).await.unwrap();
+        end(&running).await;
+        assert_eq!(emitted(&running).len(), 700, "{source}");
+        assert_eq!(read_directly(&running).len(), 700, "{source}");
+    }
+}
+
 #[tokio::test]
 async fn a_collation_of_its_own_loses_nothing() {
     let reading = Reading::new("collation").await;

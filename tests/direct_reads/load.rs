@@ -19,10 +19,10 @@ use super::scene::{Reading, emitted, end, said};
 use crate::{DEADLINE, say};
 
 /// Keys that are written to; a good part of them is not there at any moment.
-const KEYS: usize = 6_000;
+pub(crate) const KEYS: usize = 6_000;
 
 /// An id of one of several types.
-fn id(number: usize) -> Bson {
+pub(crate) fn id(number: usize) -> Bson {
     match number % 4 {
         0 => Bson::Int32(number as i32),
         1 => Bson::String(format!("thing-{number}")),
@@ -37,7 +37,7 @@ fn id(number: usize) -> Bson {
 
 /// Replaces, inserts and deletes until it is told to stop. Versions grow for ever, over all keys, and a
 /// key is written by one writer only.
-async fn write(
+pub(crate) async fn write(
     things: Collection<Document>,
     (writer, writers): (usize, usize),
     versions: Arc<AtomicI64>,

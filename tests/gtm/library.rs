@@ -4,11 +4,13 @@
 //! - `faults`: what a server does wrong, and a consumer
 //! - `commands`: pause, resume, seek, stop
 //! - `crashes`: what comes again, and what does not
+//! - `reads`: what lies in collections, among the changes
 
 mod commands;
 mod crashes;
 mod faults;
 mod filters;
+mod reads;
 
 use std::{sync::Arc, time::Duration};
 

@@ -8,6 +8,7 @@
 //! - `images`: documents as they were before and after a change
 //! - `commands`: those that change what a collection is
 //! - `cursors`: whose they are, and where
+//! - `reads`: what lies in collections, before their changes
 //! - `output`: formats, and what is never delivered
 //! - `stream`: the library that it uses, as other programs use it
 
@@ -18,6 +19,7 @@ mod images;
 pub(crate) mod lookup;
 mod output;
 mod positions;
+mod reads;
 mod restart;
 pub(crate) mod stand_in;
 mod stream;

@@ -197,6 +197,8 @@ pub(crate) struct TailArgs {
     pub(crate) watch: Vec<Namespace>,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
+    #[command(flatten)]
+    pub(crate) direct: DirectReadArgs,
     /// Where to begin: `now`, `oldest`, `90m` ago, a time as `2026-01-02T10:00:00Z`, a cluster time as
     /// `1700000001:7`, `token:JSON`
     ///

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use clap::Args;
-use oplet::op::Namespace;
+use oplet::{control::DirectReadOptions, op::Namespace};
 
 use crate::config;
 
@@ -30,4 +30,17 @@ pub(crate) struct DirectReadArgs {
     /// Read so many documents a second at most [default: no bound]
     #[arg(long, value_name = "DOCUMENTS")]
     pub(crate) direct_read_rate: Option<NonZeroU32>,
+}
+
+impl DirectReadArgs {
+    /// As the library takes them.
+    pub(super) fn options(&self) -> DirectReadOptions {
+        DirectReadOptions {
+            namespaces: self.direct_read.clone(),
+            split: self.direct_read_split,
+            concurrency: self.direct_read_concurrency.into(),
+            bounded: self.direct_read_bounded,
+            documents_per_second: self.direct_read_rate,
+        }
+    }
 }

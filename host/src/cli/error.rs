@@ -164,6 +164,9 @@ impl UserError {
                 what: "look up the documents of updates".into(),
                 source,
             },
+            tail::Error::DirectRead { namespace, source } => {
+                return control::Error::DirectRead { namespace, source }.into();
+            }
             other => return Self::of(&other),
         };
         let oldest = match &error {

@@ -43,7 +43,9 @@ pub(super) const TAIL: &str = "Examples:
   oplet tail                              every change of the deployment, from now on
   oplet tail shop.orders --format pretty  one collection, for people
   oplet tail shop --since oldest --exit-when-idle > changes.json
-      all that the oplog still has of a database";
+      all that the oplog still has of a database
+  oplet tail shop.orders --direct-read shop.orders
+      what lies in a collection, and then its changes, without a gap";
 
 pub(super) const CHECKPOINT: &str = "Examples:
   oplet checkpoint show                         where every run would go on, and who is at work

@@ -15,6 +15,9 @@ pub(super) fn init(talk: &Talk, command: &Command) {
         (true, ..) => "error",
         (_, 0, Command::Run(_)) => "warn,oplet=info",
         (_, 0, Command::Replay(_)) => "warn,oplet::module=info",
+        (_, 0, Command::Tail(args)) if !args.direct.direct_read.is_empty() => {
+            "warn,oplet::control::direct=info"
+        }
         // Where an op is that a module failed on, for `replay`.
         (_, 0, Command::Dev(_)) => "warn,oplet::module=info,oplet::control::saved_ops=info",
         (_, 0, _) => "warn",

@@ -67,7 +67,7 @@ pub(crate) fn main() -> ExitCode {
                 .and_then(|settings| block_on(run::run(*args, settings, &cli.talk)))
         }
         Command::Check(args) => check::check(&args, &matches, &cli.talk),
-        Command::Tail(args) => block_on(tail::tail(*args)),
+        Command::Tail(args) => block_on(tail::tail(*args, &cli.talk)),
         Command::Record(args) => block_on(record::record(*args, &cli.talk)),
         Command::Checkpoint(args) => block_on(checkpoint::checkpoint(*args, &cli.talk)),
         Command::DeadLetters(args) => block_on(dead_letters::dead_letters(*args, &cli.talk)),

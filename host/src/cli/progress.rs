@@ -3,26 +3,35 @@
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use oplet::control::{DirectReadStatus, Handle};
+use oplet::control::DirectReadStatus;
 
 /// How often the bar is drawn anew.
 const EVERY: Duration = Duration::from_millis(250);
 
-/// Shows how far direct reads are, until the run has ended.
-pub(super) async fn show(handle: Handle) {
-    let mut bar: Option<ProgressBar> = None;
-    while let Ok(status) = handle.status().await {
+/// Shows how far direct reads are, as they are told, until nothing is told any more or it is dropped.
+pub(super) async fn show<F>(told: impl Fn() -> F)
+where
+    F: Future<Output = Option<Vec<DirectReadStatus>>>,
+{
+    let mut shown = Shown(None);
+    while let Some(reads) = told().await {
         let is_open = |read: &DirectReadStatus| matches!(read.state, "planned" | "reading");
-        let reads = &status.direct_reads;
-        if reads.iter().any(is_open) {
-            draw(bar.get_or_insert_with(new_bar), reads);
-        } else if let Some(bar) = bar.take() {
-            bar.finish_and_clear();
+        match reads.iter().any(is_open) {
+            true => draw(shown.0.get_or_insert_with(new_bar), &reads),
+            false => shown = Shown(None),
         }
         tokio::time::sleep(EVERY).await;
     }
-    if let Some(bar) = bar {
-        bar.finish_and_clear();
+}
+
+/// A bar that goes when nobody draws it any more.
+struct Shown(Option<ProgressBar>);
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
     }
 }
 

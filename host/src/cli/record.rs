@@ -6,6 +6,7 @@ use anstream::eprintln;
 use clap::Args;
 use indicatif::{BinaryBytes, ProgressBar, ProgressStyle};
 use oplet::{
+    control::DirectReadOptions,
     mongo::Server,
     op::{Namespace, Since},
     replay::{Redaction, Writer},
@@ -73,7 +74,8 @@ async fn record_from(
     shutdown: &CancellationToken,
     talk: &Talk,
 ) -> Result<(), UserError> {
-    let changes = tail::changes(server, &args.watch, &args.source, &args.since);
+    let direct = DirectReadOptions::default();
+    let changes = tail::changes(server, &args.watch, &args.source, &args.since, direct);
     let mut changes = tokio::select! {
         changes = changes => changes?,
         () = shutdown.cancelled() => return Ok(()),

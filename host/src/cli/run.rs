@@ -73,7 +73,14 @@ pub(super) async fn run(args: RunArgs, settings: Settings, talk: &Talk) -> Resul
         None => None,
     };
     let is_terminal = std::io::stderr().is_terminal() && !talk.quiet;
-    let progress = is_terminal.then(|| tokio::spawn(progress::show(handle.clone())));
+    let reads = {
+        let handle = handle.clone();
+        move || {
+            let handle = handle.clone();
+            async move { Some(handle.status().await.ok()?.direct_reads) }
+        }
+    };
+    let progress = is_terminal.then(|| tokio::spawn(progress::show(reads)));
     let reloading = CancellationToken::new();
     let _reloading = reloading.clone().drop_guard();
     tokio::spawn(reload::run(

@@ -1,10 +1,10 @@
 //! `oplet tail`
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::{io::IsTerminal as _, sync::atomic::Ordering::Relaxed};
 
 use oplet::{
     TailBuilder,
-    control::End,
+    control::{DirectReadOptions, End},
     mongo::{self, Server},
     op::{Format, Namespace, Since, write_json},
     sink::Stdout,
@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use super::{
     args::{SourceArgs, TailArgs, TailFormat},
     error::UserError,
-    pretty, settings, signals,
+    pretty, progress, settings, signals,
+    talk::Talk,
 };
 
 /// How much is gathered before it is printed.
@@ -25,14 +26,14 @@ const OUTPUT_BYTES: usize = 64 << 10;
 /// What the server knows the cursor by.
 const COMMENT: &str = "oplet tail";
 
-pub(super) async fn tail(args: TailArgs) -> Result<(), UserError> {
+pub(super) async fn tail(args: TailArgs, talk: &Talk) -> Result<(), UserError> {
     reading(&args.source).check(args.source.kind)?;
     let shutdown = signals::shutdown_token();
     let Some(server) = connect(&args.source, &shutdown).await? else {
         return Ok(());
     };
     let printed = tokio::select! {
-        printed = print(&server, &args) => printed,
+        printed = print(&server, &args, talk) => printed,
         () = shutdown.cancelled() => Ok(()),
     };
     server.shutdown().await;
@@ -60,6 +61,7 @@ pub(super) async fn changes(
     watch: &[Namespace],
     source: &SourceArgs,
     since: &Since,
+    direct: DirectReadOptions,
 ) -> Result<Tail, UserError> {
     let SourceArgs {
         kind,
@@ -76,6 +78,7 @@ pub(super) async fn changes(
     };
     options.oplog_namespace = oplog_namespace.clone();
     options.reading = reading(source);
+    options.direct = direct;
     builder.start().await.map_err(UserError::of_tail)
 }
 
@@ -102,8 +105,30 @@ pub(super) fn warn_of_undecodable(changes: &Tail) {
     }
 }
 
-async fn print(server: &Server, args: &TailArgs) -> Result<(), UserError> {
-    let mut changes = changes(server, &args.watch, &args.source, &args.since).await?;
+async fn print(server: &Server, args: &TailArgs, talk: &Talk) -> Result<(), UserError> {
+    let direct = args.direct.options();
+    let is_shown = shows_progress(&direct, talk);
+    let mut changes = changes(server, &args.watch, &args.source, &args.since, direct).await?;
+    let handle = changes.handle();
+    let progress = async {
+        if is_shown {
+            progress::show(|| std::future::ready(Some(handle.direct_reads()))).await;
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        printed = print_all(&mut changes, args) => printed,
+        () = progress => Ok(()),
+    }
+}
+
+/// Whether a bar is shown for what is read directly: where documents are not printed to the same place.
+fn shows_progress(direct: &DirectReadOptions, talk: &Talk) -> bool {
+    let is_terminal = std::io::stderr().is_terminal() && !std::io::stdout().is_terminal();
+    is_terminal && !talk.quiet && !direct.namespaces.is_empty()
+}
+
+async fn print_all(changes: &mut Tail, args: &TailArgs) -> Result<(), UserError> {
     let mut printer = Printer {
         format: args.format,
         op: Vec::new(),
@@ -112,7 +137,7 @@ async fn print(server: &Server, args: &TailArgs) -> Result<(), UserError> {
     while let Some(batch) = changes.next().await {
         printer.print(&batch.map_err(UserError::of_tail)?).await?;
     }
-    warn_of_undecodable(&changes);
+    warn_of_undecodable(changes);
     Ok(())
 }
 

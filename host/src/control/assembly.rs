@@ -12,7 +12,7 @@ use super::{
     board::Board,
     delivery::Delivery,
     deployments::StreamOf,
-    direct::{Conductor, DirectReads, Wiring},
+    direct::{Conductor, DirectReads, Horizon, Way, Wiring},
     instances::States,
     lookups::ServerLookups,
     merging::{Holdup, Merger},
@@ -228,10 +228,11 @@ impl Assembly<'_> {
             stats: &self.stats,
             sources: &self.sources,
             stop: &stop,
-            board: self.board.clone(),
+            horizon: Horizon::Run(self.board.clone()),
         };
         let conductor = self.reads.are_under_way();
-        let conductor = conductor.then(|| Conductor::new(wiring, || lanes.dispatcher()));
+        let conductor =
+            conductor.then(|| Conductor::new(wiring, || Way::Lanes(lanes.dispatcher())));
         let session = Session::start(window, lanes, reading, conductor, stop);
         Ok((session, shared))
     }

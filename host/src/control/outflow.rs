@@ -62,10 +62,7 @@ impl Outflow {
         let Some(stage) = &self.stage else {
             return;
         };
-        bounds.idle_at = idle_at.and_then(|idle_at| {
-            let read_up_to = stage.read_up_to()?;
-            Some(idle_at.max(read_up_to))
-        });
+        bounds.idle_at = stage.idle_at(idle_at);
         let is_over = stage.is_over();
         bounds.counts_later = !is_over;
         self.counted.ops_left.clone_from(&bounds.ops_left);

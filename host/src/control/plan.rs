@@ -79,6 +79,24 @@ struct Question {
 }
 
 impl Plan {
+    /// What is read for a program that has no modules, by that stream.
+    pub(super) fn without_modules(stream: StreamPlan, kind: SourceKind) -> Self {
+        let question = Question {
+            sinks: Arc::default(),
+            scope: stream.scope.clone(),
+            kind,
+            ordering: OrderingGuarantee::Oplog,
+            ignore_pipeline: true,
+            reads: Vec::new(),
+        };
+        Self {
+            modules: Vec::new(),
+            streams: vec![stream],
+            reads: Vec::new(),
+            question,
+        }
+    }
+
     /// The same run that also reads these collections and views. To be called where it may take as
     /// long as the modules take.
     ///

@@ -10,17 +10,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    DirectReadOptions, DirectReads,
+    DirectReadOptions, DirectReads, Horizon, Way,
     forecast::Forecast,
     reader::{Ending, Part, Readers, Slot},
 };
 use crate::{
     checkpoint::AckWindow,
-    control::{
-        Bounds, Error, Plan, Stats, board::Board, session::StreamEnd, share::Share,
-        transaction::Ledger,
-    },
-    flow::Dispatcher,
+    control::{Bounds, Error, Plan, Stats, session::StreamEnd, share::Share, transaction::Ledger},
     mongo::Server,
     source::{
         self,
@@ -48,7 +44,7 @@ pub(in crate::control) struct Wiring<'a> {
     pub(in crate::control) stats: &'a Arc<Stats>,
     pub(in crate::control) sources: &'a Arc<source::Stats>,
     pub(in crate::control) stop: &'a CancellationToken,
-    pub(in crate::control) board: Board,
+    pub(in crate::control) horizon: Horizon,
 }
 
 /// The readers of a session.
@@ -56,7 +52,7 @@ pub(in crate::control) struct Wiring<'a> {
 pub(in crate::control) struct Conductor {
     readers: Arc<Readers>,
     free: Vec<Slot>,
-    board: Board,
+    horizon: Horizon,
     forecast: Forecast,
 }
 
@@ -74,8 +70,8 @@ impl Conductor {
     }
 
     /// The readers of a session, whose streams of the window come behind those of the plan.
-    /// `dispatcher` makes a way into the lanes.
-    pub(in crate::control) fn new(wiring: Wiring<'_>, dispatcher: impl Fn() -> Dispatcher) -> Self {
+    /// `way` makes a way for the documents.
+    pub(in crate::control) fn new(wiring: Wiring<'_>, way: impl Fn() -> Way) -> Self {
         let Wiring {
             reads,
             options,
@@ -88,7 +84,7 @@ impl Conductor {
             stats,
             sources,
             stop,
-            board,
+            horizon,
         } = wiring;
         let groups = groups(plan);
         let parts = plan.reads.iter().map(|read| Part {
@@ -100,14 +96,13 @@ impl Conductor {
             target: std::sync::OnceLock::new(),
             halvings: 0.into(),
         });
-        let free = (0..options.concurrency).rev().map(|number| Slot {
-            number,
-            dispatcher: dispatcher(),
-        });
+        let free = (0..options.concurrency)
+            .rev()
+            .map(|number| Slot { number, way: way() });
         Self {
             free: free.collect(),
             forecast: Forecast::default(),
-            board,
+            horizon,
             readers: Arc::new(Readers {
                 parts: parts.collect(),
                 reads: reads.clone(),
@@ -128,7 +123,7 @@ impl Conductor {
                     .map(|rate| Arc::new(Pace::new(rate))),
                 first_stream: plan.streams.len(),
                 slots: options.concurrency,
-                stop: stop.clone(),
+                stop: stop.child_token(),
             }),
         }
     }
@@ -139,7 +134,7 @@ impl Conductor {
         let mut ticks = interval_at(Instant::now() + TELL_EVERY, TELL_EVERY);
         let stop = self.readers.stop.clone();
         let mut has_given_all = false;
-        loop {
+        let failed = loop {
             while !has_given_all && let Some(slot) = self.free.pop() {
                 let Some(step) = self.readers.reads.next() else {
                     self.free.push(slot);
@@ -153,11 +148,11 @@ impl Conductor {
                 });
             }
             if work.is_empty() {
-                break;
+                break None;
             }
             tokio::select! {
                 biased;
-                () = stop.cancelled() => break,
+                () = stop.cancelled() => break None,
                 Some(ended) = work.join_next() => match ended {
                     Ok((slot, Ok(()))) => self.free.push(slot),
                     Ok((_, Err(Ending::Bound))) => {
@@ -165,21 +160,23 @@ impl Conductor {
                         has_given_all = true;
                         self.readers.reads.give_up();
                     }
-                    Ok((_, Err(Ending::LaneEnded))) => return StreamEnd::LaneEnded,
-                    Ok((_, Err(Ending::Failed(namespace, source)))) => {
-                        return StreamEnd::ReadFailed(Error::DirectRead {
-                            namespace,
-                            source: Box::new(source),
-                        });
-                    }
-                    Err(error) if error.is_panic() => return StreamEnd::Panicked,
+                    Ok((_, Err(ending))) => break Some(ending.into()),
+                    Err(error) if error.is_panic() => break Some(StreamEnd::Panicked),
                     Err(_) => {}
                 },
                 _ = ticks.tick() => self.tell(),
             }
+        };
+        if failed.is_some() {
+            // Nobody is to wait for what is not read any more.
+            self.readers.stop.cancel();
+            self.readers.reads.give_up();
         }
         // What was given to a lane is given whole: nobody is cut off in the middle of that.
         while work.join_next().await.is_some() {}
+        if let Some(failed) = failed {
+            return failed;
+        }
         if !has_given_all {
             self.finish(&stop).await;
         }
@@ -219,10 +216,23 @@ impl Conductor {
                 "reading directly"
             );
         }
-        let (done, oldest) = self.board.reach();
+        let (done, oldest) = self.horizon.reach();
         let warning = self.forecast.look(Instant::now(), &statuses, done, oldest);
         if let Some(text) = warning {
             warn!("{text}");
+        }
+    }
+}
+
+impl From<Ending> for StreamEnd {
+    fn from(ending: Ending) -> Self {
+        match ending {
+            Ending::Bound => Self::Done,
+            Ending::LaneEnded => Self::LaneEnded,
+            Ending::Failed(namespace, source) => Self::ReadFailed(Error::DirectRead {
+                namespace,
+                source: Box::new(source),
+            }),
         }
     }
 }

@@ -37,7 +37,7 @@ pub(super) struct Coverage {
     streams: Vec<Reached>,
     /// The latest change that was given or covered.
     latest: Timestamp,
-    /// Nothing more is given: as many ops as the run is to give were.
+    /// Nothing more is given: as many ops as the run is to give were, or readers cannot go on.
     is_given_up: bool,
     next_id: u64,
 }

@@ -23,8 +23,10 @@ mod stage;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod way;
 
 pub(super) use conductor::{Conductor, Wiring};
 pub use options::{DirectReadOptions, DirectReadStatus};
 pub(super) use reads::DirectReads;
 pub(super) use stage::Stage;
+pub(super) use way::{Horizon, Way};

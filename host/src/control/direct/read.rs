@@ -277,7 +277,7 @@ impl Read {
             let time = self.tally.begun.map(|begun| begun.elapsed());
             info!(
                 namespace = self.namespace,
-                modules = self.modules.join(", "),
+                modules = (!self.modules.is_empty()).then(|| self.modules.join(", ")),
                 documents = self.tally.finished_documents,
                 segments = self.tally.segments,
                 seconds = time.map(|time| time.as_secs_f64()),

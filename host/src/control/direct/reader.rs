@@ -7,11 +7,10 @@ use std::sync::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::{DirectReads, coverage::Step};
+use super::{DirectReads, Way, coverage::Step};
 use crate::{
     checkpoint::AckWindow,
     control::{Bounds, Stats, share::Share, transaction::Ledger},
-    flow::Dispatcher,
     mongo::Server,
     op::{Batch, BatchTicket, KeyRange, Namespace, SourceKind, Timestamp},
     source::{
@@ -36,7 +35,7 @@ const HALVINGS_MAX: u32 = 10;
 pub(super) struct Slot {
     /// Which one.
     pub(super) number: usize,
-    pub(super) dispatcher: Dispatcher,
+    pub(super) way: Way,
 }
 
 /// What all readers of a session share.
@@ -216,12 +215,7 @@ impl Readers {
                     };
                     behind.1 = ticket.sequence + 1;
                     // Not given up half way: the ops of one batch are handled together or not at all.
-                    if slot
-                        .dispatcher
-                        .dispatch(&batch, 0..batch.len(), ticket)
-                        .await
-                        .is_err()
-                    {
+                    if slot.way.give(&batch, ticket, &self.stop).await.is_err() {
                         return Ok(Err(Ending::LaneEnded));
                     }
                     if is_last {

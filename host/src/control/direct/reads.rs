@@ -14,7 +14,6 @@ use super::{
     read::{Phase, Read},
     segment::State,
     stage::Stage,
-    tally::Tally,
 };
 use crate::{
     checkpoint::{AckWindow, DirectRead, Progress},
@@ -51,7 +50,12 @@ impl DirectReads {
             let at = coverage.reads.len();
             let namespace = wanted.namespace.to_string();
             let known = saved.iter().find(|read| {
-                read.namespace == namespace && names.iter().all(|name| read.modules.contains(name))
+                let are_served = match names.is_empty() {
+                    // For a program without modules.
+                    true => read.modules.is_empty(),
+                    false => names.iter().all(|name| read.modules.contains(name)),
+                };
+                read.namespace == namespace && are_served
             });
             let mut read = Read::new(namespace, names, !is_first);
             read.tally.begun_ms = bson::DateTime::now().timestamp_millis();
@@ -93,8 +97,8 @@ impl DirectReads {
 
     /// The way of a stream's batches, while something is read that decides about them.
     pub(in crate::control) fn stage(self: &Arc<Self>, stream: usize) -> Option<Stage> {
-        let is_needed = !self.coverage().reads.is_empty();
-        is_needed.then(|| Stage::new(self.clone(), stream, self.changes.subscribe()))
+        self.are_any()
+            .then(|| Stage::new(self.clone(), stream, self.changes()))
     }
 
     /// Whether there is something to read, or to look at whether there is.
@@ -125,7 +129,7 @@ impl DirectReads {
         if std::ptr::eq(followed.as_ptr(), Arc::as_ptr(window)) {
             coverage.settle(progress);
         }
-        coverage.reads.iter().map(record).collect()
+        coverage.reads.iter().map(Read::record).collect()
     }
 
     pub(in crate::control) fn saved(&self) -> Vec<DirectRead> {
@@ -171,7 +175,8 @@ impl DirectReads {
         for wanted in &plan.reads {
             let (namespace, names) = (wanted.namespace.to_string(), wanted.names(plan));
             let is_it = |read: &Read| {
-                read.namespace == namespace && read.modules.iter().any(|name| names.contains(name))
+                let is_shared = read.modules.iter().any(|name| names.contains(name));
+                read.namespace == namespace && (is_shared || read.modules == names)
             };
             let mut read = match before.iter().position(is_it) {
                 Some(place) => before.remove(place),
@@ -202,8 +207,32 @@ impl DirectReads {
         self.coverage.lock().expect("no holder of this lock panics")
     }
 
+    /// Whether it was [given up](Self::give_up) in this session.
+    pub(in crate::control) fn are_given_up(&self) -> bool {
+        self.coverage().is_given_up()
+    }
+
+    /// Waits until the lanes have everything. Cancellation safe.
+    pub(in crate::control) async fn all_given(&self) {
+        let mut changes = self.changes.subscribe();
+        while !self.are_given() {
+            // The sender lives as long as we do.
+            let _ = changes.changed().await;
+        }
+    }
+
     pub(super) fn changed(&self) {
         self.changes.send_replace(());
+    }
+
+    /// Told of whenever a segment is further than before.
+    pub(in crate::control) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    /// Whether there is anything that is, or was, read.
+    pub(in crate::control) fn are_any(&self) -> bool {
+        !self.coverage().reads.is_empty()
     }
 
     pub(super) fn moved(&self) {
@@ -217,9 +246,9 @@ impl DirectReads {
         self.moved();
     }
 
-    /// As many ops as the run is to give were given: who waits for documents, or for a stream, waits no
-    /// more.
-    pub(super) fn give_up(&self) {
+    /// As many ops as the run is to give were given, or the readers cannot go on: who waits for documents, or
+    /// for a stream, waits no more.
+    pub(in crate::control) fn give_up(&self) {
         self.coverage().give_up();
         self.changed();
         self.moved();
@@ -349,36 +378,5 @@ impl DirectReads {
     /// Whether the lanes have everything.
     pub(in crate::control) fn are_given(&self) -> bool {
         self.coverage().is_given()
-    }
-}
-
-/// As it stands in the checkpoint.
-fn record(read: &Read) -> DirectRead {
-    let ranges = read
-        .segments
-        .iter()
-        .filter_map(|segment| match segment.state {
-            State::Finished(at) => Some((segment.range.clone(), at)),
-            _ => None,
-        });
-    let Tally {
-        finished_documents,
-        begun_ms,
-        complete_ms,
-        ..
-    } = read.tally;
-    DirectRead {
-        namespace: read.namespace.clone(),
-        modules: read.modules.clone(),
-        uuid: read.uuid,
-        begun_ms,
-        seen: read.seen_at,
-        documents: finished_documents,
-        ranges: ranges.collect(),
-        complete_ms,
-        ended: match &read.phase {
-            Phase::Ended(reason) => Some(reason.clone()),
-            _ => None,
-        },
     }
 }

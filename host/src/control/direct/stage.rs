@@ -51,24 +51,26 @@ impl Stage {
     /// safe.
     pub(in crate::control) async fn wait(&mut self, at: Timestamp) {
         self.reads.reached_before(self.stream, at);
+        if self.is_given_up() {
+            return;
+        }
         // The sender lives as long as we do.
         let _ = self.changes.changed().await;
     }
 
-    /// Whether as many ops as the run is to give were given, so that nothing comes any more.
+    /// Whether what has to wait would wait in vain: nothing more is read.
     pub(in crate::control) fn is_given_up(&self) -> bool {
-        self.reads.coverage().is_given_up()
+        self.reads.are_given_up()
     }
 
-    /// While something is to be read, the run is not idle; none. Then: up to when the streams have to
-    /// be read, so that they are beyond everything that was read.
-    pub(in crate::control) fn read_up_to(&self) -> Option<Timestamp> {
+    /// Where a stream ends that is to end when it is idle; none while something is to be read. Then it has
+    /// to be beyond everything that was read.
+    pub(in crate::control) fn idle_at(&self, idle_at: Option<Timestamp>) -> Option<Timestamp> {
         let coverage = self.reads.coverage();
-        coverage.is_given().then(|| coverage.read_up_to())
+        let read_up_to = coverage.is_given().then(|| coverage.read_up_to())?;
+        Some(idle_at?.max(read_up_to))
     }
-}
 
-impl Stage {
     /// Whether no change that comes will be covered or has to wait.
     pub(in crate::control) fn is_over(&self) -> bool {
         self.reads.coverage().is_over(self.stream)

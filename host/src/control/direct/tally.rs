@@ -2,8 +2,11 @@
 
 use std::time::Instant;
 
-use super::read::{Phase, Read};
-use crate::control::DirectReadStatus;
+use super::{
+    read::{Phase, Read},
+    segment::State,
+};
+use crate::{checkpoint::DirectRead, control::DirectReadStatus};
 
 /// How much was read.
 #[derive(Debug, Clone, Copy, Default)]
@@ -54,6 +57,37 @@ impl Read {
             segments_read: segments_given,
             seconds: seconds.map(|time| time.as_secs_f64()),
             reason: match &self.phase {
+                Phase::Ended(reason) => Some(reason.clone()),
+                _ => None,
+            },
+        }
+    }
+
+    /// As it stands in the checkpoint.
+    pub(super) fn record(&self) -> DirectRead {
+        let ranges = self
+            .segments
+            .iter()
+            .filter_map(|segment| match segment.state {
+                State::Finished(at) => Some((segment.range.clone(), at)),
+                _ => None,
+            });
+        let Tally {
+            finished_documents,
+            begun_ms,
+            complete_ms,
+            ..
+        } = self.tally;
+        DirectRead {
+            namespace: self.namespace.clone(),
+            modules: self.modules.clone(),
+            uuid: self.uuid,
+            begun_ms,
+            seen: self.seen_at,
+            documents: finished_documents,
+            ranges: ranges.collect(),
+            complete_ms,
+            ended: match &self.phase {
                 Phase::Ended(reason) => Some(reason.clone()),
                 _ => None,
             },

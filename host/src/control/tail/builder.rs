@@ -1,6 +1,6 @@
 //! Options, one by one.
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use bson::RawDocumentBuf;
 
@@ -90,6 +90,69 @@ impl TailBuilder {
     /// Ends when everything that had happened at the start has been read.
     pub fn until_idle(mut self) -> Self {
         self.options.end.when_idle = true;
+        self
+    }
+
+    /// Reads what lies in this collection or view, and then gives its changes; may be said several times.
+    /// It has to be watched for its changes to follow.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut ops = oplet::TailBuilder::new("mongodb://localhost:27017")
+    ///     .watch("shop.orders".parse()?)
+    ///     .direct_read("shop.orders".parse()?)
+    ///     .save_as("orders-mirrored")
+    ///     .start()
+    ///     .await?
+    ///     .ops();
+    /// while let Some(change) = ops.next().await {
+    ///     let change = change?;
+    ///     println!("{} {}", change.op_id(), change.is_direct_read());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn direct_read(mut self, namespace: Namespace) -> Self {
+        self.options.direct.namespaces.push(namespace);
+        self
+    }
+
+    /// Reads it as [`direct_read`](Self::direct_read), and has the server apply these stages to its
+    /// documents.
+    pub fn direct_read_through(
+        mut self,
+        namespace: Namespace,
+        stages: impl IntoIterator<Item = RawDocumentBuf>,
+    ) -> Self {
+        let stages = stages.into_iter().collect();
+        self.options
+            .direct_pipelines
+            .push((namespace.clone(), stages));
+        self.direct_read(namespace)
+    }
+
+    /// Cuts each collection that is read into so many segments more than one; 0 goes by its size, a
+    /// negative number cuts none.
+    pub fn direct_read_split(mut self, split: i32) -> Self {
+        self.options.direct.split = split;
+        self
+    }
+
+    /// Reads with so many cursors side by side, over all collections.
+    pub fn direct_read_concurrency(mut self, cursors: usize) -> Self {
+        self.options.direct.concurrency = cursors;
+        self
+    }
+
+    /// Reads no document whose `_id` is beyond the largest one at the start: it comes as a change.
+    pub fn direct_read_bounded(mut self) -> Self {
+        self.options.direct.bounded = true;
+        self
+    }
+
+    /// Reads so many documents a second, at most.
+    pub fn direct_read_rate(mut self, documents_per_second: NonZeroU32) -> Self {
+        self.options.direct.documents_per_second = Some(documents_per_second);
         self
     }
 

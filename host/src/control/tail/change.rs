@@ -130,7 +130,14 @@ impl Change {
         self.op().id()
     }
 
-    /// Cluster time.
+    /// Whether it is a document that was [read directly](super::TailBuilder::direct_read), and no change: an
+    /// insert by its operation.
+    #[must_use]
+    pub fn is_direct_read(&self) -> bool {
+        self.source() == Origin::DirectRead
+    }
+
+    /// Cluster time; of a document that was read directly, the one at which it was so.
     #[must_use]
     pub fn timestamp(&self) -> Timestamp {
         self.op().timestamp()

@@ -1,6 +1,10 @@
 //! Why there is no tail, or none any more.
 
-use crate::{checkpoint, control, mongo, op::OpId, source};
+use crate::{
+    checkpoint, control, mongo,
+    op::{Namespace, OpId},
+    source,
+};
 
 /// Why there is no tail, or none any more.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +25,15 @@ pub enum Error {
     /// The position cannot be loaded, kept, or is another's.
     #[error(transparent)]
     Checkpoint(#[from] checkpoint::Error),
+    /// A collection cannot be read directly.
+    #[error("the direct read of {namespace} has failed")]
+    DirectRead {
+        /// The collection or view.
+        namespace: Namespace,
+        /// What is wrong.
+        #[source]
+        source: Box<source::direct_read::Error>,
+    },
     /// Another process has taken over under the same name.
     #[error("the lease of `{name}` is lost: {reason}")]
     LeaseLost {
@@ -71,14 +84,29 @@ impl Error {
     pub fn is_position_lost(&self) -> bool {
         matches!(self, Self::Source(error) if error.is_position_lost())
     }
+
+    /// What the server does not allow, and what it said, where that is the reason.
+    pub(super) fn refusal(&self) -> Option<(&str, &mongodb::error::Error)> {
+        match self {
+            Self::Source(source::Error::Unauthorized { what, source, .. }) => Some((what, source)),
+            Self::DirectRead { source, .. } => match &**source {
+                source::direct_read::Error::Unauthorized { what, source } => Some((what, source)),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
 }
 
 impl From<control::Error> for Error {
-    /// What ends a saver.
+    /// What ends a saver, or a direct read.
     fn from(error: control::Error) -> Self {
         match error {
             control::Error::Checkpoint(error) => Self::Checkpoint(error),
             control::Error::LeaseLost { name, reason } => Self::LeaseLost { name, reason },
+            control::Error::DirectRead { namespace, source } => {
+                Self::DirectRead { namespace, source }
+            }
             _ => Self::Panicked("the saver"),
         }
     }

@@ -38,6 +38,31 @@ pub enum Event {
         /// How that showed.
         reason: String,
     },
+    /// A collection or view is being read directly from now on.
+    DirectReadBegun {
+        /// Which one.
+        namespace: String,
+        /// How many documents there are, by the server's estimate.
+        documents_expected: Option<u64>,
+    },
+    /// Everything that was to be read of it was given and is done, now or by a process before.
+    DirectReadComplete {
+        /// Which one.
+        namespace: String,
+        /// Documents that were given, before the filters; also by processes before.
+        documents: u64,
+        /// Segments that this process has read it in.
+        segments: u64,
+    },
+    /// It was dropped, renamed or replaced while it was read: what is left of it is not read.
+    DirectReadEnded {
+        /// Which one.
+        namespace: String,
+        /// Documents that were given, before the filters.
+        documents: u64,
+        /// What became of it.
+        reason: String,
+    },
     /// The tail was paused.
     Paused,
     /// The tail was resumed.

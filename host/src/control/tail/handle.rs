@@ -1,20 +1,23 @@
 //! What can be asked of a tail, and told.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    },
 };
 
 use futures_util::task::AtomicWaker;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, Event, Events, Options, event::EVENTS_KEPT};
+use super::{Error, Event, Events, Options, event::EVENTS_KEPT, reads::Told};
 use crate::{
-    checkpoint::{AckWindow, Checkpoint, InFlight, Store},
-    control::{Bounds, begin::Begin, saver::Saver},
+    checkpoint::{AckWindow, Checkpoint, DirectRead, InFlight, Progress, Store},
+    control::{Bounds, DirectReadStatus, begin::Begin, direct::DirectReads, saver::Saver},
     mongo::Server,
-    op::{Frontier, Position, Since},
+    op::{Frontier, Namespace, Position, Since},
     source::{self, Window},
 };
 
@@ -36,6 +39,12 @@ pub(super) struct Shared {
     pub(super) template: Arc<Checkpoint>,
     pub(super) saver: Option<Arc<Saver>>,
     pub(super) store: Option<Store>,
+    /// What is read directly; it outlives sessions.
+    pub(super) reads: Arc<DirectReads>,
+    /// What is to be read next, as somebody has asked. The lock is held to add to it or to take of it.
+    asked: Mutex<VecDeque<Namespace>>,
+    /// The lock is held to tell of each.
+    pub(super) told: Mutex<Told>,
     /// Of the session at work.
     window: Mutex<Arc<AckWindow>>,
     /// Counts sessions; what was read in an older one is not given any more.
@@ -71,6 +80,7 @@ pub(super) struct Parts {
     pub(super) template: Arc<Checkpoint>,
     pub(super) saver: Option<Arc<Saver>>,
     pub(super) store: Option<Store>,
+    pub(super) reads: Arc<DirectReads>,
     pub(super) window: Arc<AckWindow>,
     pub(super) commands: mpsc::Sender<Goto>,
 }
@@ -100,9 +110,33 @@ impl Handle {
         self.0.is_paused()
     }
 
+    /// Reads this collection or view directly, from its beginning, also when that was done before, and gives
+    /// its documents among the changes; its changes follow if it is watched. Returns at once: it begins when
+    /// what is being read is over, which [`Event::DirectReadBegun`] tells, and from then on the checkpoint
+    /// has it. A tail whose stream has ended reads nothing more.
+    ///
+    /// # Errors
+    /// [`Error::Options`] for what cannot be read, [`Error::Stopped`].
+    pub fn snapshot(&self, namespace: &Namespace) -> Result<(), Error> {
+        super::reads::check(namespace)?;
+        if self.0.stop.is_cancelled() {
+            return Err(Error::Stopped);
+        }
+        self.0.lock_asked().push_back(namespace.clone());
+        Ok(())
+    }
+
+    /// How what is read directly stands.
+    #[must_use]
+    pub fn direct_reads(&self) -> Vec<DirectReadStatus> {
+        self.0.reads.statuses()
+    }
+
     /// Goes on from another position; when this returns, nothing from the old one is given any more. A
     /// tail that is paused stays so; one whose stream had ended gives changes again. What was given
-    /// before and is not done does not come again, unless it lies behind the new position.
+    /// before and is not done does not come again, unless it lies behind the new position. What is being
+    /// read directly goes on: what is not done of it is read again, and changes that were left out, since
+    /// documents that were read contained them, are given, where they lie behind the new position.
     ///
     /// Waits for a server that is away. Cancellation safe: it goes on from there or it does not.
     ///
@@ -175,21 +209,24 @@ impl Handle {
     /// How far everything is done: what a program can keep by itself, and give to
     /// [`TailBuilder::resume_from`](super::TailBuilder::resume_from). It moves also while nothing
     /// happens.
+    ///
+    /// It holds which parts of what is read directly are done: a tail that goes on from it reads the
+    /// rest, whether its options name the collection or not.
     #[must_use]
     pub fn checkpoint(&self) -> Checkpoint {
         let mut checkpoint = Checkpoint::clone(&self.0.template);
         checkpoint.saved_ms = bson::DateTime::now().timestamp_millis();
-        for (stream, frontier) in checkpoint
-            .streams
-            .iter_mut()
-            .zip(self.0.window().frontiers())
-        {
+        let (progress, reads) = self.0.settle();
+        checkpoint.direct_reads = reads;
+        for (stream, frontier) in checkpoint.streams.iter_mut().zip(progress.frontiers) {
             stream.frontier = frontier;
         }
         checkpoint
     }
 
-    /// The position up to which everything is done, all batches of it.
+    /// The position up to which all changes are done, all batches of them. It says nothing of what is
+    /// read directly: who begins there while that is not complete has to read it from its beginning.
+    /// [`checkpoint`](Self::checkpoint) says both.
     #[must_use]
     pub fn position(&self) -> Position {
         self.frontier().position
@@ -237,6 +274,9 @@ impl Shared {
             template: parts.template,
             saver: parts.saver,
             store: parts.store,
+            reads: parts.reads,
+            asked: Mutex::default(),
+            told: Mutex::default(),
             window: Mutex::new(parts.window),
             generation: AtomicU64::new(0),
             is_paused: AtomicBool::new(false),
@@ -273,6 +313,28 @@ impl Shared {
 
     fn lock_window(&self) -> MutexGuard<'_, Arc<AckWindow>> {
         self.window.lock().expect("no holder of this lock panics")
+    }
+
+    /// How far everything is, at one moment.
+    pub(super) fn settle(&self) -> (Progress, Vec<DirectRead>) {
+        let window = self.window();
+        let progress = window.look();
+        let reads = self.reads.settle(&window, &progress);
+        (progress, reads)
+    }
+
+    /// Whether something is to be read that was not begun.
+    pub(super) fn has_asked(&self) -> bool {
+        !self.lock_asked().is_empty()
+    }
+
+    /// What is to be read next.
+    pub(super) fn next_asked(&self) -> Option<Namespace> {
+        self.lock_asked().pop_front()
+    }
+
+    fn lock_asked(&self) -> MutexGuard<'_, VecDeque<Namespace>> {
+        self.asked.lock().expect("no holder of this lock panics")
     }
 
     pub(super) fn stop(&self) {

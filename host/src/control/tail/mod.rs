@@ -2,7 +2,8 @@
 //!
 //! Enters: a connection string or a client, and [`Options`]. Leaves: a [`Tail`], a stream of batches
 //! in the server's order, or [`Ops`], a stream of the changes one by one; and a [`Handle`], which
-//! pauses, resumes, seeks and stops it, and knows how far it is done. Promised: each change comes once,
+//! pauses, resumes, seeks and stops it, and knows how far it is done. What lies in collections comes in the
+//! same stream, where it is asked for. Promised: each change comes once,
 //! and after a crash again only if it was not done; what is read and not done is bounded in bytes; a
 //! position is never passed over in silence; every command is answered within a bounded time, also
 //! while nothing happens and nobody reads. An [`Error`] comes as the last item of the stream; faults
@@ -18,9 +19,13 @@ mod decode;
 mod deployment;
 mod error;
 mod event;
+mod giver;
 mod handle;
+mod lost;
 mod ops;
 mod options;
+mod reading;
+mod reads;
 mod session;
 mod start;
 mod stream;
@@ -33,6 +38,7 @@ pub use decode::{Decoded, DecodedChange, Deserialize, OnUndecodable};
 pub use deployment::Deployment;
 pub use error::Error;
 pub use event::{Event, Events};
+pub(super) use giver::Giver;
 pub use handle::Handle;
 pub use ops::Ops;
 pub use options::{Acknowledgement, Begin, Filter, NamespaceFilter, OnRefusal, Options, Saving};

@@ -7,7 +7,7 @@ use bson::RawDocumentBuf;
 use super::Change;
 use crate::{
     checkpoint::{Checkpoint, WindowOptions},
-    control::{End, OnPositionLost},
+    control::{DirectReadOptions, End, OnPositionLost},
     op::{Namespace, Op, Since, SourceKind, StoreSpec},
     source::{self, Reading},
 };
@@ -31,6 +31,14 @@ pub struct Options {
     pub begin: Begin,
     /// Where to end by itself.
     pub end: End,
+    /// What is read directly, and how: its documents come among the changes, as inserts whose
+    /// [`source`](super::Change::source) is the direct read, and its changes behind them, without a gap. It
+    /// has to be watched for that. Reads of it pass the filters as changes do.
+    ///
+    /// With a position that is kept, what a process before has finished is not read again.
+    pub direct: DirectReadOptions,
+    /// Stages that the server applies to the documents of some of those, before they are sent.
+    pub direct_pipelines: Vec<(Namespace, Vec<RawDocumentBuf>)>,
     /// Stages that the server applies to the events of a change stream, before they are sent. The
     /// oplog has none: see [`Error::Options`](super::Error::Options).
     pub pipeline: Vec<RawDocumentBuf>,
@@ -43,7 +51,7 @@ pub struct Options {
     pub namespace_filters: Vec<NamespaceFilter>,
     /// A change is given only if all of these accept it, asked in this order up to the first that does
     /// not. Each is asked once per change, with its document, whatever the source. They run in the
-    /// reading task and must not block.
+    /// reading tasks and must not block.
     pub filters: Vec<Filter>,
     /// When a change counts as done.
     pub acknowledgement: Acknowledgement,
@@ -135,6 +143,8 @@ impl Default for Options {
             watch: Vec::new(),
             begin: Begin::Saved,
             end: End::default(),
+            direct: DirectReadOptions::default(),
+            direct_pipelines: Vec::new(),
             pipeline: Vec::new(),
             reading: Reading::default(),
             namespace_filters: Vec::new(),
@@ -158,6 +168,7 @@ impl fmt::Debug for Options {
             .field("watch", &self.watch)
             .field("begin", &self.begin)
             .field("end", &self.end)
+            .field("direct", &self.direct)
             .field("pipeline", &self.pipeline)
             .field("reading", &self.reading)
             .field("namespace_filters", &self.namespace_filters.len())

@@ -8,16 +8,17 @@ use tracing::info;
 use super::{
     Begin, Deployment, Error, Options, Saving, Tail,
     handle::{Parts, Shared},
-    session::Session,
+    reads,
+    session::{Session, window},
     task::{RELEASE_TIME, Task},
 };
 use crate::{
     checkpoint::{
-        AckWindow, Checkpoint, Holder, Keeper, Lease, LeaseOptions, Standby, Store,
-        StreamCheckpoint, StreamIdentity, digest_of, take,
+        Checkpoint, Holder, Keeper, Lease, LeaseOptions, Standby, Store, StreamCheckpoint,
+        StreamIdentity, digest_of, take,
     },
     control::{
-        self, Bounds, OnPositionLost, begin,
+        self, Bounds, OnPositionLost, Plan, begin,
         direct::DirectReads,
         pipeline,
         saver::{self, Saved, Saver},
@@ -69,12 +70,17 @@ fn check(options: &Options) -> Result<(), Error> {
         return refuse(&error.to_string());
     }
     if options.on_position_lost == OnPositionLost::Resnapshot {
-        return refuse("`resnapshot` needs direct reads, which a tail does not have");
+        return refuse(
+            "`resnapshot` is for runs; pass over what is lost, and read again by `snapshot`",
+        );
     }
     if options.batch_size == 0 {
         return refuse("a batch size of 0 asks for nothing");
     }
-    Ok(())
+    if options.direct.concurrency == 0 {
+        return refuse("without a cursor nothing is read directly");
+    }
+    options.direct.namespaces.iter().try_for_each(reads::check)
 }
 
 async fn begin_on(server: Server, owns_client: bool, options: Options) -> Result<Tail, Error> {
@@ -120,6 +126,8 @@ struct Found {
     begin: begin::Begin,
     bounds: Bounds,
     template: Arc<Checkpoint>,
+    plan: Plan,
+    reads: Arc<DirectReads>,
 }
 
 async fn find(server: &Server, options: &Options, kept: Option<&Kept>) -> Result<Found, Error> {
@@ -130,19 +138,21 @@ async fn find(server: &Server, options: &Options, kept: Option<&Kept>) -> Result
         cluster: None,
     };
     let saved = match (&options.begin, kept) {
-        (Begin::Saved, Some(kept)) => kept.store.load(&template.name).await?,
         (Begin::Checkpoint(checkpoint), _) => Some(Checkpoint::clone(checkpoint)),
-        _ => None,
+        (_, Some(kept)) => kept.store.load(&template.name).await?,
+        (_, None) => None,
     };
-    let is_open = |saved: &Checkpoint| {
-        let mut reads = saved.direct_reads.iter();
-        reads.any(|read| read.complete_ms.is_none())
+    let plan = reads::plan(options, saved.as_ref())?;
+    let known = saved.as_ref().map(|saved| &saved.direct_reads[..]);
+    let reads = DirectReads::new(&plan, known);
+    let saved = match options.begin {
+        Begin::At(_) => {
+            // What was asked for is to be seen, also where documents that were read contain it.
+            reads.forget();
+            None
+        }
+        Begin::Saved | Begin::Checkpoint(_) => saved,
     };
-    if saved.as_ref().is_some_and(is_open) {
-        let reason = "the checkpoint is of a run that has not come to the end of its direct reads";
-        let reason = reason.to_owned();
-        return Err(Error::Options { reason });
-    }
     // Whichever deployment it was saved of, a position of a tail is good for its only stream.
     let frontier = match saved {
         Some(saved) => saved.resume(&[identity])?.remove(0),
@@ -165,6 +175,8 @@ async fn find(server: &Server, options: &Options, kept: Option<&Kept>) -> Result
         begin,
         bounds,
         template: Arc::new(template),
+        plan,
+        reads,
     })
 }
 
@@ -203,7 +215,7 @@ async fn run(
     kept: Option<Kept>,
     found: Found,
 ) -> Result<Tail, Error> {
-    let window = AckWindow::new(vec![found.begin.frontier()], options.window);
+    let window = window(found.begin.frontier(), &options);
     let saver = match (&kept, &options.saving) {
         (Some(kept), Some(saving)) => {
             let task = saver::Task {
@@ -219,7 +231,7 @@ async fn run(
                 task,
                 window.clone(),
                 template,
-                Arc::new(DirectReads::default()),
+                found.reads.clone(),
                 Saved::default(),
             ));
             // Who sees that the tail has begun can rely on it: after a crash it begins there again.
@@ -238,10 +250,12 @@ async fn run(
         template: found.template,
         saver,
         store: kept.as_ref().map(|kept| kept.store.clone()),
+        reads: found.reads,
         window,
         commands,
     }));
-    let session = Session::first(&shared, found.begin);
+    let session = Session::first(&shared, found.begin, found.plan, items.clone());
+    tokio::spawn(reads::watch(shared.clone()));
     let task = Task {
         shared: shared.clone(),
         items,

@@ -60,11 +60,14 @@ impl Task {
                 error = &mut failed => {
                     // What was read is another's to handle now.
                     session.generation = shared.begin_generation();
+                    session.stop_reading().await;
                     work = Work::Tell(error);
                 }
                 Some(Goto { begin, answer }) = self.commands.recv() => {
                     let to = begin.start.position();
-                    session.go_to(begin);
+                    session.go_to(begin).await;
+                    // What was covered by documents that were read is asked for again.
+                    shared.reads.forget();
                     shared.tell(Event::Moved { to });
                     // Who asked may have stopped waiting.
                     let _ = answer.send(());
@@ -74,6 +77,7 @@ impl Task {
                 next = step(now, &mut session, &self.items) => work = next,
             }
         }
+        session.stop_reading().await;
         // A cursor is closed with its reader.
         drop(session);
         self.finish().await;
@@ -96,6 +100,7 @@ impl Task {
         if self.owns_client {
             shared.server.clone().shutdown().await;
         }
+        shared.tell_of_reads();
         shared.tell(Event::Stopped);
     }
 }
@@ -119,7 +124,7 @@ async fn step(work: Work, session: &mut Session, items: &mpsc::Sender<Item>) -> 
         })
     };
     match work {
-        Work::Read => match AssertUnwindSafe(session.read(items)).catch_unwind().await {
+        Work::Read => match AssertUnwindSafe(session.read()).catch_unwind().await {
             Ok(Ok(())) => Work::End,
             Ok(Err(error)) => Work::Tell(error),
             Err(_) => Work::Tell(Error::Panicked("a filter, or the reader,")),

@@ -149,12 +149,15 @@ async fn bare_change_stream(
 ) -> Result<u64> {
     let namespace = args.namespace.to_string();
     let (database, collection) = namespace.split_once('.').context("not `db.coll`")?;
-    let stage = doc! {
-        "$changeStream": {
-            "fullDocument": "updateLookup",
-            "startAtOperationTime": Timestamp::from(args.since.next()),
-        },
+    let mut options = doc! {
+        "fullDocument": "updateLookup",
+        "startAtOperationTime": Timestamp::from(args.since.next()),
     };
+    if batch_size.is_some() {
+        // As Oplet asks, for the collection's UUID and the commands: more work for the server.
+        options.insert("showExpandedEvents", true);
+    }
+    let stage = doc! { "$changeStream": options };
     let collection = client
         .database(database)
         .collection::<RawDocumentBuf>(collection);

@@ -115,7 +115,7 @@ enum Subject {
     BareLookup,
     /// The driver's cursor, as a user would write the loop
     Bare,
-    /// The same with the batch size that Oplet asks for
+    /// The same, asking as Oplet does: its batch size, and all events of a change stream
     BareBatched,
     /// `oplet::tail`
     Tail,
@@ -133,6 +133,9 @@ impl Subject {
             Self::Keys => "`direct_read`, one cursor, by keys",
             Self::BareLookup => "bare loop with lookups",
             Self::Bare => "bare loop",
+            Self::BareBatched if source == Source::ChangeStream => {
+                "bare loop, asking as Oplet does"
+            }
             Self::BareBatched => "bare loop, batches of 2,000",
             Self::Tail => "`oplet::tail`",
             Self::Run => "`oplet run`",

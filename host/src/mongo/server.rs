@@ -92,7 +92,7 @@ impl Server {
     }
 
     /// Another client of the same deployment, with connections and sessions of its own; the same one
-    /// where somebody else has made it. For `writer` see [`connect_client`].
+    /// where somebody else has made it. For `writer` see [`connect_client`](super::connect_client).
     ///
     /// # Errors
     /// The driver's; the options were good for the first one.

@@ -11,8 +11,9 @@ use crate::options::{Mode, Options, REPLICA_SET_NAME};
 use crate::replica_set::{ReplicaSet, connect};
 use crate::wait::eventually;
 
-/// How long the members may take to agree on a primary.
-const ELECTION_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the members may take to agree on a primary, and a majority to copy its first entry: ten
+/// seconds as a rule, more than a minute now and then where one is suspended and the machine is busy.
+const ELECTION_TIMEOUT: Duration = Duration::from_secs(180);
 /// How long a member that works may take to say how it is; one that is suspended says nothing.
 const HELLO_TIMEOUT: Duration = Duration::from_millis(300);
 

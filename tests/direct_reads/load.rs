@@ -35,9 +35,43 @@ pub(crate) fn id(number: usize) -> Bson {
     }
 }
 
+/// Two writers that never rest.
+pub(crate) struct Writers {
+    tasks: JoinSet<()>,
+    /// The version to be written next.
+    versions: Arc<AtomicI64>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Writers {
+    /// Inserts a document of each key, and lets them begin.
+    pub(crate) async fn begin(reading: &Reading) -> Self {
+        let documents = (0..KEYS).map(|number| doc! { "_id": id(number), "v": 0_i64 });
+        reading.things().insert_many(documents).await.unwrap();
+        let mut all = Self {
+            tasks: JoinSet::new(),
+            versions: Arc::new(AtomicI64::new(1)),
+            stop: Arc::default(),
+        };
+        for writer in 0..2 {
+            let (versions, stop) = (all.versions.clone(), all.stop.clone());
+            all.tasks
+                .spawn(write(reading.things(), (writer, 2), versions, stop));
+        }
+        all
+    }
+
+    /// Ends them; how many versions they have written.
+    pub(crate) async fn end(self) -> i64 {
+        self.stop.store(true, SeqCst);
+        self.tasks.join_all().await;
+        self.versions.load(SeqCst)
+    }
+}
+
 /// Replaces, inserts and deletes until it is told to stop. Versions grow for ever, over all keys, and a
 /// key is written by one writer only.
-pub(crate) async fn write(
+async fn write(
     things: Collection<Document>,
     (writer, writers): (usize, usize),
     versions: Arc<AtomicI64>,
@@ -62,7 +96,7 @@ pub(crate) async fn write(
 }
 
 /// Replays what a process gave. It never goes back to an older version of a document.
-fn replay(running: &RunningOplet, map: &mut BTreeMap<String, i64>) {
+pub(crate) fn replay(running: &RunningOplet, map: &mut BTreeMap<String, i64>) {
     let mut newest: BTreeMap<String, i64> = BTreeMap::new();
     for op in emitted(running) {
         let Some(version) = op.version else {
@@ -78,16 +112,7 @@ fn replay(running: &RunningOplet, map: &mut BTreeMap<String, i64>) {
 
 async fn check(source: &str, kills: usize) {
     let reading = Reading::new("load").await;
-    let documents = (0..KEYS).map(|number| doc! { "_id": id(number), "v": 0_i64 });
-    let documents: Vec<_> = documents.collect();
-    reading.things().insert_many(documents).await.unwrap();
-    let stop = Arc::new(AtomicBool::new(false));
-    let versions = Arc::new(AtomicI64::new(1));
-    let mut writers = JoinSet::new();
-    for writer in 0..2 {
-        let (versions, stop) = (versions.clone(), stop.clone());
-        writers.spawn(write(reading.things(), (writer, 2), versions, stop));
-    }
+    let writers = Writers::begin(&reading).await;
     let run = || {
         reading
             .read()
@@ -114,8 +139,7 @@ async fn check(source: &str, kills: usize) {
     let running = run().start().unwrap();
     said(&running, "the direct read is complete").await;
     sleep(Duration::from_millis(300)).await;
-    stop.store(true, SeqCst);
-    writers.join_all().await;
+    let wrote = writers.end().await;
     running.signal(Signal::Terminate).unwrap();
     end(&running).await;
     replay(&running, &mut map);
@@ -124,7 +148,6 @@ async fn check(source: &str, kills: usize) {
     end(&running).await;
     replay(&running, &mut map);
     let collection = reading.versions().await;
-    let wrote = versions.load(SeqCst);
     say(&format!(
         "{source}: {wrote} versions, {} documents",
         collection.len()

@@ -15,5 +15,5 @@ mod resumed;
 mod scene;
 mod sessions;
 
-pub(crate) use load::{KEYS, id as key, write};
+pub(crate) use load::{KEYS, Writers, replay};
 pub(crate) use scene::{Emitted, Reading, emitted, end, ids, read_directly, said, stop};

@@ -155,10 +155,10 @@ async fn the_sinks_take_what_a_command_led_to_in_its_turn() {
     }
 }
 
-/// Fails on the document 7 as this answers, and counts how often in `$tries`.
-fn failing(by: &str, answer: &str) -> Handwritten {
+/// The module fails on the document 7 as this answers, and counts how often in `$tries`.
+pub(crate) fn failing(module: Handwritten, answer: &str) -> Handwritten {
     let n = Handwritten::name("n");
-    uneven(by)
+    module
         .import("retry_after", "(param i64)")
         .with("(global $tries (mut i32) (i32.const 0))")
         .handle(&format!(
@@ -178,7 +178,7 @@ async fn a_command_waits_for_ops_of_its_namespace_that_are_tried_again() {
     scene.collection("b").drop().await.unwrap();
     insert(&scene, 30, 30).await;
     let answer = "(if (i32.lt_u (global.get $tries) (i32.const 4)) (then (return (i32.const 1))))";
-    let module = scene.module("again", &failing("again", answer).text());
+    let module = scene.module("again", &failing(uneven("again"), answer).text());
     for ordering in ["document", "namespace", "any"] {
         let flags = ["--workers", "3", "--ordering", ordering];
         let ended = scene.run_over(&[&module], flags).await.with_code(0);
@@ -197,7 +197,7 @@ async fn a_command_does_not_wait_for_other_namespaces_tries_and_an_end_does_not_
     scene.collection("b").drop().await.unwrap();
     insert(&scene, 60, 30).await;
     let answer = "(call $retry_after (i64.const 3600000)) (return (i32.const 3))";
-    let module = scene.module("later", &failing("later", answer).text());
+    let module = scene.module("later", &failing(uneven("later"), answer).text());
     let run = scene
         .run(&[module])
         .args(["--workers", "3", "--grace-period", "2s"]);

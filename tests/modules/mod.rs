@@ -19,6 +19,7 @@ pub(crate) mod scene;
 mod several;
 mod ticks;
 
+pub(crate) use barrier::failing;
 pub(crate) use handwritten::{Handwritten, bytes, data};
 pub(crate) use scene::{Ended, Scene};
 

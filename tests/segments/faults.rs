@@ -174,9 +174,7 @@ async fn a_snapshot_that_is_too_old_cuts_the_segment() -> Result<()> {
         };
         assert!(!all.is_empty() && all.len() < DOCUMENTS as usize);
         assert!(all.iter().all(|found| found.at == at && found.key < key));
-        scene
-            .fail("off".into(), doc! { "failCommands": [] })
-            .await?;
+        scene.heal().await?;
         let left = KeyRange {
             from: Some(key),
             to: None,
@@ -201,9 +199,7 @@ async fn a_snapshot_that_is_too_old_cuts_the_segment() -> Result<()> {
         matches!(next, Read::Cut(Cut::SnapshotLost(None))),
         "{next:?}"
     );
-    scene
-        .fail("off".into(), doc! { "failCommands": [] })
-        .await?;
+    scene.heal().await?;
     scene.end().await;
     Ok(())
 }

@@ -34,9 +34,7 @@ async fn a_collection_is_known_by_what_the_server_says_of_it() -> Result<()> {
     let target = scene.target().await?;
     assert_eq!(target.documents, None);
     assert_eq!(scene.ranges(&target, 3).await?.len(), 4);
-    scene
-        .fail("off".into(), doc! { "failCommands": [] })
-        .await?;
+    scene.heal().await?;
     scene.end().await;
     Ok(())
 }

@@ -1,18 +1,11 @@
 //! What lies in collections, before their changes.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicI64, Ordering::SeqCst},
-    },
-};
+use std::collections::BTreeMap;
 
 use oplet_testkit::Signal;
-use tokio::task::JoinSet;
 
 use super::*;
-use crate::direct_reads::{self, KEYS, Reading, emitted, key, read_directly, write};
+use crate::direct_reads::{self, Reading, Writers, read_directly, replay};
 
 /// `oplet tail` of the database, which reads the collection.
 fn tail(reading: &Reading, source: &str) -> Oplet {
@@ -25,22 +18,13 @@ fn tail(reading: &Reading, source: &str) -> Oplet {
 async fn what_is_printed_leads_to_the_collection() -> Result<()> {
     for source in SOURCES {
         let reading = Reading::new("tail_printed").await;
-        let documents = (0..KEYS).map(|number| doc! { "_id": key(number), "v": 0_i64 });
-        reading.things().insert_many(documents).await?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let versions = Arc::new(AtomicI64::new(1));
-        let mut writers = JoinSet::new();
-        for writer in 0..2 {
-            let (versions, stop) = (versions.clone(), stop.clone());
-            writers.spawn(write(reading.things(), (writer, 2), versions, stop));
-        }
+        let writers = Writers::begin(&reading).await;
         let running = tail(&reading, source)
             .args(["--direct-read-split", "20", "--direct-read-rate", "4000"])
             .start()?;
         let line = direct_reads::said(&running, "the direct read is complete").await;
         assert!(line.contains(&reading.namespace()), "{line}");
-        stop.store(true, SeqCst);
-        writers.join_all().await;
+        writers.end().await;
         // What is printed last of all is the last change.
         reading.insert(["last"]).await;
         let is_last = |line: &str| line.contains(r#""_id":"last""#);
@@ -48,16 +32,7 @@ async fn what_is_printed_leads_to_the_collection() -> Result<()> {
         running.signal(Signal::Terminate)?;
         assert_eq!(running.wait_exit(DEADLINE).await?, 0);
         let mut map = BTreeMap::new();
-        let mut newest: BTreeMap<String, i64> = BTreeMap::new();
-        for op in emitted(&running) {
-            let Some(version) = op.version else {
-                map.remove(&op.id);
-                continue;
-            };
-            let before = newest.insert(op.id.clone(), version).unwrap_or_default();
-            ensure!(before <= version, "{op:?} comes behind version {before}");
-            map.insert(op.id, version);
-        }
+        replay(&running, &mut map);
         assert_eq!(map, reading.versions().await, "{source}");
     }
     Ok(())

@@ -240,16 +240,16 @@ impl Tail {
         let gathered = gathered.map_err(Error::broken_reply)?;
         self.shelf.put(gathered.undecodable);
         let caught_up = !gathered.has_events;
-        // The first reply tells nothing when it is empty: the server has not looked at the oplog yet,
-        // its token stands for the time at which the stream begins, and what happened at that very
-        // time is still to come.
-        let tells = !(is_first && caught_up);
+        // The first reply tells nothing when it is empty: the server has not looked at the oplog yet.
+        let is_idle = caught_up && !is_first;
         for (ops, after) in gathered.parts {
-            if let Some(token) = after.filter(|_| tells) {
+            if let Some(token) = after
+                && (!caught_up || is_idle && self.is_beyond_start(&token))
+            {
                 self.stand_behind(token);
             }
             let position = self.position.clone();
-            let batch = ops.finish(SourceKind::ChangeStream, position, tells && caught_up);
+            let batch = ops.finish(SourceKind::ChangeStream, position, is_idle);
             self.ready.push_back(batch);
         }
         if let Some(token) = gathered.invalidated {
@@ -258,16 +258,25 @@ impl Tail {
             self.resume = Resume::After(token);
             self.reader = None;
         }
-        let is_past = tells && caught_up;
-        if self.is_lean && (gathered.is_lean || is_past) {
+        if self.is_lean && (gathered.is_lean || is_idle) {
             self.is_lean = false;
             self.reader = None;
         }
-        if self.is_single && is_past {
+        if self.is_single && is_idle {
             self.is_single = false;
             self.reader = None;
         }
         Ok(())
+    }
+
+    /// Whether a reply without events tells that the server has come further than where the stream begins.
+    /// For as long as nothing was written since, its token stands for that time itself, which is yet to
+    /// come: what happens then is not behind the stream, and nobody can ask a server for it.
+    fn is_beyond_start(&self, token: &RawDocumentBuf) -> bool {
+        match self.resume {
+            Resume::AtTime(start) => token_time(token.as_bytes()).is_none_or(|time| time > start),
+            Resume::After(_) => true,
+        }
     }
 
     fn stand_behind(&mut self, token: RawDocumentBuf) {

@@ -188,10 +188,12 @@ async fn a_thrown_gate_does_not_wait_for_what_was_put_off() {
     });
     drop(lane.go);
     dispatch(&lane.lanes, [batch(1, 1)]).await;
-    let gate = lane.gate.clone();
+    let (gate, seen) = (lane.gate.clone(), lane.seen.clone());
     let drained = timeout(LONG, async {
         let (drained, ()) = tokio::join!(lane.lanes.drain(), async {
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            while seen.lock().unwrap().is_empty() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
             gate.throw();
         });
         drained

@@ -10,6 +10,7 @@ mod cache;
 mod enrich;
 mod examples;
 mod failures;
+mod gathering;
 mod handwritten;
 mod lookups;
 mod ordering;

@@ -269,7 +269,7 @@ impl Instances {
     ) -> Result<Option<u64>, Stop> {
         let (_, module, _) = from;
         if self.get(module).is_dead() {
-            // What it had gathered went with it, as with each failure.
+            // Of what it had gathered the ops are handled again.
             return Ok(None);
         }
         let flushed = self.get(module).flush();
@@ -305,12 +305,13 @@ impl Instances {
     }
 
     /// Forgets what a failed call has emitted, and puts a fresh instance in the place of one that the
-    /// failure has ended. When there is none to be had, each further call asks for one again.
-    pub(super) fn revive(&mut self, module: usize) {
+    /// failure has ended; tells whether it had. When there is none to be had, each further call asks for
+    /// one again.
+    pub(super) fn revive(&mut self, module: usize) -> bool {
         let instance = self.get(module);
         instance.clear_outputs();
         if !instance.is_dead() {
-            return;
+            return false;
         }
         self.count(module);
         let served = &mut self.served[module];
@@ -321,6 +322,7 @@ impl Instances {
                 tracing::error!(module, %error, "a module cannot be started again; its next op tries to");
             }
         }
+        true
     }
 
     /// Ends the run.

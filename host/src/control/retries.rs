@@ -105,7 +105,7 @@ impl LaneWorker {
         tries: &mut Tries,
     ) -> Result<Next, Stop> {
         self.tally.failed(module, failure.class());
-        self.instances.revive(module);
+        self.revive(module);
         if failure.is_passing() {
             let (op_id, reason) = (op.id(), failure.message());
             tracing::debug!(module, %op_id, reason, "the op waits for the server");
@@ -195,8 +195,8 @@ impl LaneWorker {
         let order = self.keys.of_parked(&job.op);
         let key = Key { module, order };
         if self.parked.holds(key) {
-            // What a version on trial lost was put before it just now.
-            return self.queue(key, job);
+            // What was lost of the same key was put before it just now.
+            return self.queue(key, job, tries);
         }
         let due = self.due_at(module, wait, &mut tries);
         let parked = self.parked_op(job, tries);
@@ -209,7 +209,7 @@ impl LaneWorker {
         let order = self.keys.of_parked(&job.op);
         let key = Key { module, order };
         if self.parked.holds(key) {
-            return self.queue(key, job);
+            return self.queue(key, job, Tries::default());
         }
         let mut tries = Tries::default();
         let due = self.due_at(module, Wait::Backoff, &mut tries);
@@ -218,9 +218,9 @@ impl LaneWorker {
         self.count_parked(module, 1);
     }
 
-    /// Parks the op whose turn it is behind others, without calling the module.
-    pub(super) fn queue(&mut self, key: Key, job: &mut Job<'_>) {
-        let parked = self.parked_op(job, Tries::default());
+    /// Parks the op whose turn it is behind others.
+    pub(super) fn queue(&mut self, key: Key, job: &mut Job<'_>, tries: Tries) {
+        let parked = self.parked_op(job, tries);
         self.parked.queue(key, parked);
         self.count_parked(key.module, 1);
     }
@@ -232,6 +232,37 @@ impl LaneWorker {
             place: job.place,
             own: job.part(&self.shared),
             tries,
+        }
+    }
+
+    /// Makes the present instance of a module fit for another call. What it had gathered went with it if it
+    /// has ended: the ops that this is of are handled again, before all that came of their keys since.
+    pub(super) fn revive(&mut self, module: usize) {
+        if !self.instances.revive(module) {
+            return;
+        }
+        let gathered = self.segment.take_gathered(module);
+        let Some((batch, ticket)) = self.segment.of().filter(|_| !gathered.is_empty()) else {
+            return;
+        };
+        let batch = batch.clone();
+        self.count_parked(module, gathered.len() as i64);
+        for (place, emitted, own) in gathered {
+            let op = batch.op(place as usize);
+            self.tally.lost(module, &op, emitted);
+            let order = self.keys.of_parked(&op);
+            let parked = Parked {
+                batch: batch.clone(),
+                ticket,
+                place,
+                own,
+                tries: Tries {
+                    was_called: true,
+                    ..Tries::default()
+                },
+            };
+            self.parked
+                .put_before(Key { module, order }, Instant::now(), parked);
         }
     }
 

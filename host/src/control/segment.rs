@@ -23,13 +23,12 @@ const OUTPUT_AGE: Duration = Duration::from_millis(20);
 pub(super) struct Segment {
     shared: Arc<Shared>,
     of: Option<(Arc<Batch>, BatchTicket)>,
-    /// Places of ops that are done as soon as their outputs are delivered.
+    /// Places of ops that are done as soon as their outputs are delivered, in ascending order.
     done: Vec<u32>,
-    /// Parts in the duties of ops that also wait for something else.
-    waiting: Vec<Ack>,
-    /// By module: place of the last op that it has done with since it was last asked to give what it
-    /// gathered.
-    last: Vec<Option<u32>>,
+    /// Parts in the duties of ops that also wait for something else, by place.
+    waiting: Vec<(u32, Ack)>,
+    /// By module: what it has done with since it was last asked to give what it gathered.
+    seen: Vec<Seen>,
     /// By sink.
     slots: Vec<Slot>,
     output_bytes: usize,
@@ -38,6 +37,15 @@ pub(super) struct Segment {
     line: String,
     /// The versions that emit.
     versions: Arc<[String]>,
+}
+
+/// Ops that a module has done with, and of which it may hold something back.
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    /// Place of the last one.
+    last: Option<u32>,
+    /// Those that it has handled, with how many documents it emitted for each; of a module that gathers.
+    gathered: Vec<(u32, u64)>,
 }
 
 #[derive(Debug)]
@@ -74,7 +82,7 @@ impl Segment {
             of: None,
             done: Vec::new(),
             waiting: Vec::new(),
-            last: vec![None; shared.modules.len()],
+            seen: vec![Seen::default(); shared.modules.len()],
             slots: shared.outlets.iter().map(slot).collect(),
             output_bytes: 0,
             since: Instant::now(),
@@ -100,7 +108,7 @@ impl Segment {
     /// Leaves the batch.
     pub(super) fn end(&mut self) {
         self.of = None;
-        self.last.fill(None);
+        self.seen.fill(Seen::default());
     }
 
     /// Whether there is nothing to pass on.
@@ -122,19 +130,51 @@ impl Segment {
     }
 
     /// An op also waits for something else; this is the part of its duty that its outputs here hold.
-    pub(super) fn hold(&mut self, part: Ack) {
-        self.waiting.push(part);
+    pub(super) fn hold(&mut self, place: u32, part: Ack) {
+        self.waiting.push((place, part));
+    }
+
+    /// One more part in the duty of an op of the segment, which is not done before that is.
+    fn split(&mut self, place: u32) -> Option<Ack> {
+        let Ok(at) = self.done.binary_search(&place) else {
+            let (_, own) = self.waiting.iter().find(|(of, _)| *of == place)?;
+            return Some(own.split());
+        };
+        let (_, ticket) = self.of.as_ref()?;
+        self.done.remove(at);
+        let own = Ack::new(self.shared.acks.clone(), *ticket, vec![place]);
+        let part = own.split();
+        self.waiting.push((place, own));
+        Some(part)
     }
 
     /// A module has done with an op.
     #[inline]
     pub(super) fn saw(&mut self, module: usize, place: u32) {
-        self.last[module] = Some(place);
+        self.seen[module].last = Some(place);
+    }
+
+    /// A module that gathers has handled an op, and emitted so many documents for it.
+    pub(super) fn gathered(&mut self, module: usize, place: u32, emitted: u64) {
+        self.seen[module].gathered.push((place, emitted));
     }
 
     /// The last op that a module has done with, if it has done with any; asking forgets it.
     pub(super) fn take_last(&mut self, module: usize) -> Option<u32> {
-        self.last[module].take()
+        self.seen[module].gathered.clear();
+        self.seen[module].last.take()
+    }
+
+    /// Takes out the ops of which a module's present version has lost what it gathered, with all that was
+    /// emitted for them, which waits still. The last comes first: the place of each, how many documents were
+    /// emitted, and a part in the op's duty.
+    pub(super) fn take_gathered(&mut self, module: usize) -> Vec<(u32, u64, Ack)> {
+        let Seen { gathered, .. } = std::mem::take(&mut self.seen[module]);
+        if !gathered.is_empty() {
+            self.take_back(module, module);
+        }
+        let with_duty = |(place, emitted)| Some((place, emitted, self.split(place)?));
+        gathered.into_iter().rev().filter_map(with_duty).collect()
     }
 
     /// The batch and its ticket, while there is one.
@@ -265,7 +305,8 @@ impl Segment {
         }
         let done = std::mem::take(&mut self.done);
         let ack = Ack::new(self.shared.acks.clone(), *ticket, done);
-        self.waiting.drain(..).for_each(|part| ack.then(part));
+        let parts = self.waiting.drain(..);
+        parts.for_each(|(_, part)| ack.then(part));
         Some(ack)
     }
 

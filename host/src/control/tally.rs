@@ -140,6 +140,17 @@ impl Tally {
         counts.emitted += emitted;
     }
 
+    /// An op that was handled since this was last told is to be handled again, and what was emitted for it
+    /// was taken back.
+    pub(super) fn lost(&mut self, module: usize, op: &Op<'_>, emitted: u64) {
+        self.kept -= 1;
+        self.handled -= 1;
+        self.modules[module].emitted -= emitted;
+        let counts = self.namespaces.of(op);
+        counts.handled -= 1;
+        counts.emitted -= emitted;
+    }
+
     /// A module gave what it had gathered, the last of it from this op.
     pub(super) fn flushed(&mut self, module: usize, op: &Op<'_>, emitted: u64) {
         self.is_empty = false;

@@ -111,7 +111,7 @@ impl LaneWorker {
             Ok(verdict) => Ok(Some(verdict)),
             Err(error) => {
                 tracing::debug!(op_id = %op.id(), %error, "a filter failed on an update without its document");
-                self.instances.revive(module);
+                self.revive(module);
                 Ok(None)
             }
         }

@@ -125,7 +125,7 @@ impl LaneWorker {
             let order = self.keys.of_parked(&job.op);
             let key = Key { module, order };
             if self.parked.holds(key) {
-                self.queue(key, job);
+                self.queue(key, job, Tries::default());
                 return Ok(());
             }
         }
@@ -210,6 +210,9 @@ impl LaneWorker {
             Called::Handled(emitted) => {
                 breaker.succeeded();
                 self.segment.saw(module, place);
+                if self.instances.get(module).gathers() {
+                    self.segment.gathered(module, place, emitted);
+                }
                 self.tally.handled(module, op, emitted);
             }
             Called::Dropped => {
@@ -226,7 +229,7 @@ impl LaneWorker {
     fn end_op(&mut self, job: Job<'_>) -> Result<(), Stop> {
         match job.own {
             None => self.segment.done(job.place),
-            Some(own) => self.segment.hold(own),
+            Some(own) => self.segment.hold(job.place, own),
         }
         if job.letters.is_empty() {
             return Ok(());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bson::{Document, doc};
-use oplet_testkit::{RunningOplet, Signal};
+use oplet_testkit::{ReplicaSet, RunningOplet, Signal, database_name};
 use serde_json::Value;
 
 use super::workers::ints;
@@ -70,6 +70,9 @@ async fn a_list_in_a_document_changes_without_a_loss_or_a_repeat() {
     let stop = tokio_util::sync::CancellationToken::new();
     let changes = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
+        for run in [&a, &b] {
+            run.wait_for_lines(1, DEADLINE).await.unwrap();
+        }
         let id = doc! {"_id": "workers"};
         // What others write of the document, and a list that is none, change nothing.
         settings
@@ -137,7 +140,9 @@ async fn a_list_in_a_document_changes_without_a_loss_or_a_repeat() {
 
 #[tokio::test]
 async fn a_list_in_a_file_holds_when_it_says() {
-    let scene = Scene::new("workers_file").await;
+    // What others write there would end the run as well, before the next document is written.
+    let set = ReplicaSet::start(Default::default()).await.unwrap();
+    let scene = Scene::on(&set, database_name("workers_file")).await;
     let module = scene.module("file", &Handwritten::new("file").text());
     let list = scene.file("workers.toml", b"workers = ['a']");
     let run = scene
@@ -146,9 +151,6 @@ async fn a_list_in_a_file_holds_when_it_says() {
     let run = run.arg(&list).start().unwrap();
     scene.insert((0..10).map(|n| doc! {"_id": n, "n": n})).await;
     run.wait_for_lines(10, DEADLINE).await.unwrap();
-    let admin = scene.client.database("admin");
-    let answer = admin.run_command(doc! {"ping": 1}).await.unwrap();
-    let since = answer.get_timestamp("operationTime").unwrap().time + 4;
     scene.file("workers.toml", b"workers = ['b']");
     run.wait_for_stderr(|line| line.contains("does not say since when"), DEADLINE)
         .await
@@ -156,6 +158,10 @@ async fn a_list_in_a_file_holds_when_it_says() {
     scene
         .insert((10..20).map(|n| doc! {"_id": n, "n": n}))
         .await;
+    // Later than all these, however long that took.
+    let admin = scene.client.database("admin");
+    let answer = admin.run_command(doc! {"ping": 1}).await.unwrap();
+    let since = answer.get_timestamp("operationTime").unwrap().time + 4;
     let changed = format!("workers = ['b']\nbefore = ['a']\nsince = '{since}:0'");
     scene.file("workers.toml", changed.as_bytes());
     run.wait_for_stderr(

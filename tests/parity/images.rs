@@ -260,14 +260,16 @@ async fn what_is_kept_for_a_retry_is_taken() -> Result<()> {
     let scene = Scene::shared("retry_image").await?;
     let collection = scene.collection("c");
     collection.insert_one(doc! { "_id": 1, "n": 0 }).await?;
+    let mut sessions = Vec::new();
     for which in [ReturnDocument::Before, ReturnDocument::After] {
-        // Of each session the last is kept.
+        // Of each session the last is kept; one that is dropped may be taken again.
         let mut session = scene.client.start_session().await?;
         let change = doc! { "$inc": { "n": 1 } };
         let found = collection
             .find_one_and_update(doc! {}, change)
             .return_document(which);
         found.session(&mut session).await?;
+        sessions.push(session);
     }
     collection
         .update_one(doc! {}, doc! { "$inc": { "n": 1 } })

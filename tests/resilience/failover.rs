@@ -105,12 +105,14 @@ async fn writes_that_are_rolled_back_are_never_delivered() {
         oplet.wait_for_lines(1, DEADLINE).await.unwrap();
     }
     let rollbacks_before = rollbacks(cluster.member(old)).await.unwrap();
+    // Connected before: alone, the member remains a primary for a second only.
+    let by_itself = cluster.member(old).client().await.unwrap();
+    newest_entry(&by_itself).await;
 
     // Suspended members would find the writes in their sockets later on.
     for other in cluster.others(old) {
         other.kill().await.unwrap();
     }
-    let by_itself = cluster.member(old).client().await.unwrap();
     let doomed = collection(&by_itself, &database, WriteConcern::nodes(1));
     let written: Vec<i32> = (1000..1005).collect();
     let documents = written.iter().map(|id| doc! { "_id": id });
@@ -130,7 +132,7 @@ async fn writes_that_are_rolled_back_are_never_delivered() {
     assert_ne!(new, old);
     kept.insert_one(doc! { "_id": 1 }).await.unwrap();
     cluster.member(old).resume().await.unwrap();
-    let rolled_back = eventually(DEADLINE, async || {
+    let rolled_back = eventually(DEADLINE * 2, async || {
         rollbacks(cluster.member(old)).await > Some(rollbacks_before)
     });
     rolled_back.await.unwrap_or_else(|error| {

@@ -132,14 +132,19 @@ async fn lookups_that_fail_are_waited_out() {
         let op: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(op["data"], serde_json::json!({ "_id": 1, "a": 1 }));
     }
-    let of_lookups = |oplet| logged(oplet, "could not be looked up");
+    let of_lookups = |oplet: &RunningOplet| logged(oplet, "could not be looked up");
+    // The log comes by another pipe than the ops.
+    oplet_testkit::eventually(DEADLINE, async || {
+        of_lookups(&oplet) + of_lookups(&tail) > 0
+    })
+    .await
+    .unwrap();
     assert!(
         of_lookups(&oplet) + of_lookups(&tail) <= 4,
         "{:#?} {:#?}",
         oplet.stderr().all(),
         tail.stderr().all()
     );
-    assert!(of_lookups(&oplet) + of_lookups(&tail) > 0);
 }
 
 /// Starts with every opening of a stream failing; gives the exit code and what was said.

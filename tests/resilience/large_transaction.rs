@@ -22,7 +22,7 @@ fn slow() -> String {
     let handle = format!(
         "(local $until i64)
         {clock}
-        (local.set $until (i64.add (i64.load (i32.const 512)) (i64.const 50000000)))
+        (local.set $until (i64.add (i64.load (i32.const 512)) (i64.const 100000000)))
         (loop $again
             {clock}
             (br_if $again (i64.lt_u (i64.load (i32.const 512)) (local.get $until))))

@@ -13,7 +13,11 @@ use super::{
 };
 use crate::{DEADLINE, oplet};
 
-/// Asks for an end, and sees that it comes within the grace period plus a second.
+/// What a busy machine may add to the grace period until a process is gone. What holds up an end (a
+/// server that does not answer, a handler that does not return) does so for much longer.
+const BUSY: Duration = Duration::from_millis(2_500);
+
+/// Asks for an end, and sees that it comes within the grace period.
 pub(super) async fn drains_within(oplet: &RunningOplet, grace_period: Duration) {
     let asked = Instant::now();
     oplet.signal(Signal::Terminate).unwrap();
@@ -24,10 +28,7 @@ pub(super) async fn drains_within(oplet: &RunningOplet, grace_period: Duration) 
         oplet.stderr().all()
     );
     let took = asked.elapsed();
-    assert!(
-        took <= grace_period + Duration::from_secs(1),
-        "it took {took:?}"
-    );
+    assert!(took <= grace_period + BUSY, "it took {took:?}");
     assert_quiet(oplet);
 }
 
@@ -119,10 +120,7 @@ async fn drains_after_failures(oplet: &RunningOplet, grace_period: Duration) {
         oplet.stderr().all()
     );
     let took = asked.elapsed();
-    assert!(
-        took <= grace_period + Duration::from_secs(1),
-        "it took {took:?}"
-    );
+    assert!(took <= grace_period + BUSY, "it took {took:?}");
     assert_eq!(logged(oplet, "panicked"), 0, "{:#?}", oplet.stderr().all());
 }
 
@@ -179,14 +177,15 @@ async fn a_backlog_beyond_the_grace_period_is_left_alone() {
     for source in SOURCES {
         let database = database_name("backlog");
         let oplet = run(set, source, &format!("{database}.c"), &module.path)
-            .args(["--workers", "1", "--grace-period", "1s"])
+            // What has begun is finished and printed in its last fifth, which a busy machine may need.
+            .args(["--workers", "1", "--grace-period", "5s"])
             .start()
             .unwrap();
         started(&oplet).await;
         let documents = (0..2_000).map(|id| doc! { "_id": id });
         insert(set, &database, documents).await;
         oplet.wait_for_lines(4, DEADLINE).await.unwrap();
-        drains_within(&oplet, Duration::from_secs(1)).await;
+        drains_within(&oplet, Duration::from_secs(5)).await;
 
         let printed = ops(&oplet);
         assert!(printed.len() < 4_000, "the test needs a backlog");

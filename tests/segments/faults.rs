@@ -8,7 +8,7 @@ use oplet::{
     op::{KeyRange, Timestamp},
     source::direct_read::{Cut, Read, ReadOptions},
 };
-use oplet_testkit::Cluster;
+use oplet_testkit::{Cluster, ReplicaSet};
 
 use super::{
     Found, Scene, ensure_each_once, found, options, rest, scanning,
@@ -82,7 +82,9 @@ pub(crate) async fn a_killed_cursor() -> Result<()> {
 
 #[tokio::test]
 async fn a_lost_connection_is_gone_on_from() -> Result<()> {
-    let scene = Scene::new("lost").await?;
+    // A server has one failpoint of that name: a server of its own.
+    let set = ReplicaSet::start(Default::default()).await?;
+    let scene = Scene::on(&set, "lost").await?;
     let mode = doc! { "times": 3 };
     let lost = doc! { "failCommands": ["getMore", "find"], "closeConnection": true };
     goes_on_after(&scene, async || {
@@ -160,7 +162,9 @@ async fn a_scan_that_would_take_too_long_is_given_up() -> Result<()> {
 /// The server no longer has the time of the segment: what was given stands, the rest is for another.
 #[tokio::test]
 async fn a_snapshot_that_is_too_old_cuts_the_segment() -> Result<()> {
-    let scene = Scene::new("old").await?;
+    // A server has one failpoint of that name: a server of its own.
+    let set = ReplicaSet::start(Default::default()).await?;
+    let scene = Scene::on(&set, "old").await?;
     insert_large(&scene).await?;
     let target = scene.target().await?;
     for code in [239, 246] {
@@ -207,7 +211,9 @@ async fn a_snapshot_that_is_too_old_cuts_the_segment() -> Result<()> {
 /// A snapshot that is not there yet is waited for.
 #[tokio::test]
 async fn a_snapshot_that_is_not_there_yet_is_asked_for_again() -> Result<()> {
-    let scene = Scene::new("early").await?;
+    // A server has one failpoint of that name: a server of its own.
+    let set = ReplicaSet::start(Default::default()).await?;
+    let scene = Scene::on(&set, "early").await?;
     scene.insert(many()).await?;
     let target = scene.target().await?;
     let early = doc! { "failCommands": ["find"], "errorCode": 246 };

@@ -8,6 +8,7 @@ use oplet::{
     op::{KeyRange, Timestamp},
     source::direct_read::{ReadOptions, Splitting, Stages, Target, split},
 };
+use oplet_testkit::ReplicaSet;
 
 use super::{Found, Scene, ensure_each_once, options};
 
@@ -139,7 +140,9 @@ async fn stages_that_gather_are_not_split() -> Result<()> {
 /// Documents without their `_id` cannot be gone on from, but are read again from the beginning.
 #[tokio::test]
 async fn documents_without_their_id_come_at_least_once_through_a_fault() -> Result<()> {
-    let scene = Scene::new("without").await?;
+    // A server has one failpoint of that name: a server of its own.
+    let set = ReplicaSet::start(Default::default()).await?;
+    let scene = Scene::on(&set, "without").await?;
     let text = "x".repeat(32 << 10);
     let documents = (0..200).map(|id| doc! { "_id": id, "n": id, "text": &text });
     scene.collection().insert_many(documents).await?;

@@ -6,12 +6,15 @@ use oplet::{
     op::{KeyRange, Namespace, Timestamp},
     source::direct_read::{Error, Inexact, Kind, examine},
 };
+use oplet_testkit::ReplicaSet;
 
 use super::{Scene, ensure_each_once, options, rest};
 
 #[tokio::test]
 async fn a_collection_is_known_by_what_the_server_says_of_it() -> Result<()> {
-    let scene = Scene::new("known").await?;
+    // A server has one failpoint of that name: a server of its own.
+    let set = ReplicaSet::start(Default::default()).await?;
+    let scene = Scene::on(&set, "known").await?;
     let absent = scene.target().await?;
     assert_eq!((absent.kind, absent.documents), (Kind::Absent, Some(0)));
     assert_eq!(scene.ranges(&absent, 3).await?, []);

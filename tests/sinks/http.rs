@@ -1,17 +1,25 @@
 //! What the HTTP sink posts, and what it makes of the answers.
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
+};
 
 use bson::{Document, doc};
 use oplet::sink::{
     DeliverError, Rejection, Sink as _,
     http::{HttpSink, Options},
 };
+use oplet_testkit::eventually;
 
 use super::{
     http_server::{Reply, Server, status},
     lines, pairs,
 };
+use crate::DEADLINE;
 
 fn sink(url: &str, options: &[(&str, &str)]) -> HttpSink {
     let environment = |name: &str| (name == "SECRET").then(|| "hush".to_owned());
@@ -125,19 +133,26 @@ async fn the_next_attempt_goes_on_behind_what_was_accepted() {
     assert_eq!(server.requests().len(), 12);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_attempt_that_is_cut_off_is_gone_on_with() {
-    let server = Server::start(|request, _| {
-        if request.body == r#"{"n":2}"# {
-            std::thread::sleep(Duration::from_millis(200));
+    let is_cut = Arc::new(AtomicBool::new(false));
+    let cut = is_cut.clone();
+    let server = Server::start(move |request, _| {
+        let begun = Instant::now();
+        // It answers the third request when the attempt is cut off.
+        while request.body == r#"{"n":2}"# && !cut.load(SeqCst) && begun.elapsed() < DEADLINE {
+            std::thread::sleep(Duration::from_millis(5));
         }
         status(200)
     })
     .await;
     let sink = sink(&server.url(), &[]);
     let batch = lines(&documents(4));
-    let cut = tokio::time::timeout(Duration::from_millis(100), sink.deliver(&batch));
-    cut.await.unwrap_err();
+    tokio::select! {
+        delivered = sink.deliver(&batch) => panic!("{delivered:?}"),
+        third = eventually(DEADLINE, async || server.requests().len() == 3) => third.unwrap(),
+    }
+    is_cut.store(true, SeqCst);
     assert_eq!(sink.deliver(&batch).await.unwrap(), []);
     let posted: String = server.bodies().iter().map(|body| &body[5..6]).collect();
     assert_eq!(posted, "01223");

@@ -61,9 +61,10 @@ async fn deliver_in_the_end(sink: &MongodbSink, documents: &[Document]) -> Vec<S
 
 #[tokio::test]
 async fn passing_errors_hold_the_batch_back_and_the_next_attempt_converges() {
-    let set = ReplicaSet::shared().await.unwrap();
+    // A server has one failpoint of that name: a server of its own.
+    let set = ReplicaSet::start(SetOptions::default()).await.unwrap();
     let name = database_name("faults");
-    let sink = own_sink(set, &name, &[("mode", "insert")]).await;
+    let sink = own_sink(&set, &name, &[("mode", "insert")]).await;
     let mut written: i32 = 0;
     let concern = doc! { "code": 64, "errmsg": "waiting for replication timed out" };
     for (how, word) in [
@@ -74,13 +75,13 @@ async fn passing_errors_hold_the_batch_back_and_the_next_attempt_converges() {
         (doc! { "writeConcernError": concern }, "majority"),
     ] {
         let documents: Vec<_> = (0..5).map(|n| doc! { "_id": written + n }).collect();
-        fail(set, &name, how.clone()).await;
+        fail(&set, &name, how.clone()).await;
         let messages = deliver_in_the_end(&sink, &documents).await;
         assert!(!messages.is_empty(), "{how} was not seen");
         assert!(messages[0].contains(word), "{how}: {messages:?}");
         written += 5;
         assert_eq!(
-            count(set, &name).await,
+            count(&set, &name).await,
             u64::from(written.unsigned_abs()),
             "{how}"
         );

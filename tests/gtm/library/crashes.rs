@@ -156,6 +156,7 @@ async fn a48_a_transaction_that_was_cut_by_a_kill_goes_on_behind_what_was_done()
     };
     let reached = eventually(DEADLINE, third).await;
     reached.with_context(|| format!("{:?}", child.stdout().all()))?;
+    has_printed(&child, 4).await?;
     child.signal(Signal::Kill)?;
     child.wait_exit(DEADLINE).await?;
     assert_eq!(printed(&child), [1, 2, 3, 4]);

@@ -21,7 +21,8 @@ const REFUSED: [i32; 7] = [286, 280, 260, 50811, 40576, 40585, 40615];
 /// `delivery::lost`, with an oplog that has rolled over.
 #[tokio::test]
 async fn a27_a_token_that_is_too_old_ends_the_run_unless_a_policy_says_otherwise() {
-    let set = ReplicaSet::shared().await.unwrap();
+    // A server has one failpoint of that name: a server of its own.
+    let set = ReplicaSet::start(Default::default()).await.unwrap();
     let admin = set.client().await.unwrap().database("admin");
     for code in REFUSED {
         let database = database_name("a27");

@@ -182,7 +182,8 @@ impl Cluster {
     pub async fn step_down(&self) -> Result<usize> {
         let old = self.primary().await?;
         let client = self.members[old].client().await?;
-        let step_down = doc! { "replSetStepDown": 5, "secondaryCatchUpPeriodSecs": 3 };
+        // It goes as soon as another one has caught up, and must not come back before that one is elected.
+        let step_down = doc! { "replSetStepDown": 30, "secondaryCatchUpPeriodSecs": 20 };
         let stepped_down = client.database("admin").run_command(step_down).await;
         client.shutdown().immediate(true).await;
         stepped_down.context("the primary does not step down")?;

@@ -16,8 +16,9 @@ use crate::signal::Signal;
 
 /// Pause between two looks at a process that is to end.
 const PAUSE: Duration = Duration::from_millis(5);
-/// How long output may lag behind the end of the process that wrote it.
-const OUTPUT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long output may lag behind the end of the process that wrote it: no time at all, but on a busy
+/// machine.
+const OUTPUT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A command line of `oplet`, to be started.
 ///

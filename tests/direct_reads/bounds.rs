@@ -10,7 +10,7 @@ use std::{
 
 use bson::doc;
 use fastrand::Rng;
-use oplet_testkit::{Oplet, Options, ReplicaSet, Signal};
+use oplet_testkit::{Oplet, Options, ReplicaSet, Signal, eventually};
 
 use super::{
     asked::{admin, ask},
@@ -49,7 +49,7 @@ async fn a_run_ends_after_so_many_documents_and_changes() {
         is_over.store(true, SeqCst);
         writer.await.unwrap();
         assert_eq!(emitted(&running).len(), most, "{source}");
-        assert!(read_directly(&running).len() > most / 4, "{source}");
+        assert!(read_directly(&running).len() > most / 10, "{source}");
         // Another run gives the rest.
         let rest = reading.read().arg("--exit-when-idle").start().unwrap();
         end(&rest).await;
@@ -190,8 +190,15 @@ async fn each_document_is_read_for_one_worker() {
             .await
             .unwrap();
     }
+    let expected: BTreeSet<i64> = (0..COUNT).step_by(10).collect();
+    let updated = || -> BTreeSet<i64> {
+        let ops = workers.iter().flat_map(emitted);
+        let updated = ops.filter(|op| op.version == Some(2));
+        updated.map(|op| op.id.parse().unwrap()).collect()
+    };
+    // One that came behind its document may still be on its way.
+    let _ = eventually(DEADLINE, async || updated() == expected).await;
     let mut all = Vec::new();
-    let mut updated = BTreeSet::new();
     for worker in &workers {
         said(worker, "the direct read is complete").await;
         stop(worker).await;
@@ -205,15 +212,12 @@ async fn each_document_is_read_for_one_worker() {
                 own.contains(&id),
                 "its changes are of the same worker: {op:?}"
             );
-            if op.version == Some(2) {
-                updated.insert(id);
-            }
         }
         all.extend(ids(&read));
     }
     all.sort_unstable();
     assert_eq!(all, (0..COUNT).collect::<Vec<_>>(), "each once");
-    assert_eq!(updated, (0..COUNT).step_by(10).collect());
+    assert_eq!(updated(), expected);
 }
 
 #[tokio::test]

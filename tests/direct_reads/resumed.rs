@@ -21,7 +21,7 @@ async fn a_killed_read_goes_on_from_there() {
             "1",
         ])
     };
-    let first = slow().args(["--direct-read-rate", "800"]).start().unwrap();
+    let first = slow().args(["--direct-read-rate", "400"]).start().unwrap();
     let most = COUNT as usize * 85 / 100;
     first.wait_for_lines(most, DEADLINE).await.unwrap();
     first.signal(Signal::Kill).unwrap();
@@ -98,6 +98,8 @@ async fn a_paused_run_reads_nothing_more_and_goes_on() {
     running.wait_for_lines(500, DEADLINE).await.unwrap();
     let address = super::asked::admin(&running).await;
     super::asked::ask(&address, &["pause"]).await;
+    // What was printed before the answer may still be on its way to us.
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     let before = running.stdout().all().len();
     tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
     assert_eq!(running.stdout().all().len(), before, "it rests");

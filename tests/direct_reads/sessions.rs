@@ -24,7 +24,7 @@ const COUNT: i32 = 4_000;
 /// Slow enough for something to happen meanwhile.
 const SLOWLY: [&str; 8] = [
     "--direct-read-rate",
-    "1000",
+    "500",
     "--direct-read-split",
     "9",
     "--direct-read-concurrency",

@@ -127,11 +127,6 @@ async fn tell_what_was_done(source: &str) {
         .map(|line| line.len() + 1)
         .sum();
     scrape.has(&[
-        (
-            r#"oplet_guest_calls_total{module="guest_faulty"}"#,
-            // Eighteen went well at once, one was refused, one was tried until nothing was left.
-            18.0 + 1.0 + ATTEMPTS,
-        ),
         (r#"oplet_guest_calls_total{module="seen"}"#, 20.0),
         (
             r#"oplet_guest_failures_total{module="guest_faulty",class="trap"}"#,
@@ -184,6 +179,11 @@ async fn tell_what_was_done(source: &str) {
         ("oplet_checkpoint_unacknowledged_seconds", 0.0),
         ("oplet_control_ready", 1.0),
     ]);
+    // Eighteen went well, one was refused, one was tried until nothing was left. What the module may have
+    // gathered when it failed, it handles again.
+    let calls = scrape.value(r#"oplet_guest_calls_total{module="guest_faulty"}"#);
+    let least = 18.0 + 1.0 + ATTEMPTS;
+    assert!((least..least + 18.0).contains(&calls), "{calls}");
     is_in(&scrape, "streaming");
     // One call in 64 is timed, from each module's first on.
     let timed = scrape.all("oplet_guest_call_seconds_count");

@@ -256,10 +256,8 @@ impl LaneWorker {
                 ticket,
                 place,
                 own,
-                tries: Tries {
-                    was_called: true,
-                    ..Tries::default()
-                },
+                // That it comes again is no failure of its own.
+                tries: Tries::default(),
             };
             self.parked
                 .put_before(Key { module, order }, Instant::now(), parked);

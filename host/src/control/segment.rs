@@ -108,7 +108,10 @@ impl Segment {
     /// Leaves the batch.
     pub(super) fn end(&mut self) {
         self.of = None;
-        self.seen.fill(Seen::default());
+        for seen in &mut self.seen {
+            seen.last = None;
+            seen.gathered.clear();
+        }
     }
 
     /// Whether there is nothing to pass on.

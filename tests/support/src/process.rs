@@ -17,7 +17,7 @@ use crate::signal::Signal;
 /// Pause between two looks at a process that is to end.
 const PAUSE: Duration = Duration::from_millis(5);
 /// How long output may lag behind the end of the process that wrote it.
-const OUTPUT_TIMEOUT: Duration = Duration::from_secs(5);
+const OUTPUT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A command line of `oplet`, to be started.
 ///

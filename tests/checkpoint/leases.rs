@@ -10,9 +10,9 @@ use tokio::{task::JoinSet, time::sleep};
 use super::{Scene, TTL, checkpoint, dead, elsewhere, stored};
 use crate::DEADLINE;
 
-/// Leases that run out within a test.
+/// Leases that run out within a test, but not because a busy machine renews them late.
 const BRIEF: LeaseOptions = LeaseOptions {
-    ttl: Duration::from_millis(1500),
+    ttl: Duration::from_secs(4),
     renew_every: Duration::from_millis(200),
     poll_every: Duration::from_millis(100),
 };
@@ -254,14 +254,14 @@ async fn a_standby_takes_over_within_the_time_to_live_and_the_first_learns_of_it
             let (store, second) = (store.clone(), second.clone());
             async move { take(&store, "n", &second, &BRIEF, Standby::Wait, |_| {}).await }
         });
-        sleep(BRIEF.ttl * 2).await;
+        sleep(BRIEF.ttl + BRIEF.ttl / 4).await;
         assert!(!standby.is_finished(), "the first renews its lease");
         assert_eq!(first.state(), LeaseState::Held);
         // As if suspended: nothing is renewed.
         drop(first);
         let silent = Instant::now();
         let taken = standby.await.unwrap().unwrap();
-        assert!(silent.elapsed() < BRIEF.ttl + Duration::from_secs(5));
+        assert!(silent.elapsed() < BRIEF.ttl * 3);
         assert_eq!((taken.epoch, &taken.holder.id), (2, &second.id));
         // It wakes.
         let second = Holder {

@@ -13,8 +13,8 @@ use super::run::{Mirrored, Running};
 /// How many commands a random test gives.
 const COMMANDS: usize = 100;
 
-/// How long any command may take.
-const COMMAND_TIME: Duration = Duration::from_secs(20);
+/// How long any command may take: one that is stuck never ends.
+const COMMAND_TIME: Duration = crate::DEADLINE;
 
 /// Inserts while it lives, in the background.
 struct Busy(

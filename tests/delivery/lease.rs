@@ -7,6 +7,10 @@ use oplet_testkit::{Signal, eventually};
 use super::process::{Named, ids, wait_for};
 use crate::DEADLINE;
 
+/// How long a take-over may take: a lease of seven seconds that runs out, a look each second, and the
+/// start of a run on a machine with much else to do; less than it takes to give up on a silent holder.
+const TAKE_OVER: Duration = Duration::from_secs(20);
+
 #[tokio::test]
 async fn a_second_process_says_who_is_at_work() {
     let named = Named::new("second").await;
@@ -42,11 +46,7 @@ async fn a_standby_takes_over_at_once_from_one_that_ends_or_is_killed() {
             .wait_for_stderr(|line| line.contains("running"), DEADLINE)
             .await
             .unwrap();
-        assert!(
-            left.elapsed() < Duration::from_secs(10),
-            "{:?}",
-            left.elapsed()
-        );
+        assert!(left.elapsed() < TAKE_OVER, "{:?}", left.elapsed());
         named.insert(2..4).await;
         let complete = async || ids(&second).contains(&3);
         eventually(DEADLINE, complete).await.unwrap();
@@ -64,11 +64,7 @@ async fn a_holder_that_was_suspended_does_not_save() {
     first.signal(Signal::Stop).unwrap();
     let stopped = Instant::now();
     let second = named.start(named.run().arg("--standby")).await;
-    assert!(
-        stopped.elapsed() < Duration::from_secs(11),
-        "{:?}",
-        stopped.elapsed()
-    );
+    assert!(stopped.elapsed() < TAKE_OVER, "{:?}", stopped.elapsed());
     named.insert(2..4).await;
     let complete = async || ids(&second).contains(&3);
     eventually(DEADLINE, complete).await.unwrap();

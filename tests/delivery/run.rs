@@ -1,5 +1,7 @@
 //! A run in this process, with the mirror module and a MongoDB sink, and its handle.
 
+use std::time::Duration;
+
 use bson::{Document, doc};
 use futures_util::TryStreamExt as _;
 use mongodb::{Client, Collection};
@@ -12,10 +14,13 @@ use oplet::{
     telemetry::Metrics,
 };
 use oplet_testkit::{ReplicaSet, database_name, eventually, guest};
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::DEADLINE;
+
+/// Between two looks at a copy that grows.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A database on the shared replica set, whose changes are mirrored.
 pub(crate) struct Mirrored {
@@ -180,11 +185,19 @@ impl Mirrored {
             .unwrap()
     }
 
-    /// Waits until the copy has so many documents.
+    /// Waits until the copy has so many documents, for as long as it gets more of them.
     pub(crate) async fn wait_for_copies(&self, count: u64) {
-        let reached = eventually(DEADLINE, async || self.copied().await >= count).await;
-        if reached.is_err() {
-            panic!("{} of {count} documents were copied", self.copied().await);
+        let mut copied = 0;
+        while copied < count {
+            let before = copied;
+            let more = eventually(DEADLINE, async || {
+                copied = self.copied().await;
+                copied > before
+            });
+            if more.await.is_err() {
+                panic!("{before} of {count} documents were copied");
+            }
+            sleep(PAUSE).await;
         }
     }
 }

@@ -13,8 +13,8 @@ use tokio::time::timeout;
 use super::run::{Mirrored, Running};
 use crate::DEADLINE;
 
-/// How long an answer may take that nothing has to be waited for.
-const SOON: Duration = Duration::from_secs(5);
+/// How long an answer may take that nothing has to be waited for, on a machine with much else to do.
+const SOON: Duration = Duration::from_secs(20);
 
 async fn assert_refused(running: &Running, state: RunState) {
     let handle = &running.handle;
@@ -154,7 +154,9 @@ async fn an_open_breaker_pauses_a_run_that_is_about_to_end_and_says_why() {
         running.handle.resume().await.unwrap();
     }
     running.wait_for(RunState::Paused).await;
-    assert_eq!(letters(&mirrored).await, 2, "the third opened the breaker");
+    // The third opened the breaker; letters are stored beside the work.
+    let two = async || letters(&mirrored).await == 2;
+    eventually(DEADLINE, two).await.unwrap();
     let reached = timeout(SOON, running.handle.drain())
         .await
         .unwrap()
@@ -195,6 +197,7 @@ async fn with_the_store_away_work_goes_on_up_to_the_bound_of_the_window() {
         status.checkpoint.unwrap().error.is_some() && !status.ready
     };
     eventually(DEADLINE, is_told).await.unwrap();
+    mirrored.wait_for_copies(20).await;
     for batch in 2..20 {
         mirrored.insert(batch * 10..(batch + 1) * 10).await;
     }

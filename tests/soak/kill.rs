@@ -211,7 +211,10 @@ async fn survives(source: &'static str, transactional: bool, spares_oplet: bool)
         tokio::time::sleep(Duration::from_millis(pause)).await;
         oplet = soak.strike(oplet).await;
     }
+    let has_worked = async || writers.count() > u64::from(rounds) * 10;
+    let worked = eventually(CATCH_UP, has_worked).await;
     let written = writers.count();
+    worked.unwrap_or_else(|error| panic!("the writers had work to do: {written}; {error}"));
     writers.end().await;
     let caught_up = eventually(CATCH_UP, async || soak.is_equal().await).await;
     if caught_up.is_err() {
@@ -225,10 +228,6 @@ async fn survives(source: &'static str, transactional: bool, spares_oplet: bool)
     oplet.signal(Signal::Terminate).unwrap();
     assert_eq!(oplet.wait_exit(crate::DEADLINE).await.unwrap(), 0);
 
-    assert!(
-        written > u64::from(rounds) * 10,
-        "the writers had work to do: {written}"
-    );
     // By the server's own book, nothing is missing and nothing was made up.
     let ops = soak.documents("soak_audit", "ops").await;
     let id = |op: &Document| op.get_str("_id").unwrap().to_owned();

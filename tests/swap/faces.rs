@@ -3,10 +3,12 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use bson::{Document, doc};
 use mongodb::Collection;
+use oplet::reload::Options;
 use oplet_testkit::{Oplet, ReplicaSet, RunningOplet, Signal, database_name, wat};
 use tempfile::TempDir;
 
@@ -122,8 +124,11 @@ async fn a_file_that_changes_is_swapped_in_and_one_that_is_broken_is_told() {
     scene.says(TAKEN_OVER, 1).await;
     scene.works(2).await;
     // Over the file itself, in pieces.
+    let begun = Instant::now();
     fs::write(scene.file("audit.wasm"), &module(3)[..40]).unwrap();
     fs::write(scene.file("audit.wasm"), module(3)).unwrap();
+    // A machine with much else to do may leave the half of it alone for longer than that.
+    let is_at_once = begun.elapsed() < Options::SETTLE;
     scene.says(TAKEN_OVER, 2).await;
     scene.works(3).await;
     put(&scene.file("audit.wasm"), b"no module");
@@ -141,7 +146,9 @@ async fn a_file_that_changes_is_swapped_in_and_one_that_is_broken_is_told() {
     let refused = told
         .iter()
         .filter(|line| line.contains("the version before goes on"));
-    assert_eq!(refused.count(), 2, "each is told once: {told:#?}");
+    let most = if is_at_once { 2 } else { 3 };
+    let is_right = (2..=most).contains(&refused.count());
+    assert!(is_right, "each is told once: {told:#?}");
     scene.end().await;
 }
 

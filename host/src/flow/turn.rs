@@ -138,10 +138,14 @@ mod tests {
     async fn a_lane_goes_on_when_the_gate_is_opened_again() {
         let gate = Gate::new(Word::Closed);
         let mut turn = Turn::new(gate.clone(), Handle::current());
+        let (tell, told) = tokio::sync::oneshot::channel();
         let lane = spawn_blocking(move || {
             let came = turn.wait_while_open(async { 1 });
+            tell.send(()).unwrap();
             (came, turn.begin(), turn.may_go_on())
         });
+        // A thread that comes later would find the gate open.
+        timeout(LONG, told).await.unwrap().unwrap();
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert!(!lane.is_finished());
         gate.open();

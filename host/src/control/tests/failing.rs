@@ -143,9 +143,10 @@ async fn an_update_is_looked_up_again_at_each_try() {
     let client = set.client().await.unwrap();
     let things = client.database(&database).collection("things");
     things.insert_one(doc! {"_id": 1, "n": 1}).await.unwrap();
+    // Long enough for a write, however slow the machine is.
     let slow = FailurePolicy {
-        backoff_min: Duration::from_millis(500),
-        backoff_max: Duration::from_millis(500),
+        backoff_min: Duration::from_secs(3),
+        backoff_max: Duration::from_secs(3),
         ..policy()
     };
     let modules = vec![flaky(1, slow), echo()];

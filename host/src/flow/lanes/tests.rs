@@ -171,11 +171,12 @@ async fn what_was_put_off_is_done_when_it_is_due_and_no_work_comes() {
 #[tokio::test]
 async fn work_is_done_while_something_is_put_off_and_a_drain_waits_for_that() {
     let mut lane = one_lane(Asked {
-        put_off: Some((1, Duration::from_millis(300))),
+        put_off: Some((1, Duration::from_secs(1))),
         ..Asked::default()
     });
-    drop(lane.go);
+    // The second is there when the first is put off.
     dispatch(&lane.lanes, [batch(1, 1), batch(2, 1)]).await;
+    drop(lane.go);
     lane.lanes.drain().await.unwrap();
     assert_eq!(*lane.seen.lock().unwrap(), [1, 2, 1_001, u32::MAX]);
 }

@@ -105,13 +105,16 @@ impl LaneWorker {
         tries: &mut Tries,
     ) -> Result<Next, Stop> {
         self.tally.failed(module, failure.class());
-        self.revive(module);
+        let has_ended = self.instances.revive(module);
         if failure.is_passing() {
+            if has_ended {
+                self.give_back_gathered(module);
+            }
             let (op_id, reason) = (op.id(), failure.message());
             tracing::debug!(module, %op_id, reason, "the op waits for the server");
             return Ok(Next::Retry);
         }
-        let shared = &self.shared;
+        let shared = self.shared.clone();
         let spec = self.instances.spec(module).clone();
         let breaker = &shared.standings[module].breaker;
         let advice = breaker.failed(failure, tries.is_counted, Instant::now());
@@ -130,6 +133,12 @@ impl LaneWorker {
         }
         if next != Next::Hold {
             tries.attempts = attempt;
+        }
+        match next {
+            _ if !has_ended => {}
+            // What was emitted for them is passed on, but a restart gives them again.
+            Next::Stop => drop(self.segment.take_gathered(module)),
+            _ => self.give_back_gathered(module),
         }
         match next {
             Next::Hold => shared.trip(),
@@ -235,17 +244,22 @@ impl LaneWorker {
         }
     }
 
-    /// Makes the present instance of a module fit for another call. What it had gathered went with it if it
-    /// has ended: the ops that this is of are handled again, before all that came of their keys since.
+    /// Makes the present instance of a module fit for another call.
     pub(super) fn revive(&mut self, module: usize) {
-        if !self.instances.revive(module) {
-            return;
+        if self.instances.revive(module) {
+            self.give_back_gathered(module);
         }
+    }
+
+    /// What a module had gathered went with its instance: the ops that this is of are handled again, before
+    /// all that came of their keys since. What was emitted for them waits still, and is taken back.
+    fn give_back_gathered(&mut self, module: usize) {
         let gathered = self.segment.take_gathered(module);
         let Some((batch, ticket)) = self.segment.of().filter(|_| !gathered.is_empty()) else {
             return;
         };
         let batch = batch.clone();
+        self.segment.take_back(module, module);
         self.count_parked(module, gathered.len() as i64);
         for (place, emitted, own) in gathered {
             let op = batch.op(place as usize);

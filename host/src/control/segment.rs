@@ -172,14 +172,10 @@ impl Segment {
         self.seen[module].last.take()
     }
 
-    /// Takes out the ops of which a module's present version has lost what it gathered, with all that was
-    /// emitted for them, which waits still. The last comes first: the place of each, how many documents were
-    /// emitted, and a part in the op's duty.
+    /// Takes out the ops of which a module's present version has lost what it gathered. The last comes first:
+    /// the place of each, how many documents were emitted for it, and a part in the op's duty.
     pub(super) fn take_gathered(&mut self, module: usize) -> Vec<(u32, u64, Ack)> {
         let Seen { gathered, .. } = std::mem::take(&mut self.seen[module]);
-        if !gathered.is_empty() {
-            self.take_back(module, module);
-        }
         let with_duty = |(place, emitted)| Some((place, emitted, self.split(place)?));
         gathered.into_iter().rev().filter_map(with_duty).collect()
     }

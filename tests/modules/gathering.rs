@@ -2,7 +2,7 @@
 
 use bson::doc;
 
-use super::{SOURCES, Scene};
+use super::{Ended, SOURCES, Scene};
 
 /// Emits `{h: 1}` for each op, and `{n: COUNT}` of those since the last border at a border; traps on an
 /// op of more than a kilobyte.
@@ -26,9 +26,9 @@ const MODULE: &str = r#"(module
             (global.set $n (i32.const 0))))
         i32.const 0))"#;
 
-#[tokio::test]
-async fn what_an_instance_takes_with_it_is_gathered_again() {
-    let scene = Scene::new("gathered").await;
+/// Documents of which so many are too long.
+async fn with_long_ones(hint: &str) -> Scene {
+    let scene = Scene::new(hint).await;
     scene
         .insert((0..300).map(|id| match id % 100 {
             70 => doc! {"_id": id, "long": "x".repeat(2_000)},
@@ -39,6 +39,19 @@ async fn what_an_instance_takes_with_it_is_gathered_again() {
     scene
         .update(0..300, |id| doc! {"$set": {"changed": id}})
         .await;
+    scene
+}
+
+/// The sum of a field over what was emitted.
+fn sum(ended: &Ended, field: &str) -> i64 {
+    let documents = ended.documents();
+    let values = documents.iter().filter_map(|one| one[field].as_i64());
+    values.sum()
+}
+
+#[tokio::test]
+async fn what_an_instance_takes_with_it_is_gathered_again() {
+    let scene = with_long_ones("gathered").await;
     let module = scene.module("gathering", MODULE);
     for source in SOURCES {
         for workers in ["1", "3"] {
@@ -47,18 +60,36 @@ async fn what_an_instance_takes_with_it_is_gathered_again() {
                 let flags = flags.into_iter().chain(["--on-error", on_error]);
                 let flags = flags.chain(["--attempts", "2"]);
                 let ended = scene.run_over(&[&module], flags).await.with_code(0);
-                let documents = ended.documents();
-                let sum = |field: &str| -> i64 {
-                    let values = documents.iter().filter_map(|one| one[field].as_i64());
-                    values.sum()
-                };
                 let which = format!("{source}, {workers} workers, {on_error}: {}", ended.stderr);
-                assert_eq!((sum("n"), sum("h")), (594, 594), "{which}");
+                assert_eq!((sum(&ended, "n"), sum(&ended, "h")), (594, 594), "{which}");
                 assert_eq!(ended.counted("handled"), 594, "{which}");
+                let documents = ended.documents();
                 let borders = documents.iter().filter(|one| one["n"].is_i64()).count();
                 assert!(borders < 594, "what did not fail is gathered: {which}");
                 ended.says(&["class=\"trap\""]);
             }
         }
+    }
+}
+
+/// A run that is to stop there has not done what was gathered before.
+#[tokio::test]
+async fn what_was_gathered_before_a_stop_comes_again() {
+    let scene = with_long_ones("gathered_stop").await;
+    let module = scene.module("gathering", MODULE);
+    for source in SOURCES {
+        let checkpoint = scene.folder().join(format!("{source}.checkpoint"));
+        let checkpoint = format!("file:{}", checkpoint.display());
+        let flags = |on_error: &'static str| {
+            let flags = ["--source", source, "--name", "gathering", "--on-error"];
+            let flags = flags.into_iter().chain([on_error, "--exit-when-idle"]);
+            flags.chain(["--checkpoint", &checkpoint])
+        };
+        let first = scene.run(&[&module]).args(flags("stop"));
+        let first = Ended::of(first).await.with_code(1);
+        let second = scene.run_from_now(&[&module]).args(flags("skip"));
+        let second = Ended::of(second).await.with_code(0);
+        let gathered = sum(&first, "n") + sum(&second, "n");
+        assert!(gathered >= 594, "{source}: {gathered}: {}", first.stderr);
     }
 }

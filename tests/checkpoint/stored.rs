@@ -232,6 +232,7 @@ async fn gaps_are_recorded() {
     let scene = Scene::new("gaps").await;
     let gap = Gap {
         name: "n".into(),
+        cluster: None,
         from: Position::Time(Timestamp::new(5, 1)),
         to: Some(Timestamp::new(9, 2)),
         namespaces: vec!["shop.orders".into()],

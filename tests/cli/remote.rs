@@ -80,6 +80,7 @@ fn status() -> Status {
             last_error: Some("503 Service Unavailable".into()),
         }],
         direct_reads: vec![DirectReadStatus {
+            cluster: Some("eu".into()),
             namespace: "crm.users".into(),
             modules: vec!["audit".into()],
             state: "reading",
@@ -109,6 +110,7 @@ fn status() -> Status {
             },
         ],
         gap: Some(ShownGap {
+            cluster: Some("eu".into()),
             from: at(1),
             to: at(3),
             namespaces: vec!["shop".into()],

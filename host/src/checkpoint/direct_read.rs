@@ -1,24 +1,27 @@
 //! What is read of a collection, as it stands in a checkpoint.
 //!
 //! ```json
-//! {namespace: "shop.orders", modules: ["orders"], uuid: UUID("..."), begun: ISODate("..."),
+//! {cluster: "eu", clusterId: "65a1...", namespace: "shop.orders", modules: ["orders"], uuid: UUID("..."), begun: ISODate("..."),
 //!  seen: Timestamp(1700000001, 7), documents: 61203,
 //!  ranges: [{to: ObjectId("..."), at: Timestamp(1700000009, 1)}], complete: ISODate("...")}
 //! ```
 //! A range without `from` begins with the first key, one without `to` ends with the last. `complete` is
-//! there when nothing is left to read; `ended` says why, where the collection is no more there.
+//! there when nothing is left to read; `ended` says why, where the collection is no more there. The first
+//! programs that read directly read one deployment, and did not note which.
 
 use bson::{Bson, Document, RawDocumentBuf, Uuid, doc};
 
 use super::{
     holder::whole,
-    record::{documents, text, wrong},
+    record::{cluster_fields, documents, read_cluster, text, wrong},
 };
-use crate::op::{KeyRange, Timestamp};
+use crate::op::{Cluster, KeyRange, Timestamp};
 
 /// How far a collection was read for some modules.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DirectRead {
+    /// The deployment that it is in; none where that was not noted.
+    pub cluster: Option<Cluster>,
     /// The collection or view.
     pub namespace: String,
     /// Names of the modules that its documents went to.
@@ -48,14 +51,19 @@ impl DirectRead {
             document.extend(range);
             Bson::Document(document)
         });
-        let mut document = doc! {
+        let mut document = self
+            .cluster
+            .as_ref()
+            .map(cluster_fields)
+            .unwrap_or_default();
+        document.extend(doc! {
             "namespace": &self.namespace,
             "modules": &self.modules,
             "begun": bson::DateTime::from_millis(self.begun_ms),
             "seen": bson::Timestamp::from(self.seen),
             "documents": self.documents as i64,
             "ranges": ranges.collect::<Vec<_>>(),
-        };
+        });
         if let Some(uuid) = self.uuid {
             document.insert("uuid", uuid);
         }
@@ -86,6 +94,7 @@ impl DirectRead {
         let seen = document.get_timestamp("seen").map_err(|_| wrong("seen"))?;
         let documents_read = whole(document, "documents").and_then(|count| count.try_into().ok());
         Ok(Self {
+            cluster: read_cluster(document)?,
             namespace: text(document, "namespace")?,
             modules: names
                 .collect::<Option<_>>()
@@ -128,6 +137,7 @@ pub(super) mod tests {
         };
         let decimal: Decimal128 = "1.50".parse().unwrap();
         DirectRead {
+            cluster: Some(Cluster::new("eu", Some("65a1"))),
             namespace: "shop.orders".into(),
             modules: vec!["a".into()],
             uuid: Some(Uuid::from_bytes([7; 16])),
@@ -159,6 +169,7 @@ pub(super) mod tests {
     fn reads_what_it_writes() {
         let half_done = half_done();
         let view = DirectRead {
+            cluster: None,
             uuid: None,
             ranges: vec![],
             complete_ms: Some(1_700_000_000_456),
@@ -181,7 +192,7 @@ pub(super) mod tests {
             assert!(error.contains(field.as_str()), "{field}: {error}");
             let mut less = whole.clone();
             less.remove(field);
-            let is_optional = field == "uuid";
+            let is_optional = ["uuid", "cluster", "clusterId"].contains(&field.as_str());
             assert_eq!(
                 DirectRead::from_document(&less).is_ok(),
                 is_optional,

@@ -2,14 +2,16 @@
 
 use bson::{Bson, Document, doc};
 
-use super::record::position_fields;
-use crate::op::{Position, SourceKind, Timestamp};
+use super::record::{cluster_fields, position_fields};
+use crate::op::{Cluster, Position, SourceKind, Timestamp};
 
 /// A stretch of changes that was not delivered, since the server no longer had it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gap {
     /// The name whose position was lost.
     pub name: String,
+    /// The deployment, where several are read.
+    pub cluster: Option<Cluster>,
     /// The lost position: what follows it is missing.
     pub from: Position,
     /// With the first op at or after this cluster time things went on; none when they did not.
@@ -29,17 +31,21 @@ pub struct Gap {
 impl Gap {
     /// What makes it the same gap when it is found again: whose it is, and where it begins.
     pub(super) fn id(&self) -> Document {
-        doc! {
+        let mut id = doc! {
             "name": &self.name,
             "from": position_fields(&self.from),
             "namespaces": &self.namespaces,
+        };
+        if let Some(cluster) = &self.cluster {
+            id.insert("cluster", cluster.name());
         }
+        id
     }
 
     /// As it is stored.
     #[must_use]
     pub fn to_document(&self) -> Document {
-        doc! {
+        let mut document = doc! {
             "_id": self.id(),
             "name": &self.name,
             "from": position_fields(&self.from),
@@ -49,6 +55,10 @@ impl Gap {
             "policy": &self.policy,
             "at": bson::DateTime::from_millis(self.at_ms),
             "source": self.source.as_str(),
+        };
+        if let Some(cluster) = &self.cluster {
+            document.extend(cluster_fields(cluster));
         }
+        document
     }
 }

@@ -90,10 +90,7 @@ impl Checkpoint {
                 "digest": &stream.digest, "scope": &stream.scope, "modules": &stream.modules,
             };
             if let Some(cluster) = &stream.cluster {
-                document.insert("cluster", cluster.name());
-                if let Some(id) = cluster.id() {
-                    document.insert("clusterId", id);
-                }
+                document.extend(cluster_fields(cluster));
             }
             document.extend(position_fields(&stream.frontier.position));
             if let Some(done) = stream.frontier.done {
@@ -243,7 +240,16 @@ fn read_stream(document: &Document) -> Result<StreamCheckpoint, String> {
     })
 }
 
-fn read_cluster(document: &Document) -> Result<Option<Cluster>, String> {
+/// What a deployment is known by.
+pub(super) fn cluster_fields(cluster: &Cluster) -> Document {
+    let mut document = doc! { "cluster": cluster.name() };
+    if let Some(id) = cluster.id() {
+        document.insert("clusterId", id);
+    }
+    document
+}
+
+pub(super) fn read_cluster(document: &Document) -> Result<Option<Cluster>, String> {
     let text = |field: &str| match document.get(field) {
         None => Ok(None),
         Some(Bson::String(text)) => Ok(Some(text.as_str())),

@@ -3,7 +3,7 @@
 use bson::RawDocumentBuf;
 use sha2::{Digest as _, Sha256};
 
-use super::{Checkpoint, Error, StreamCheckpoint};
+use super::{Checkpoint, DirectRead, Error, StreamCheckpoint};
 use crate::op::{Cluster, Frontier, Position, Scope, SourceKind, Timestamp};
 
 /// A stream that is to go on.
@@ -96,6 +96,26 @@ impl Checkpoint {
             Ok(Some(frontier))
         };
         wanted.iter().map(resume).collect()
+    }
+
+    /// What was read directly of each of these deployments. One deployment in the place of one other
+    /// has what that had: it may have been restored from a copy.
+    #[must_use]
+    pub fn direct_reads_of(&self, wanted: &[Cluster]) -> Vec<Vec<DirectRead>> {
+        let streams = || self.streams.iter().map(|stream| stream.cluster.as_ref());
+        let of_one = is_one(streams());
+        let is_one = is_one(wanted.iter().map(Some));
+        // Where it was not noted, one was read.
+        let only = streams().flatten().next();
+        let is_of = |read: &DirectRead, wanted: &Cluster| match read.cluster.as_ref().or(only) {
+            Some(cluster) => cluster.is_same(wanted) || (of_one && is_one),
+            None => is_one,
+        };
+        let of_each = wanted.iter().map(|wanted| {
+            let reads = self.direct_reads.iter();
+            reads.filter(|read| is_of(read, wanted)).cloned().collect()
+        });
+        of_each.collect()
     }
 
     fn resume_one(
@@ -370,6 +390,44 @@ mod tests {
         let set = Checkpoint::by_hand("n", SourceKind::Oplog, position.clone());
         let set_to = Some(Frontier::at(position));
         assert_eq!(resumed(&set, &["eu", "us"]), [set_to.clone(), set_to]);
+    }
+
+    /// Which of these deployments have reads of such deployments, that a checkpoint has of those.
+    fn reads_of(saved: &[&str], reads: &[Option<&str>], wanted: &[&str]) -> Vec<usize> {
+        let clusters: Vec<_> = saved.iter().map(|&name| (Some(name), 5)).collect();
+        let mut checkpoint = of_clusters(&clusters);
+        let read = |cluster: &Option<&str>| DirectRead {
+            cluster: cluster.map(|name| Cluster::new(name, None)),
+            ..crate::checkpoint::direct_read::tests::half_done()
+        };
+        checkpoint.direct_reads = reads.iter().map(read).collect();
+        let wanted = wanted.iter().map(|name| Cluster::new(name, None));
+        let found = checkpoint.direct_reads_of(&wanted.collect::<Vec<_>>());
+        found.iter().map(Vec::len).collect()
+    }
+
+    #[test]
+    fn what_was_read_is_of_one_deployment() {
+        let (eu, us) = (Some("eu"), Some("us"));
+        for (saved, reads, wanted, expected) in [
+            (
+                &["eu", "us"][..],
+                &[eu, eu, us][..],
+                &["us", "eu"][..],
+                &[1, 2][..],
+            ),
+            (&["eu", "us"], &[eu, eu, us], &["asia", "us"], &[0, 1]),
+            // Another one in its place.
+            (&["eu"], &[eu], &["asia"], &[1]),
+            (&["eu"], &[eu], &["asia", "us"], &[0, 0]),
+            // Those that did not note it.
+            (&["eu"], &[None], &["eu"], &[1]),
+            (&["eu"], &[None], &["asia"], &[1]),
+            (&["eu"], &[None], &["us", "eu"], &[0, 1]),
+        ] {
+            let found = reads_of(saved, reads, wanted);
+            assert_eq!(found, expected, "{saved:?} {reads:?} {wanted:?}");
+        }
     }
 
     #[test]

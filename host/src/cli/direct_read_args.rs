@@ -20,7 +20,7 @@ pub(crate) struct DirectReadArgs {
     #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true,
         value_parser = clap::value_parser!(i32).range(-1_000_000..=1_000_000))]
     pub(crate) direct_read_split: i32,
-    /// How many cursors read side by side, over all collections
+    /// How many cursors read side by side, over all collections of a deployment
     #[arg(long, value_name = "N", default_value = "4",
         value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) direct_read_concurrency: u16,

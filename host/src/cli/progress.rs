@@ -58,7 +58,9 @@ fn draw(bar: &ProgressBar, reads: &[DirectReadStatus]) {
     let reading = reads.iter().find(|read| read.state == "reading");
     if let Some(read) = reading {
         let (read_segments, segments) = (read.segments_read, read.segments);
-        let namespace = &read.namespace;
+        let cluster = read.cluster.as_ref();
+        let cluster = cluster.map(|cluster| format!(" of {cluster}"));
+        let namespace = format!("{}{}", read.namespace, cluster.unwrap_or_default());
         bar.set_message(format!(
             "({namespace}: {read_segments} of {segments} segments)"
         ));

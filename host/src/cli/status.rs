@@ -175,13 +175,22 @@ fn direct_read(read: &Value) -> Option<String> {
         [Some(state), Some(documents), segments, seconds, reason],
         ", ",
     );
-    Some(format!("{name}: {told}"))
+    Some(format!("{name}{}: {told}", of_cluster(read)))
 }
 
 fn gap(gap: &Value) -> Option<String> {
     let reason = text(&gap["reason"])?;
     let (from, to) = (position(&gap["from"]), position(&gap["to"]));
-    Some(format!("lost from {from} to {to}: {reason}"))
+    let cluster = of_cluster(gap);
+    Some(format!("lost{cluster} from {from} to {to}: {reason}"))
+}
+
+/// Of which of several deployments something is.
+fn of_cluster(shown: &Value) -> String {
+    let cluster = text(&shown["cluster"]);
+    cluster
+        .map(|cluster| format!(" of {cluster}"))
+        .unwrap_or_default()
 }
 
 fn position(position: &Value) -> String {

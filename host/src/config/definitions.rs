@@ -202,7 +202,7 @@ settings! { Layer, Values:
     direct_read_split: i32 = ["source", "direct-read-split", "direct-read-split", ""],
         DirectReadOptions::default().split,
         |s| s.take("direct-read-split", |v, _| number(v, -1_000_000..=1_000_000));
-    /// How many segments are read side by side.
+    /// How many segments of a deployment are read side by side.
     direct_read_concurrency: usize =
         ["source", "direct-read-concurrency", "direct-read-concurrency", ""],
         DirectReadOptions::default().concurrency,

@@ -93,10 +93,11 @@ impl Assembly<'_> {
             // What the session before has not finished is read again.
             self.reads.put_back(&window.look());
         }
-        self.reads.begin(&self.plan, begins.len());
+        self.reads.begin(&self.deployments, &self.plan);
+        let readers = Conductor::streams(&self.deployments, &self.plan, &options.direct);
         let window = AckWindow::with_reads(
             begins.iter().map(Begin::frontier).collect(),
-            Conductor::streams(&self.plan, &options.direct),
+            readers.len(),
             WindowOptions {
                 ops_max: options.window_ops,
                 bytes_max: options.queue_bytes,
@@ -118,14 +119,10 @@ impl Assembly<'_> {
                     modules: stream.plan.modules.clone(),
                     documents: self.documents_of(stream.deployment),
                 })
-                .chain(
-                    Conductor::modules(&self.plan, &options.direct)
-                        .into_iter()
-                        .map(|modules| StreamShare {
-                            modules,
-                            documents: self.documents_of(&self.deployments.read()[0]),
-                        }),
-                )
+                .chain(readers.into_iter().map(|reader| StreamShare {
+                    documents: self.documents_of(&self.deployments.read()[reader.deployment]),
+                    modules: reader.modules,
+                }))
                 .collect(),
             modules: self.plan.modules.clone(),
             sinks: options.sinks.iter().map(|spec| spec.name.clone()).collect(),
@@ -204,6 +201,10 @@ impl Assembly<'_> {
         };
         let reading = match options.ordering {
             OrderingGuarantee::Oplog if are_told_apart => {
+                let streams = streams.map(|stream| {
+                    let stage = self.reads.stage(stream.index);
+                    (stream, stage)
+                });
                 let (streams, stop) = (streams.collect(), stop.clone());
                 let (merger, feeders) = Merger::new(streams, outflow(), self.holdup.clone(), stop);
                 Reading::Merged(Box::new(merger), feeders)
@@ -220,7 +221,7 @@ impl Assembly<'_> {
             reads: &self.reads,
             options: &options.direct,
             plan: &self.plan,
-            server: &self.deployments.read()[0].server,
+            deployments: &self.deployments,
             window: &window,
             ledger: self.delivery.ledger.clone(),
             bounds: &self.bounds[0],

@@ -199,12 +199,20 @@ impl Board {
         }
     }
 
-    /// Up to where everything is done, and the oldest that the oplog still has.
-    pub(super) fn reach(&self) -> (Option<Timestamp>, Option<Timestamp>) {
+    /// Up to where everything of a deployment is done, and the oldest that its oplog still has; with its
+    /// name, where several are read.
+    pub(super) fn reach(
+        &self,
+        deployment: usize,
+    ) -> (Option<String>, Option<Timestamp>, Option<Timestamp>) {
         let parts = self.parts();
-        let vitals = parts.deployments.first();
-        let vitals = vitals.map(|deployment| deployment.vitals.latest());
-        (parts.done_time(), vitals.and_then(|vitals| vitals.oldest))
+        let done = parts.done_times().into_iter().nth(deployment).flatten();
+        let Some(watched) = parts.deployments.get(deployment) else {
+            return (None, done, None);
+        };
+        let is_one = parts.deployments.len() == 1;
+        let cluster = (!is_one).then(|| watched.cluster.name().to_owned());
+        (cluster, done, watched.vitals.latest().oldest)
     }
 
     /// Whether everything that is done is also saved.
@@ -305,14 +313,32 @@ impl Parts {
         earliest(&self.window.as_ref()?.frontiers())
     }
 
-    /// How each deployment stands, its streams being those of the same share of all.
-    fn deployments(&self, holdup: Option<&(Cluster, SystemTime)>) -> Vec<DeploymentStatus> {
+    /// The same of each deployment, its streams being those of the same share of all.
+    pub(super) fn done_times(&self) -> Vec<Option<Timestamp>> {
         let frontiers = self.window.as_ref().map(|window| window.frontiers());
         let frontiers = frontiers.unwrap_or_default();
         let share = (frontiers.len() / self.deployments.len().max(1)).max(1);
         let mut of_each = frontiers.chunks(share);
-        let deployments = self.deployments.iter().map(|deployment| {
-            let done = of_each.next().and_then(earliest);
+        let deployments = self.deployments.iter();
+        let done = deployments.map(|_| of_each.next().and_then(earliest));
+        done.collect()
+    }
+
+    /// The names of the deployments, where they are several.
+    pub(super) fn clusters(&self) -> Vec<&str> {
+        match self.deployments.len() {
+            0 | 1 => Vec::new(),
+            _ => {
+                let deployments = self.deployments.iter();
+                deployments.map(|one| one.cluster.name()).collect()
+            }
+        }
+    }
+
+    /// How each deployment stands.
+    fn deployments(&self, holdup: Option<&(Cluster, SystemTime)>) -> Vec<DeploymentStatus> {
+        let deployments = self.deployments.iter().zip(self.done_times());
+        let deployments = deployments.map(|(deployment, done)| {
             let Vitals { newest, oldest } = deployment.vitals.latest();
             let held = holdup.filter(|(cluster, _)| *cluster == deployment.cluster);
             DeploymentStatus {

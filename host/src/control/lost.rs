@@ -102,22 +102,29 @@ impl Supervisor<'_> {
         } = lost;
         let (policy, to) = (self.assembly.options.on_position_lost, *to);
         let options = self.assembly.options;
-        let scope = &self.assembly.stream(*stream).plan.scope;
-        let namespaces: Vec<_> = scope.namespaces().iter().map(ToString::to_string).collect();
+        let stream = self.assembly.stream(*stream);
+        let namespaces = stream.plan.scope.namespaces().iter();
+        let namespaces: Vec<_> = namespaces.map(ToString::to_string).collect();
+        let are_told_apart = self.assembly.deployments.are_told_apart();
+        let cluster = are_told_apart.then(|| stream.deployment.cluster.clone());
+        let cluster_name = cluster.as_ref().map(|cluster| cluster.name().to_owned());
+        self.assembly.stats.count_gap(cluster_name.as_deref());
         self.desk.board.show_gap(ShownGap {
+            cluster: cluster_name.clone(),
             from: ShownPosition::of(from),
             to: ShownPosition::of_time(to),
             namespaces: namespaces.clone(),
             reason: reason.clone(),
         });
         let oldest = to.map(|to| to.to_string());
-        error!(name = options.name, %from, to = oldest, namespaces = namespaces.join(", "), reason,
+        error!(name = options.name, cluster = cluster_name, %from, to = oldest, namespaces = namespaces.join(", "), reason,
             policy = policy.as_str(), "the position is lost: changes between these two were not seen");
         let Some(store) = self.store.clone() else {
             return;
         };
         let gap = Gap {
             name: options.name.clone(),
+            cluster,
             source: options.source,
             from: from.clone(),
             to,

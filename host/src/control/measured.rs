@@ -3,15 +3,19 @@
 use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use super::{
-    DirectReadStatus, RunState, Status,
+    DirectReadStatus, RunState, Stats, Status,
     board::{Board, Parts},
     tally::{ModuleStats, TIME_BUCKETS},
 };
 use crate::{
     dead_letters,
+    op::Timestamp,
     sink::{LATENCY_BOUNDS, SinkState},
     telemetry::{Collect, Samples, Times, names},
 };
+
+/// The label of a deployment that is the only one: none.
+const ONE: &str = "";
 
 impl Collect for Board {
     fn collect(&self, samples: &mut Samples) {
@@ -22,8 +26,16 @@ impl Collect for Board {
         state(&self.status(), samples);
         self.counters(samples);
         let parts = self.parts();
-        let position = parts.done_time().map(|time| f64::from(time.seconds));
-        samples.gauge(names::SOURCE_POSITION, &[], position);
+        let seconds = |time: Option<Timestamp>| time.map(|time| f64::from(time.seconds));
+        let clusters = parts.clusters();
+        for (cluster, done) in clusters.iter().zip(parts.done_times()) {
+            samples.gauge(names::SOURCE_POSITION, &[cluster], seconds(done));
+        }
+        if clusters.is_empty() {
+            let done = parts.done_time();
+            samples.gauge(names::SOURCE_POSITION, &[ONE], seconds(done));
+        }
+        gaps(&self.0.stats, &clusters, samples);
         delivery(&parts, samples);
         if let Some(shared) = &parts.shared {
             for (name, standing) in shared.names.iter().zip(shared.standings.iter()) {
@@ -44,7 +56,6 @@ impl Board {
             (names::SOURCE_RECONNECTS, &sources.reopened),
             (names::SOURCE_UNDECODABLE, &sources.undecodable),
             (names::SOURCE_OVERSIZED, &sources.oversized),
-            (names::SOURCE_GAPS, &stats.gaps),
             (names::SOURCE_OF_OTHERS, &stats.of_others),
             (names::CHECKPOINT_SAVES, &stats.checkpoint_saves),
             (names::CHECKPOINT_FAILURES, &stats.checkpoint_failures),
@@ -58,11 +69,27 @@ impl Board {
     }
 }
 
+/// Positions that were lost.
+fn gaps(stats: &Stats, clusters: &[&str], samples: &mut Samples) {
+    if clusters.is_empty() {
+        samples.count(names::SOURCE_GAPS, &[ONE], stats.gaps.load(Relaxed));
+        return;
+    }
+    // Also of those that have left.
+    let mut counts: BTreeMap<_, _> = clusters.iter().map(|of| ((*of).to_owned(), 0)).collect();
+    let counted = stats.gaps_of.lock().expect("no holder of this lock panics");
+    counts.extend(counted.clone());
+    for (cluster, count) in counts {
+        samples.count(names::SOURCE_GAPS, &[&cluster], count);
+    }
+}
+
 /// What is read directly, for all modules together.
 fn direct_reads(reads: &[DirectReadStatus], samples: &mut Samples) {
-    let mut sums: BTreeMap<&str, [f64; 5]> = BTreeMap::new();
+    let mut sums: BTreeMap<(&str, &str), [f64; 5]> = BTreeMap::new();
     for read in reads {
-        let sum = sums.entry(&read.namespace).or_default();
+        let cluster = read.cluster.as_deref().unwrap_or(ONE);
+        let sum = sums.entry((cluster, &read.namespace)).or_default();
         let expected = read.documents_expected.unwrap_or_default();
         let counts = [read.documents, expected, read.segments, read.segments_read];
         for (sum, count) in sum.iter_mut().zip(counts) {
@@ -70,7 +97,7 @@ fn direct_reads(reads: &[DirectReadStatus], samples: &mut Samples) {
         }
         sum[4] = sum[4].max(read.seconds.unwrap_or_default());
     }
-    for (namespace, sum) in sums {
+    for ((cluster, namespace), sum) in sums {
         for (metric, value) in [
             names::DIRECT_READ_DOCUMENTS,
             names::DIRECT_READ_EXPECTED,
@@ -81,7 +108,7 @@ fn direct_reads(reads: &[DirectReadStatus], samples: &mut Samples) {
         .into_iter()
         .zip(sum)
         {
-            samples.gauge(metric, &[namespace], value);
+            samples.gauge(metric, &[cluster, namespace], value);
         }
     }
 }
@@ -93,8 +120,20 @@ fn state(status: &Status, samples: &mut Samples) {
         samples.gauge(names::CONTROL_STATE, &[state.as_str()], is_in);
     }
     samples.gauge(names::CONTROL_READY, &[], f64::from(status.ready));
-    samples.gauge(names::SOURCE_LAG, &[], status.lag_seconds);
-    samples.gauge(names::SOURCE_OPLOG_WINDOW, &[], status.oplog_window_hours);
+    if status.deployments.is_empty() {
+        samples.gauge(names::SOURCE_LAG, &[ONE], status.lag_seconds);
+        samples.gauge(
+            names::SOURCE_OPLOG_WINDOW,
+            &[ONE],
+            status.oplog_window_hours,
+        );
+    }
+    for deployment in &status.deployments {
+        let labels = [deployment.cluster.as_str()];
+        samples.gauge(names::SOURCE_LAG, &labels, deployment.lag_seconds);
+        let hours = deployment.oplog_window_hours;
+        samples.gauge(names::SOURCE_OPLOG_WINDOW, &labels, hours);
+    }
     samples.gauge(names::FLOW_IN_FLIGHT_OPS, &[], status.in_flight_ops as f64);
     let bytes = status.in_flight_bytes as f64;
     samples.gauge(names::FLOW_IN_FLIGHT_BYTES, &[], bytes);

@@ -14,13 +14,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Span, info, warn};
 
 use super::{
-    Bounds,
+    direct::{Idleness, Stage},
     outflow::Outflow,
     session::{Stream, StreamEnd},
 };
 use crate::{
     flow::Merge,
-    op::{Batch, Cluster, Position, SourceKind},
+    op::{Batch, Cluster, Position},
 };
 
 /// After how long it is said which deployment holds up the others. An idle one does for as long as its
@@ -68,9 +68,8 @@ enum Fed {
 pub(super) struct Merger {
     merge: Merge,
     inputs: Vec<Input>,
-    /// Those that are over all streams: how many ops may be given.
-    bounds: Bounds,
-    kind: SourceKind,
+    /// What each stream's batches pass on their way, while something is read directly.
+    stages: Vec<Option<Stage>>,
     outflow: Outflow,
     holdup: Holdup,
     /// When it is said who holds up the others; none when nobody does, or it was said.
@@ -92,6 +91,8 @@ struct Input {
 #[derive(Debug)]
 pub(super) struct Feeder {
     stream: Stream,
+    /// While something is read directly.
+    idleness: Option<Idleness>,
     batches: mpsc::Sender<Fed>,
 }
 
@@ -102,7 +103,11 @@ impl Feeder {
 
     /// Reads to the end.
     pub(super) async fn read(mut self) -> StreamEnd {
+        let idle_at = self.stream.bounds.idle_at;
         loop {
+            if let Some(idleness) = &self.idleness {
+                self.stream.bounds.idle_at = idleness.idle_at(idle_at);
+            }
             let (batch, end) = match self.stream.next().await {
                 Ok(next) => next,
                 Err(end) => return end,
@@ -122,17 +127,17 @@ impl Feeder {
 impl Merger {
     /// A merger of these streams, and who reads them for it.
     pub(super) fn new(
-        streams: Vec<Stream>,
+        streams: Vec<(Stream, Option<Stage>)>,
         outflow: Outflow,
         holdup: Holdup,
         stop: CancellationToken,
     ) -> (Self, Vec<Feeder>) {
-        let merge = Merge::new(streams.iter().map(|stream| stream.position.clone()));
-        let mut bounds = Bounds::default();
-        let mut kind = SourceKind::Oplog;
+        let merge = Merge::new(streams.iter().map(|(stream, _)| stream.position.clone()));
+        let mut ops_left = None;
         let mut inputs = Vec::new();
         let mut feeders = Vec::new();
-        for mut stream in streams {
+        let mut stages = Vec::new();
+        for (mut stream, stage) in streams {
             // One that is read, and one that waits for its turn.
             let (sender, receiver) = mpsc::channel(1);
             inputs.push(Input {
@@ -141,19 +146,19 @@ impl Merger {
                 position: stream.position.clone(),
             });
             // Which ops are the first so many shows only in the order of all.
-            bounds.ops_left = stream.bounds.ops_left.take();
-            kind = stream.kind;
+            ops_left = stream.bounds.ops_left.take();
             feeders.push(Feeder {
                 stream,
+                idleness: stage.as_ref().map(Stage::idleness),
                 batches: sender,
             });
+            stages.push(stage.map(Stage::merged));
         }
         let merger = Self {
             merge,
             inputs,
-            bounds,
-            kind,
-            outflow,
+            stages,
+            outflow: outflow.counting(ops_left),
             holdup,
             tell_at: None,
             stop,
@@ -171,10 +176,8 @@ impl Merger {
     async fn give_all(&mut self) -> StreamEnd {
         loop {
             while let Some((stream, batch)) = self.merge.take() {
-                match self.give(stream, batch).await {
-                    Ok(false) => {}
-                    Ok(true) => return StreamEnd::Done,
-                    Err(end) => return end,
+                if let Err(end) = self.give(stream, batch).await {
+                    return end;
                 }
             }
             if self.merge.is_over() {
@@ -191,23 +194,41 @@ impl Merger {
                         return end;
                     }
                 }
-                Some(Fed::Over) => self.merge.end(stream),
+                Some(Fed::Over) => {
+                    self.merge.end(stream);
+                    self.pass_no_more(stream);
+                }
                 None => self.inputs[stream].batches = None,
             }
         }
     }
 
-    /// Hands over what is next; tells whether that was all that may be given.
-    async fn give(&mut self, stream: usize, mut batch: Batch) -> Result<bool, StreamEnd> {
+    /// Hands over what is next.
+    async fn give(&mut self, stream: usize, batch: Batch) -> Result<(), StreamEnd> {
         let input = &mut self.inputs[stream];
-        let len = batch.len();
-        let reached = len > 0 && self.bounds.apply(&mut batch, self.kind);
-        if batch.len() < len {
-            batch.hold_at(input.position.clone());
+        let before = std::mem::replace(&mut input.position, batch.position().clone());
+        match &mut self.stages[stream] {
+            // In the order of all, so that what has to wait holds up all.
+            Some(stage) => {
+                let passed = self.outflow.pass_by(stage, stream, batch, &before);
+                passed.await?;
+            }
+            None => self.outflow.give_counted(stream, batch, &before).await?,
         }
-        input.position = batch.position().clone();
-        self.outflow.give(stream, batch).await?;
-        Ok(reached)
+        self.pass_no_more(stream);
+        Ok(())
+    }
+
+    /// Lets go of a stream's stage where nothing of the stream will pass it any more, or need not.
+    fn pass_no_more(&mut self, stream: usize) {
+        let stage = &mut self.stages[stream];
+        let has_ended = self.merge.has_ended(stream);
+        if stage
+            .as_ref()
+            .is_some_and(|stage| has_ended || stage.is_over())
+        {
+            *stage = None;
+        }
     }
 
     /// What a stream that is wanted has to say; none when a stop is asked for.
@@ -238,6 +259,7 @@ impl Merger {
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return None,
+                () = self.outflow.spent() => return None,
                 next = next => return Some(next),
                 () = patience => {}
             }

@@ -141,9 +141,14 @@ pub enum Error {
     /// The process does not know which part of the work it has.
     #[error(transparent)]
     Share(Box<ShareError>),
-    /// What is read directly is read from one deployment.
-    #[error("direct reads, and the policy `resnapshot`, are for a run that reads one deployment")]
-    ReadOfOne,
+    /// A shard by itself does not tell what is its own. After a migration it still has documents that
+    /// are another's, and only a router can have it leave them out; and one that moves while two shards
+    /// are read, each at a time of its own, is in both or in none.
+    #[error(
+        "direct reads, and the policy `resnapshot`, are not for shards that are read one by one: a shard also has \
+         documents that belong to another one, and does not tell which"
+    )]
+    ReadOfShards,
     /// A sink cannot be opened.
     #[error(transparent)]
     SinkOpen(#[from] sink::OpenError),

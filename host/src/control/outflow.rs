@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Bounds, Stats, barrier::Barrier, direct::Stage, session::StreamEnd, transaction::Ledger,
+    Bounds, Stats, barrier::Barrier, bounds::OpsLeft, direct::Stage, session::StreamEnd,
+    transaction::Ledger,
 };
 use crate::{
     checkpoint::AckWindow,
@@ -24,7 +25,7 @@ pub(super) struct Outflow {
     counts: NamespaceCounts,
     /// What the stream's batches pass on their way, while something is read directly.
     stage: Option<Stage>,
-    /// How many ops may be given, where something is read directly: what need not be given does not count.
+    /// How many ops may be given, where these are counted here: what need not be given does not count.
     counted: Bounds,
     /// Says that nothing more is to be read.
     stop: CancellationToken,
@@ -56,13 +57,24 @@ impl Outflow {
         self
     }
 
+    /// The same that counts what is given of all streams.
+    pub(super) fn counting(mut self, ops_left: Option<Arc<OpsLeft>>) -> Self {
+        self.counted.ops_left = ops_left;
+        self
+    }
+
+    /// Waits until no more ops may be given. Cancellation safe.
+    pub(super) async fn spent(&self) {
+        self.counted.spent().await;
+    }
+
     /// Where a stream ends that hands its batches over here; while something is read directly, that it is
     /// idle is no end.
     pub(super) fn bounds(&mut self, bounds: &mut Bounds, idle_at: Option<Timestamp>) {
         let Some(stage) = &self.stage else {
             return;
         };
-        bounds.idle_at = stage.idle_at(idle_at);
+        bounds.idle_at = stage.idleness().idle_at(idle_at);
         let is_over = stage.is_over();
         bounds.counts_later = !is_over;
         self.counted.ops_left.clone_from(&bounds.ops_left);
@@ -75,16 +87,35 @@ impl Outflow {
     /// are read comes behind them. Only with the last part the stream is further.
     ///
     /// # Errors
-    /// As [`give`](Self::give).
+    /// As [`give_counted`](Self::give_counted).
     pub(super) async fn pass(
         &mut self,
         stream: usize,
-        mut batch: Batch,
+        batch: Batch,
         before: &Position,
     ) -> Result<(), StreamEnd> {
         let Some(mut stage) = self.stage.take() else {
             return self.give(stream, batch).await;
         };
+        self.pass_by(&mut stage, stream, batch, before).await?;
+        self.stage = Some(stage);
+        Ok(())
+    }
+
+    /// The same by that stage.
+    ///
+    /// # Errors
+    /// As [`give_counted`](Self::give_counted).
+    pub(super) async fn pass_by(
+        &mut self,
+        stage: &mut Stage,
+        stream: usize,
+        mut batch: Batch,
+        before: &Position,
+    ) -> Result<(), StreamEnd> {
+        let (position, is_caught_up) = (batch.position().clone(), batch.is_caught_up());
+        let last = batch.len().checked_sub(1);
+        let last = last.map(|last| batch.op(last).timestamp());
         while let Some((waits, part)) = stage.sift(&mut batch, before) {
             self.give_counted(stream, part, before).await?;
             tokio::select! {
@@ -96,15 +127,16 @@ impl Outflow {
                 return Err(StreamEnd::Done);
             }
         }
-        let (position, is_caught_up) = (batch.position().clone(), batch.is_caught_up());
         self.give_counted(stream, batch, before).await?;
-        stage.reached(&position, is_caught_up);
-        self.stage = Some(stage);
+        stage.reached(before, last, (&position, is_caught_up));
         Ok(())
     }
 
     /// Hands over as much of a batch as may be given; where that is not all, the stream is still `before` it.
-    async fn give_counted(
+    ///
+    /// # Errors
+    /// As [`give`](Self::give); also when no more may be given.
+    pub(super) async fn give_counted(
         &mut self,
         stream: usize,
         mut batch: Batch,

@@ -121,8 +121,8 @@ impl Run<'_> {
     async fn work(&mut self, mut desk: Desk, on_start: impl FnOnce(&Start)) -> Result<(), Error> {
         let reads = !self.plan.reads.is_empty()
             || self.options.on_position_lost == OnPositionLost::Resnapshot;
-        if reads && self.deployments.are_told_apart() {
-            return Err(Error::ReadOfOne);
+        if reads && self.deployments.listed().is_some() {
+            return Err(Error::ReadOfShards);
         }
         let is_transactional = self.options.sinks.iter().any(Spec::is_transactional);
         if is_transactional && self.options.checkpoint.is_none() {
@@ -211,9 +211,9 @@ impl Run<'_> {
         if kept.is_some() && saved.is_none() && self.options.since.is_none() {
             begin::look_elsewhere(&self.deployments, self.options).await?;
         }
-        let plan = match self.deployments.are_told_apart() {
-            true => self.plan.clone(),
-            false => with_unfinished_reads(&self.plan, saved.as_ref()).await?,
+        let plan = match self.deployments.listed() {
+            Some(_) => self.plan.clone(),
+            None => with_unfinished_reads(&self.plan, &self.deployments, saved.as_ref()).await?,
         };
         let restored = match (kept, &saved) {
             (Some(kept), Some(saved)) => Restored::after(plan, &kept.store, saved).await?,
@@ -230,8 +230,7 @@ impl Run<'_> {
         let (deployments, of) = (&self.deployments, share.as_deref());
         let begins = begin::find(deployments, plan, self.options, saved.as_ref(), of).await?;
         let bounds = Bounds::resolve_all(&self.deployments, self.options).await?;
-        let saved = saved.as_ref().map(|saved| &saved.direct_reads[..]);
-        let reads = DirectReads::new(plan, saved);
+        let reads = DirectReads::new(deployments, (plan, &self.plan), saved.as_ref());
         if self.options.since.is_some() {
             // What was asked for is to be seen.
             reads.forget();

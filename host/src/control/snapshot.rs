@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tracing::info;
 
 use super::{
-    CommandError, Error, Plan, PlanError,
+    CommandError, Deployment, Deployments, Error, Plan, PlanError,
     assembly::Assembly,
     begin::{self, Begin},
     handle::Answer,
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     checkpoint::Checkpoint,
     mongo::{self, Server},
-    op::{Frontier, Namespace, OWN_DATABASE, Position, Scope},
+    op::{Cluster, Frontier, Namespace, OWN_DATABASE, Position, Scope},
     source,
 };
 
@@ -33,9 +33,9 @@ impl Supervisor<'_> {
         answer: Answer,
     ) -> Result<Option<Next>, Error> {
         let is_own = namespace.database() == Some(OWN_DATABASE);
-        let planned = match (is_own, self.assembly.deployments.are_told_apart()) {
+        let planned = match (is_own, self.assembly.deployments.listed().is_some()) {
             (true, _) => Err("it is Oplet's own".to_owned()),
-            (_, true) => Err(Error::ReadOfOne.to_string()),
+            (_, true) => Err(Error::ReadOfShards.to_string()),
             (false, false) => {
                 let planned = self.reading(vec![namespace.clone()]).await;
                 planned.map_err(|error| error.to_string())
@@ -55,7 +55,8 @@ impl Supervisor<'_> {
         }
         let frontiers = at_work.session.window.frontiers();
         self.assembly.reads.put_back(&at_work.session.window.look());
-        let begins = self.read_anew(plan, |other| *namespace == *other, &frontiers)?;
+        self.assembly.reads.add_everywhere(namespace);
+        let begins = self.read_anew(plan, |_, other| *namespace == *other, &frontiers)?;
         info!(%namespace, "reading directly, as asked for");
         Ok(Some(Next::Session(
             begins,
@@ -68,7 +69,7 @@ impl Supervisor<'_> {
     fn read_anew(
         &mut self,
         plan: Arc<Plan>,
-        is_meant: impl Fn(&Namespace) -> bool,
+        is_meant: impl Fn(&Cluster, &Namespace) -> bool,
         frontiers: &[Frontier],
     ) -> Result<Vec<Begin>, Error> {
         let before = std::mem::replace(&mut self.assembly.plan, plan);
@@ -79,7 +80,7 @@ impl Supervisor<'_> {
             ..
         } = &self.assembly;
         let begins = begin::go_on(frontiers, deployments, (&before, plan), options)?;
-        self.assembly.reads.extend(plan);
+        // What is new is read from its beginning anyway.
         self.assembly.reads.renew(is_meant);
         Ok(begins)
     }
@@ -92,42 +93,75 @@ impl Supervisor<'_> {
         asked.expect("asking does not panic").map(Arc::new)
     }
 
-    /// Lets everything that the run reads directly be read again, and where that is nothing, all
-    /// collections whose changes were lost. The streams that lost them go on at that position.
+    /// Lets everything that the run reads directly of a deployment whose changes were lost be read again,
+    /// and where that is nothing, all collections whose changes were. The streams that lost them go on at
+    /// the present. What is read of other deployments is not read again.
     pub(super) async fn read_again(&mut self, at_work: &AtWork) -> Result<Vec<Begin>, Error> {
-        let server = self.assembly.deployments.home().clone();
-        // Not when the run connected.
-        let newest = self.desk.hold_while(server.newest_time()).await;
-        let position = Position::Time(newest.unwrap_or(server.operation_time));
         let window = &at_work.session.window;
         self.assembly.reads.put_back(&window.look());
         let mut frontiers = window.frontiers();
-        let plan = self.assembly.plan.clone();
-        let mut lost = Vec::new();
-        for stream in at_work.lost.iter().map(|lost| lost.stream) {
-            frontiers[stream] = Frontier::at(position.clone());
-            lost.extend_from_slice(plan.streams[stream].scope.namespaces());
+        let mut again: Vec<(Cluster, Vec<Namespace>)> = Vec::new();
+        for (
+            at,
+            Deployment {
+                cluster, server, ..
+            },
+        ) in self.assembly.deployments.read().to_vec().iter().enumerate()
+        {
+            let lost = at_work.lost.iter().map(|lost| lost.stream);
+            let lost: Vec<_> = lost
+                .filter(|stream| self.assembly.stream(*stream).at == at)
+                .collect();
+            if lost.is_empty() {
+                continue;
+            }
+            // Not when the run connected.
+            let newest = self.desk.hold_while(server.newest_time()).await;
+            let position = Position::Time(newest.unwrap_or(server.operation_time));
+            let mut watched = Vec::new();
+            for stream in lost {
+                frontiers[stream] = Frontier::at(position.clone());
+                let scope = &self.assembly.stream(stream).plan.scope;
+                watched.extend_from_slice(scope.namespaces());
+            }
+            let mut namespaces = self.assembly.reads.namespaces_of(cluster);
+            if namespaces.is_empty() {
+                namespaces = collections(server, &Scope::new(watched)).await?;
+            }
+            let are_told_apart = self.assembly.deployments.are_told_apart();
+            info!(
+                cluster = are_told_apart.then(|| cluster.name()),
+                collections = namespaces.len(),
+                "what was lost is read again"
+            );
+            self.assembly.reads.add(&namespaces, cluster);
+            again.push((cluster.clone(), namespaces));
         }
-        let reads = plan.reads.iter().map(|read| read.namespace.clone());
-        let mut namespaces: Vec<_> = reads.collect();
-        if namespaces.is_empty() {
-            namespaces = collections(&server, &Scope::new(lost)).await?;
+        let mut all: Vec<Namespace> = Vec::new();
+        for namespace in again.iter().flat_map(|(_, namespaces)| namespaces) {
+            if !all.contains(namespace) {
+                all.push(namespace.clone());
+            }
         }
-        let plan = self.reading(namespaces.clone()).await?;
-        info!(
-            collections = namespaces.len(),
-            "what was lost is read again"
-        );
-        self.read_anew(plan, |other| namespaces.contains(other), &frontiers)
+        let plan = self.reading(all).await?;
+        let is_meant = |cluster: &Cluster, namespace: &Namespace| {
+            let mut again = again.iter();
+            again.any(|(of, namespaces)| of.is_same(cluster) && namespaces.contains(namespace))
+        };
+        self.read_anew(plan, is_meant, &frontiers)
     }
 }
 
 /// The plan, which also reads what a process before was asked to and has not come to the end of.
 pub(super) async fn with_unfinished_reads(
     plan: &Arc<Plan>,
+    deployments: &Deployments,
     saved: Option<&Checkpoint>,
 ) -> Result<Arc<Plan>, PlanError> {
-    let reads = saved.into_iter().flat_map(|saved| &saved.direct_reads);
+    let read = deployments.read().iter();
+    let clusters: Vec<_> = read.map(|deployment| deployment.cluster.clone()).collect();
+    let reads = saved.map(|saved| saved.direct_reads_of(&clusters));
+    let reads = reads.into_iter().flatten().flatten();
     let unfinished = reads.filter(|read| read.complete_ms.is_none() && read.ended.is_none());
     let namespaces = unfinished.filter_map(|read| read.namespace.parse().ok());
     let namespaces: Vec<Namespace> = namespaces.collect();

@@ -267,6 +267,9 @@ pub struct SinkStatus {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ShownGap {
+    /// What the ops of the deployment carry in the field `cluster`, where several are read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
     /// Everything up to here was done.
     pub from: ShownPosition,
     /// Here it goes on, or could.

@@ -38,6 +38,8 @@ pub struct Stats {
     pub checkpoint_failures: AtomicU64,
     /// Positions that were lost.
     pub gaps: AtomicU64,
+    /// The same by deployment, where several are read. The lock is held to count one, or to show all.
+    pub gaps_of: Mutex<BTreeMap<String, u64>>,
     /// What became of the ops, by namespace.
     pub namespaces: Namespaces,
     /// Counters of the modules' own, by module and name. The lock is held to add one batch's counts.
@@ -62,6 +64,15 @@ impl Stats {
         }
         let count = counts.entry(key).or_default();
         *count = count.saturating_add(delta);
+    }
+
+    /// Counts a lost position; of which deployment, where several are read.
+    pub(super) fn count_gap(&self, cluster: Option<&str>) {
+        Self::add(&self.gaps, 1);
+        if let Some(cluster) = cluster {
+            let mut gaps = self.gaps_of.lock().expect("no holder of this lock panics");
+            *gaps.entry(cluster.to_owned()).or_default() += 1;
+        }
     }
 
     /// How the run stands.

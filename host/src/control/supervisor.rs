@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use super::{
-    Error, OnPositionLost, Reached, RunState, Stats,
+    Error, OnPositionLost, Reached, RunState,
     assembly::Assembly,
     begin::{self, Begin},
     delivery::Delivery,
@@ -211,7 +211,6 @@ impl Supervisor<'_> {
                     let Some(lost) = Lost::of(stream, &error) else {
                         return self.end(&mut at_work, Err(error.into())).await;
                     };
-                    Stats::add(&self.assembly.stats.gaps, 1);
                     self.record(&lost).await;
                     if self.assembly.options.on_position_lost == OnPositionLost::Fail {
                         let text = error.to_string();

@@ -72,11 +72,17 @@ impl Merge {
         self.inputs[stream].is_over = true;
     }
 
+    /// Whether a stream is at its end, and everything of it was given.
+    #[must_use]
+    pub fn has_ended(&self, stream: usize) -> bool {
+        let input = &self.inputs[stream];
+        input.is_over && input.batch.is_none()
+    }
+
     /// Whether all streams are at their ends, and everything was given.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        let mut inputs = self.inputs.iter();
-        inputs.all(|input| input.is_over && input.batch.is_none())
+        (0..self.inputs.len()).all(|stream| self.has_ended(stream))
     }
 
     /// The next ops, all of one stream; none while that may give earlier ones for which it

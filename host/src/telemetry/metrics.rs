@@ -134,8 +134,9 @@ mod tests {
         fn collect(&self, samples: &mut Samples) {
             samples.gauge(names::CONTROL_STATE, &["streaming"], 1.0);
             samples.gauge(names::CONTROL_STATE, &["paused"], 0.0);
-            samples.gauge(names::SOURCE_LAG, &[], 0.25);
-            samples.gauge(names::SOURCE_POSITION, &[], None);
+            samples.gauge(names::SOURCE_LAG, &[""], 0.25);
+            samples.gauge(names::SOURCE_LAG, &["eu"], 4.0);
+            samples.gauge(names::SOURCE_POSITION, &["eu"], None);
             samples.count(names::SOURCE_BYTES, &[], 1000);
             let labels = [r#"odd."name\"#, "insert"];
             samples.count(names::SOURCE_OPS, &labels, 1);
@@ -161,6 +162,7 @@ mod tests {
             r#"oplet_source_ops_total{namespace="odd.\"name\\",operation="insert"} 1"#,
             "oplet_source_read_bytes_total 1000",
             "oplet_source_lag_seconds 0.25",
+            r#"oplet_source_lag_seconds{cluster="eu"} 4.0"#,
             r#"oplet_guest_call_seconds_sum{module="audit"} 7.5"#,
             r#"oplet_guest_call_seconds_count{module="audit"} 3"#,
             r#"oplet_guest_call_seconds_bucket{le="0.000025",module="audit"} 2"#,

@@ -20,7 +20,7 @@ pub struct Metric {
     pub kind: Kind,
     /// In which unit.
     pub unit: &'static str,
-    /// The labels that tell its series apart.
+    /// The labels that tell its series apart; one without a value is not shown.
     pub labels: &'static [&'static str],
     /// What it means: one sentence without a full stop.
     pub help: &'static str,
@@ -59,25 +59,25 @@ metrics! {
         "Entries or events that could not be decoded";
     SOURCE_OVERSIZED: Counter "oplet_source_oversized_events_total", "events", [],
         "Events that came without some of their parts, since the server cannot send so large ones";
-    SOURCE_GAPS: Counter "oplet_source_gaps_total", "gaps", [],
+    SOURCE_GAPS: Counter "oplet_source_gaps_total", "gaps", ["cluster"],
         "Positions that were lost: what followed them was gone";
     SOURCE_OF_OTHERS: Counter "oplet_source_other_workers_ops_total", "ops", [],
         "Ops that were left out, since they belong to other workers of the list";
-    SOURCE_LAG: Gauge "oplet_source_lag_seconds", "seconds", [],
+    SOURCE_LAG: Gauge "oplet_source_lag_seconds", "seconds", ["cluster"],
         "How far the position is behind the server's newest entry, by cluster time";
-    SOURCE_POSITION: Gauge "oplet_source_position_timestamp_seconds", "seconds since 1970", [],
+    SOURCE_POSITION: Gauge "oplet_source_position_timestamp_seconds", "seconds since 1970", ["cluster"],
         "Cluster time up to which everything is done";
-    SOURCE_OPLOG_WINDOW: Gauge "oplet_source_oplog_window_hours", "hours", [],
+    SOURCE_OPLOG_WINDOW: Gauge "oplet_source_oplog_window_hours", "hours", ["cluster"],
         "How long until the oplog no longer reaches back to the position, at its present size and age";
-    DIRECT_READ_DOCUMENTS: Gauge "oplet_direct_read_documents", "documents", ["namespace"],
+    DIRECT_READ_DOCUMENTS: Gauge "oplet_direct_read_documents", "documents", ["cluster", "namespace"],
         "Documents that were read directly, also by processes before";
-    DIRECT_READ_EXPECTED: Gauge "oplet_direct_read_expected_documents", "documents", ["namespace"],
+    DIRECT_READ_EXPECTED: Gauge "oplet_direct_read_expected_documents", "documents", ["cluster", "namespace"],
         "How many there are to be read, by the server's estimate";
-    DIRECT_READ_SEGMENTS: Gauge "oplet_direct_read_segments", "segments", ["namespace"],
+    DIRECT_READ_SEGMENTS: Gauge "oplet_direct_read_segments", "segments", ["cluster", "namespace"],
         "Segments that the collection was cut into";
-    DIRECT_READ_SEGMENTS_READ: Gauge "oplet_direct_read_finished_segments", "segments", ["namespace"],
+    DIRECT_READ_SEGMENTS_READ: Gauge "oplet_direct_read_finished_segments", "segments", ["cluster", "namespace"],
         "Segments of these that were read";
-    DIRECT_READ_SECONDS: Gauge "oplet_direct_read_seconds", "seconds", ["namespace"],
+    DIRECT_READ_SECONDS: Gauge "oplet_direct_read_seconds", "seconds", ["cluster", "namespace"],
         "How long reading the collection took, or takes until now";
     FLOW_HANDLED_OPS: Counter "oplet_flow_handled_ops_total", "ops", ["namespace", "operation"],
         "Ops that a module handled, each module counted by itself";

@@ -37,7 +37,7 @@ pub struct Samples(pub(super) Vec<Sample>);
 
 impl Samples {
     /// The value of a counter; `labels` are the values of its labels, in the order of their
-    /// declaration.
+    /// declaration. One that is empty is left out: it would mean the same.
     pub fn count(&mut self, metric: Metric, labels: &[&str], value: u64) {
         debug_assert_eq!(metric.kind, Kind::Counter, "{}", metric.name);
         self.push(metric, labels, Value::Count(value));
@@ -60,10 +60,12 @@ impl Samples {
 
     fn push(&mut self, metric: Metric, labels: &[&str], value: Value) {
         debug_assert_eq!(metric.labels.len(), labels.len(), "{}", metric.name);
-        let labels = labels.iter().map(|label| (*label).to_owned());
+        let labels = metric.labels.iter().zip(labels);
+        let labels = labels.filter(|(_, value)| !value.is_empty());
+        let labels = labels.map(|(label, value)| (*label, (*value).to_owned()));
         self.0.push(Sample {
             metric: metric.name,
-            labels: metric.labels.iter().copied().zip(labels).collect(),
+            labels: labels.collect(),
             value,
         });
     }

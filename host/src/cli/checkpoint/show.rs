@@ -7,6 +7,7 @@ use bson::Bson;
 use oplet::{
     checkpoint::{Checkpoint, DirectRead, Error, Store},
     control::{ShownPosition, rfc3339},
+    op::Cluster,
     sink::Stdout,
 };
 
@@ -108,7 +109,7 @@ fn row(summary: &Summary) -> [String; 5] {
 }
 
 /// How far a direct read is.
-fn direct_read(read: &DirectRead) -> String {
+fn direct_read(read: &DirectRead, of: &str) -> String {
     let seconds = |ms: i64| rfc3339(ms / 1_000 * 1_000);
     let state = match (&read.ended, read.complete_ms) {
         (Some(ended), _) => ended.clone(),
@@ -117,7 +118,7 @@ fn direct_read(read: &DirectRead) -> String {
     };
     let (namespace, modules) = (&read.namespace, read.modules.join(", "));
     let documents = read.documents;
-    format!("{namespace}, for {modules}: {state}, {documents} documents done")
+    format!("{namespace}{of}, for {modules}: {state}, {documents} documents done")
 }
 
 /// Whole seconds: this is for people.
@@ -156,10 +157,22 @@ fn whole(summary: &Summary, place: &str) -> String {
                 let digest: String = module.digest.chars().take(12).collect();
                 line("module", format!("{} {digest}", module.name));
             }
+            let mut clusters: Vec<_> = checkpoint
+                .streams
+                .iter()
+                .filter_map(|stream| stream.cluster.as_ref())
+                .collect();
+            clusters.dedup();
+            // Where several deployments are read.
+            let of = |cluster: &Option<Cluster>| match (cluster, clusters.len()) {
+                (Some(cluster), 2..) => format!(" of {cluster}"),
+                _ => String::new(),
+            };
             for stream in &checkpoint.streams {
+                let of = of(&stream.cluster);
                 let scope = match stream.digest.is_empty() {
                     true => "any, set by hand".to_owned(),
-                    false => format!("{}, for {}", stream.scope, stream.modules.join(", ")),
+                    false => format!("{}{of}, for {}", stream.scope, stream.modules.join(", ")),
                 };
                 let position = shown_position(Some(&stream.frontier.position));
                 let done = stream.frontier.done.map_or_else(String::new, |done| {
@@ -168,7 +181,7 @@ fn whole(summary: &Summary, place: &str) -> String {
                 line("stream", format!("{scope}: {position}{done}"));
             }
             for read in &checkpoint.direct_reads {
-                line("read", direct_read(read));
+                line("read", direct_read(read, &of(&read.cluster)));
             }
         }
         Ok(None) => line("position", "none yet".to_owned()),

@@ -247,9 +247,12 @@ impl From<control::Error> for UserError {
             {
                 Self::of(&error).hint("the user needs the role `read` on its database")
             }
-            control::Error::ReadOfOne => Self {
+            control::Error::ReadOfShards => Self {
                 code: REFUSED,
-                ..Self::of(&error).hint("let a run of its own read each of them")
+                ..Self::of(&error).hint(
+                    "read the cluster through a mongos, as one deployment: `--uri mongodb://MONGOS --source \
+                     change-stream`, without `--config-uri`",
+                )
             },
             control::Error::TokenOfOne => Self {
                 code: REFUSED,

@@ -16,8 +16,10 @@ use super::{
 };
 use crate::{
     checkpoint::AckWindow,
-    control::{Bounds, Error, Plan, Stats, session::StreamEnd, share::Share, transaction::Ledger},
-    mongo::Server,
+    control::{
+        Bounds, Deployments, Error, Plan, Stats, session::StreamEnd, share::Share,
+        transaction::Ledger,
+    },
     source::{
         self,
         direct_read::{Pace, Splitting},
@@ -35,7 +37,7 @@ pub(in crate::control) struct Wiring<'a> {
     pub(in crate::control) reads: &'a Arc<DirectReads>,
     pub(in crate::control) options: &'a DirectReadOptions,
     pub(in crate::control) plan: &'a Plan,
-    pub(in crate::control) server: &'a Server,
+    pub(in crate::control) deployments: &'a Deployments,
     pub(in crate::control) window: &'a Arc<AckWindow>,
     pub(in crate::control) ledger: Option<Arc<Ledger>>,
     pub(in crate::control) bounds: &'a Bounds,
@@ -53,20 +55,38 @@ pub(in crate::control) struct Conductor {
     readers: Arc<Readers>,
     free: Vec<Slot>,
     horizon: Horizon,
-    forecast: Forecast,
+    /// Of each deployment.
+    forecasts: Vec<Forecast>,
+}
+
+/// A stream of the window that readers give documents by.
+#[derive(Debug)]
+pub(in crate::control) struct ReaderStream {
+    /// The deployment that these are of.
+    pub(in crate::control) deployment: usize,
+    /// The modules that they go to.
+    pub(in crate::control) modules: Vec<usize>,
 }
 
 impl Conductor {
-    /// How many streams of the window the readers of a plan need.
-    pub(in crate::control) fn streams(plan: &Plan, options: &DirectReadOptions) -> usize {
-        groups(plan).len() * options.concurrency
-    }
-
-    /// Which modules see what comes by each of these streams.
-    pub(in crate::control) fn modules(plan: &Plan, options: &DirectReadOptions) -> Vec<Vec<usize>> {
-        let groups = groups(plan).into_iter();
-        let streams = groups.flat_map(|group| std::iter::repeat_n(group, options.concurrency));
-        streams.collect()
+    /// The streams of the window that the readers of a plan need: for each deployment and each group of
+    /// modules, one for each of its cursors.
+    pub(in crate::control) fn streams(
+        deployments: &Deployments,
+        plan: &Plan,
+        options: &DirectReadOptions,
+    ) -> Vec<ReaderStream> {
+        let groups = groups(plan);
+        let mut streams = Vec::new();
+        for deployment in 0..deployments.read().len() {
+            for modules in &groups {
+                streams.extend((0..options.concurrency).map(|_| ReaderStream {
+                    deployment,
+                    modules: modules.clone(),
+                }));
+            }
+        }
+        streams
     }
 
     /// The readers of a session, whose streams of the window come behind those of the plan.
@@ -76,7 +96,7 @@ impl Conductor {
             reads,
             options,
             plan,
-            server,
+            deployments,
             window,
             ledger,
             bounds,
@@ -87,26 +107,38 @@ impl Conductor {
             horizon,
         } = wiring;
         let groups = groups(plan);
-        let parts = plan.reads.iter().map(|read| Part {
-            namespace: read.namespace.clone(),
-            group: groups
-                .iter()
-                .position(|group| *group == read.modules)
-                .unwrap_or_default(),
-            target: std::sync::OnceLock::new(),
-            halvings: 0.into(),
+        let places = reads.places().into_iter();
+        let parts = places.map(|(deployment, place)| {
+            let read = &plan.reads[place];
+            let group = groups.iter().position(|group| *group == read.modules);
+            let of = &deployments.read()[deployment];
+            Part {
+                namespace: read.namespace.clone(),
+                server: of.server.clone(),
+                cluster: deployments.are_told_apart().then(|| of.cluster.clone()),
+                group: deployment * groups.len() + group.unwrap_or_default(),
+                target: std::sync::OnceLock::new(),
+                halvings: 0.into(),
+            }
         });
-        let free = (0..options.concurrency)
-            .rev()
-            .map(|number| Slot { number, way: way() });
+        // One that is away holds up no other: each has cursors of its own.
+        let of_each = 0..deployments.read().len();
+        let free = of_each.clone().flat_map(|deployment| {
+            let numbers = 0..options.concurrency;
+            numbers.map(move |number| (deployment, number))
+        });
+        let free = free.map(|(deployment, number)| Slot {
+            deployment,
+            number,
+            way: way(),
+        });
         Self {
             free: free.collect(),
-            forecast: Forecast::default(),
+            forecasts: of_each.map(|_| Forecast::default()).collect(),
             horizon,
             readers: Arc::new(Readers {
                 parts: parts.collect(),
                 reads: reads.clone(),
-                server: server.clone(),
                 window: window.clone(),
                 ledger,
                 // Where changes end is no bound for what is read directly.
@@ -121,7 +153,7 @@ impl Conductor {
                 pace: options
                     .documents_per_second
                     .map(|rate| Arc::new(Pace::new(rate))),
-                first_stream: plan.streams.len(),
+                first_stream: deployments.streams(plan).len(),
                 slots: options.concurrency,
                 stop: stop.child_token(),
             }),
@@ -135,13 +167,16 @@ impl Conductor {
         let stop = self.readers.stop.clone();
         let mut has_given_all = false;
         let failed = loop {
-            while !has_given_all && let Some(slot) = self.free.pop() {
-                let Some(step) = self.readers.reads.next() else {
+            let free = match has_given_all {
+                true => Vec::new(),
+                false => std::mem::take(&mut self.free),
+            };
+            for mut slot in free {
+                let Some(step) = self.readers.reads.next(slot.deployment) else {
                     self.free.push(slot);
-                    break;
+                    continue;
                 };
                 let readers = self.readers.clone();
-                let mut slot = slot;
                 work.spawn(async move {
                     let ended = readers.work(&mut slot, step).await;
                     (slot, ended)
@@ -208,6 +243,7 @@ impl Conductor {
         let statuses = self.readers.reads.statuses();
         for read in statuses.iter().filter(|read| read.state == "reading") {
             info!(
+                cluster = read.cluster,
                 namespace = read.namespace,
                 documents = read.documents,
                 expected = read.documents_expected,
@@ -216,10 +252,13 @@ impl Conductor {
                 "reading directly"
             );
         }
-        let (done, oldest) = self.horizon.reach();
-        let warning = self.forecast.look(Instant::now(), &statuses, done, oldest);
-        if let Some(text) = warning {
-            warn!("{text}");
+        for (deployment, forecast) in self.forecasts.iter_mut().enumerate() {
+            let (cluster, done, oldest) = self.horizon.reach(deployment);
+            let of_it = statuses.iter().filter(|read| read.cluster == cluster);
+            let statuses: Vec<_> = of_it.cloned().collect();
+            if let Some(text) = forecast.look(Instant::now(), &statuses, done, oldest) {
+                warn!(cluster, "{text}");
+            }
         }
     }
 }

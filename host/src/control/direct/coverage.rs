@@ -20,12 +20,14 @@
 use std::collections::HashMap;
 
 use super::{
-    read::{Done, Phase, Read},
+    done::Done,
+    ended::Ended,
+    read::{Phase, Read},
     segment::{Segment, State, Verdict},
 };
 use crate::{
     checkpoint::Progress,
-    op::{Batch, KeyRange, Op, Operation, Position, Timestamp},
+    op::{Batch, Cluster, KeyRange, Op, Operation, Position, Timestamp},
 };
 
 /// All reads of a run, and how far its streams are.
@@ -35,16 +37,25 @@ pub(super) struct Coverage {
     /// The reads of each namespace.
     pub(super) by_namespace: HashMap<String, Vec<usize>>,
     streams: Vec<Reached>,
-    /// The latest change that was given or covered.
-    latest: Timestamp,
+    clocks: Vec<Clock>,
     /// Nothing more is given: as many ops as the run is to give were, or readers cannot go on.
     is_given_up: bool,
     next_id: u64,
 }
 
+/// A deployment that is read. Times of two deployments cannot be compared.
+#[derive(Debug)]
+struct Clock {
+    cluster: Cluster,
+    /// The latest change of it that was given or covered.
+    latest: Timestamp,
+}
+
 /// How far the lanes have what a stream gave.
 #[derive(Debug, Clone, Default)]
 struct Reached {
+    /// Which of the deployments it reads.
+    deployment: usize,
     /// Every change up to then.
     time: Timestamp,
     /// Where the stream stands, and that the lanes have everything up to there.
@@ -67,9 +78,27 @@ pub(super) enum Step {
 }
 
 impl Coverage {
-    /// A session begins, with so many streams.
-    pub(super) fn begin(&mut self, streams: usize) {
-        self.streams = vec![Reached::default(); streams];
+    /// A session begins, with so many streams of each of these deployments.
+    pub(super) fn begin<'a>(
+        &mut self,
+        clusters: impl IntoIterator<Item = &'a Cluster>,
+        streams: usize,
+    ) {
+        let before = std::mem::take(&mut self.clocks);
+        let clocks = clusters.into_iter().map(|cluster| {
+            let known = before.iter().filter(|clock| clock.cluster.is_same(cluster));
+            Clock {
+                cluster: cluster.clone(),
+                latest: known.map(|clock| clock.latest).max().unwrap_or_default(),
+            }
+        });
+        self.clocks = clocks.collect();
+        let of_each = (0..self.clocks.len()).flat_map(|of| std::iter::repeat_n(of, streams));
+        let stream = |deployment| Reached {
+            deployment,
+            ..Reached::default()
+        };
+        self.streams = of_each.map(stream).collect();
         self.is_given_up = false;
     }
 
@@ -82,8 +111,14 @@ impl Coverage {
         self.is_given_up
     }
 
-    pub(super) fn latest(&self) -> Timestamp {
-        self.latest
+    /// The latest change of a read's deployment that was given or covered.
+    pub(super) fn latest(&self, read: usize) -> Timestamp {
+        self.clocks[self.reads[read].deployment].latest
+    }
+
+    fn saw(&mut self, stream: usize, time: Timestamp) {
+        let clock = &mut self.clocks[self.streams[stream].deployment];
+        clock.latest = clock.latest.max(time);
     }
 
     /// Leaves out of a batch what is covered. Where something has to wait, what comes before it is taken
@@ -106,7 +141,7 @@ impl Coverage {
                     break;
                 }
             }
-            self.latest = self.latest.max(op.timestamp());
+            self.saw(stream, op.timestamp());
         }
         let Some((place, at)) = waits else {
             batch.leave_out(&covered);
@@ -117,17 +152,22 @@ impl Coverage {
         Some((at, part))
     }
 
-    /// Whether no change that a stream has still to give is covered or has to wait.
+    /// Whether everything is read, and no change that a stream has still to give is covered or has to
+    /// wait.
     pub(super) fn is_over(&self, stream: usize) -> bool {
-        let reached = self.streams[stream].time;
+        let Reached {
+            time: reached,
+            deployment,
+            ..
+        } = self.streams[stream];
         let is_over = |read: &Read| {
             let is_read = matches!(read.phase, Phase::Complete | Phase::Ended(_));
             let mut segments = read.segments.iter();
-            is_read
-                && segments.all(|segment| match segment.state {
-                    State::Finished(at) => at < reached,
-                    _ => false,
-                })
+            let is_behind = |segment: &Segment| match segment.state {
+                State::Finished(at) => at < reached,
+                _ => false,
+            };
+            is_read && (read.deployment != deployment || segments.all(is_behind))
         };
         self.reads.iter().all(is_over)
     }
@@ -155,7 +195,7 @@ impl Coverage {
         };
         let at = op.timestamp();
         let mut verdict = Verdict::Deliver;
-        let is_touched = |read: &Read| ended.namespaces.iter().any(|of| of.is(&read.namespace));
+        let is_touched = |read: &Read| ended.includes(&read.namespace);
         for read in self.reads.iter().filter(|read| is_touched(read)) {
             if !read.streams.contains(&stream) {
                 continue;
@@ -170,6 +210,7 @@ impl Coverage {
             let sees = read.streams.contains(&stream);
             if sees && read.is_ended_by(at) && read.end(ended.how) {
                 tracing::warn!(
+                    cluster = read.shown_cluster(),
                     namespace = read.namespace,
                     documents = read.tally.documents,
                     "a direct read has ended: {}",
@@ -187,18 +228,31 @@ impl Coverage {
             // More changes of that very time may follow.
             let time = if is_caught_up { time } else { time.before() };
             reached.time = reached.time.max(time);
-            self.latest = self.latest.max(time);
+            self.saw(stream, time);
         }
+        let reached = &mut self.streams[stream];
         if reached.position.as_ref() != Some(position) {
             reached.position = Some(position.clone());
         }
     }
 
-    /// The lanes have what a stream gave before a change that has to wait.
+    /// The lanes have what a stream gave before that time, and perhaps more, which its position does not
+    /// tell.
     pub(super) fn reached_before(&mut self, stream: usize, at: Timestamp) {
         let reached = &mut self.streams[stream];
         reached.time = reached.time.max(at.before());
         reached.position = None;
+    }
+
+    /// The same where all streams are given in one order: nothing of the other streams of that
+    /// deployment is left before that either, and they wait with this one.
+    pub(super) fn all_reached_before(&mut self, stream: usize, at: Timestamp) {
+        let deployment = self.streams[stream].deployment;
+        let streams = self.streams.iter_mut();
+        for other in streams.filter(|other| other.deployment == deployment) {
+            other.time = other.time.max(at.before());
+        }
+        self.reached_before(stream, at);
     }
 
     /// A stream gives nothing more.
@@ -212,9 +266,13 @@ impl Coverage {
         self.is_given_up || streams.all(|reached| reached.is_over || reached.time >= at)
     }
 
-    /// What is to be done next, which is marked as being done; none while there is nothing to begin.
-    pub(super) fn next(&mut self) -> Option<Step> {
+    /// What is to be done next in a deployment, which is marked as being done; none while there is
+    /// nothing to begin.
+    pub(super) fn next(&mut self, deployment: usize) -> Option<Step> {
         for (index, read) in self.reads.iter_mut().enumerate() {
+            if read.deployment != deployment {
+                continue;
+            }
             match read.phase {
                 Phase::Planned => {
                     read.phase = Phase::Planning;
@@ -240,7 +298,7 @@ impl Coverage {
     /// A segment is being opened: its documents must not be older than that time. None where it is no
     /// more to be read.
     pub(super) fn open(&mut self, read: usize, id: u64) -> Option<Timestamp> {
-        let latest = self.latest;
+        let latest = self.latest(read);
         let read = &mut self.reads[read];
         let seen_at = read.seen_at;
         let segment = read.segment_mut(id)?;
@@ -253,9 +311,12 @@ impl Coverage {
         self.reads.iter().all(Read::is_given)
     }
 
-    /// The latest cluster time of what was read.
-    pub(super) fn read_up_to(&self) -> Timestamp {
-        let segments = self.reads.iter().flat_map(|read| &read.segments);
+    /// The latest cluster time of what was read of a stream's deployment.
+    pub(super) fn read_up_to(&self, stream: usize) -> Timestamp {
+        let deployment = self.streams[stream].deployment;
+        let reads = self.reads.iter();
+        let reads = reads.filter(|read| read.deployment == deployment);
+        let segments = reads.flat_map(|read| &read.segments);
         let times = segments.filter_map(|segment| match segment.state {
             State::Given { at, .. } | State::Finished(at) => Some(at),
             _ => None,
@@ -313,57 +374,5 @@ impl Coverage {
     pub(super) fn forget(&mut self) {
         let segments = self.reads.iter_mut().flat_map(|read| &mut read.segments);
         segments.for_each(Segment::forget);
-    }
-}
-
-/// Collections that a command ends.
-struct Ended<'a> {
-    namespaces: Vec<Touched<'a>>,
-    how: &'static str,
-}
-
-enum Touched<'a> {
-    Collection(&'a str),
-    Database(&'a str),
-}
-
-impl Touched<'_> {
-    fn is(&self, namespace: &str) -> bool {
-        match self {
-            Self::Collection(collection) => *collection == namespace,
-            Self::Database(database) => namespace
-                .strip_prefix(database)
-                .is_some_and(|rest| rest.starts_with('.')),
-        }
-    }
-}
-
-impl<'a> Ended<'a> {
-    fn by(op: &Op<'a>) -> Option<Self> {
-        let command = bson::RawDocument::from_bytes(op.data()?).ok()?;
-        let (name, _) = command.iter().next()?.ok()?;
-        let name: &str = name.as_ref();
-        match name {
-            "drop" => Some(Self {
-                namespaces: vec![Touched::Collection(op.namespace())],
-                how: "the collection was dropped",
-            }),
-            "dropDatabase" => {
-                let (database, _) = crate::op::split_namespace(op.namespace());
-                Some(Self {
-                    namespaces: vec![Touched::Database(database)],
-                    how: "the database was dropped",
-                })
-            }
-            "renameCollection" => {
-                let mut namespaces = vec![Touched::Collection(op.namespace())];
-                namespaces.extend(command.get_str("to").ok().map(Touched::Collection));
-                Some(Self {
-                    namespaces,
-                    how: "the collection was renamed, or another one to its name",
-                })
-            }
-            _ => None,
-        }
     }
 }

@@ -99,6 +99,7 @@ mod tests {
 
     fn read(documents: u64) -> DirectReadStatus {
         DirectReadStatus {
+            cluster: None,
             namespace: "a.b".into(),
             modules: vec![],
             state: "reading",

@@ -10,10 +10,16 @@
 //! one cluster time, which says of each change of its keys whether it is contained in it: see
 //! [`coverage`]. It is finished when all its documents are done; what is finished stands in the
 //! checkpoint, so that another process goes on with the rest.
+//!
+//! Where several deployments are read, each has reads of its own: cluster times of two of them cannot
+//! be compared.
 
 mod conductor;
 mod coverage;
+mod done;
+mod ended;
 mod forecast;
+mod meant;
 mod options;
 mod read;
 mod reader;
@@ -28,5 +34,5 @@ mod way;
 pub(super) use conductor::{Conductor, Wiring};
 pub use options::{DirectReadOptions, DirectReadStatus};
 pub(super) use reads::DirectReads;
-pub(super) use stage::Stage;
+pub(super) use stage::{Idleness, Stage};
 pub(super) use way::{Horizon, Way};

@@ -14,7 +14,7 @@ pub struct DirectReadOptions {
     /// Into how many more than one segment a collection is cut; 0 goes by size, a negative number cuts
     /// none.
     pub split: i32,
-    /// How many segments are read side by side, over all collections.
+    /// How many segments of a deployment are read side by side, over all collections.
     pub concurrency: usize,
     /// Reads no document whose `_id` is beyond the largest one at the start: it comes as a change.
     pub bounded: bool,
@@ -38,6 +38,9 @@ impl Default for DirectReadOptions {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DirectReadStatus {
+    /// What the ops of its deployment carry in the field `cluster`, where several are read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
     /// The collection or view.
     pub namespace: String,
     /// Names of the modules that its documents go to.

@@ -4,20 +4,29 @@ use bson::{RawDocumentBuf, Uuid};
 use tracing::info;
 
 use super::{
+    done::Done,
     segment::{Segment, State, Verdict},
     tally::Tally,
 };
 use crate::{
-    op::{Frontier, KeyRange, Op, Timestamp},
+    op::{Cluster, KeyRange, Op, Timestamp},
     source::direct_read::{Kind, Target},
 };
 
 /// A collection or view that is read, and how far that is.
 #[derive(Debug)]
 pub(in crate::control) struct Read {
+    /// The deployment that it is in.
+    pub(super) cluster: Cluster,
+    /// It is told from others of that name, in other deployments.
+    pub(super) is_told_apart: bool,
     pub(in crate::control) namespace: String,
-    /// Names of the modules that its documents go to: with the namespace, what it is known by.
+    /// Names of the modules that its documents go to: with the deployment and the namespace, what it is
+    /// known by.
     pub(in crate::control) modules: Vec<String>,
+    /// Which of the run's deployments it is in, and which of its plan's reads it is.
+    pub(super) deployment: usize,
+    pub(super) place: usize,
     /// Which of the run's streams have changes of it for them.
     pub(super) streams: Vec<usize>,
     pub(super) phase: Phase,
@@ -54,10 +63,19 @@ pub(in crate::control) enum Phase {
 }
 
 impl Read {
-    pub(super) fn new(namespace: String, modules: Vec<String>, follows: bool) -> Self {
+    pub(super) fn new(
+        cluster: Cluster,
+        namespace: String,
+        modules: Vec<String>,
+        follows: bool,
+    ) -> Self {
         Self {
+            cluster,
+            is_told_apart: false,
             namespace,
             modules,
+            deployment: 0,
+            place: 0,
             streams: Vec::new(),
             phase: Phase::Planned,
             segments: vec![Segment::new(0, KeyRange::all(), follows)],
@@ -70,6 +88,20 @@ impl Read {
             seen_at: Timestamp::default(),
             tally: Tally::default(),
         }
+    }
+
+    /// Says whether documents, or changes of them, may have been given before. To be said before it is
+    /// begun.
+    pub(super) fn set_follows(&mut self, follows: bool) {
+        self.follows = follows;
+        for segment in &mut self.segments {
+            segment.follows = follows;
+        }
+    }
+
+    /// The name of its deployment, where several are read.
+    pub(super) fn shown_cluster(&self) -> Option<&str> {
+        self.is_told_apart.then(|| self.cluster.name())
     }
 
     /// What becomes of a change of one of its documents.
@@ -276,6 +308,7 @@ impl Read {
             self.tally.complete_ms = Some(now);
             let time = self.tally.begun.map(|begun| begun.elapsed());
             info!(
+                cluster = self.shown_cluster(),
                 namespace = self.namespace,
                 modules = (!self.modules.is_empty()).then(|| self.modules.join(", ")),
                 documents = self.tally.finished_documents,
@@ -304,15 +337,19 @@ impl Read {
     /// It is read from its beginning.
     pub(super) fn renew(&mut self) {
         let (namespace, modules) = (self.namespace.clone(), self.modules.clone());
+        let cluster = self.cluster.clone();
         let begun_ms = bson::DateTime::now().timestamp_millis();
         *self = Self {
+            is_told_apart: self.is_told_apart,
+            deployment: self.deployment,
+            place: self.place,
             streams: std::mem::take(&mut self.streams),
             pipeline: std::mem::take(&mut self.pipeline),
             tally: Tally {
                 begun_ms,
                 ..Tally::default()
             },
-            ..Self::new(namespace, modules, true)
+            ..Self::new(cluster, namespace, modules, true)
         };
     }
 
@@ -321,12 +358,14 @@ impl Read {
         if self.is_known && self.uuid != target.uuid {
             let namespace = &self.namespace;
             tracing::warn!(
+                cluster = self.shown_cluster(),
                 namespace,
                 "the collection is another one than before, and is read from its beginning"
             );
             self.renew();
         } else if self.was_complete {
             info!(
+                cluster = self.shown_cluster(),
                 namespace = self.namespace,
                 documents = self.tally.finished_documents,
                 "the direct read is complete already"
@@ -342,8 +381,8 @@ impl Read {
         self.uuid = target.uuid;
         self.is_ordered = target.orders_by_bytes() && target.inexact().is_none();
         if let Some(reason) = target.inexact() {
-            let namespace = &self.namespace;
-            tracing::warn!(namespace, %reason,
+            let (cluster, namespace) = (self.shown_cluster(), &self.namespace);
+            tracing::warn!(cluster, namespace, %reason,
                 "a direct read cannot tell exactly which changes it contains: some may come twice, \
                  and documents may be newer than a change behind them");
         }
@@ -358,26 +397,5 @@ impl Read {
             }
         }
         true
-    }
-}
-
-/// How far a stream is done.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Done {
-    time: Timestamp,
-    /// Everything that the stream has given is done, and that reaches so far.
-    all: Option<Timestamp>,
-}
-
-impl Done {
-    pub(super) fn new(frontier: &Frontier, all: Option<Timestamp>) -> Self {
-        let time = frontier.position.timestamp().unwrap_or_default();
-        Self { time, all }
-    }
-
-    /// Whether every change up to then is done. A position may lie in the midst of the changes of its
-    /// own cluster time.
-    fn is_at(&self, at: Timestamp) -> bool {
-        self.time > at || self.all.is_some_and(|all| all >= at)
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     checkpoint::AckWindow,
     control::{Bounds, Stats, share::Share, transaction::Ledger},
     mongo::Server,
-    op::{Batch, BatchTicket, KeyRange, Namespace, SourceKind, Timestamp},
+    op::{Batch, BatchTicket, Cluster, KeyRange, Namespace, SourceKind, Timestamp},
     source::{
         self,
         direct_read::{
@@ -33,7 +33,9 @@ const HALVINGS_MAX: u32 = 10;
 /// One of the cursors that work side by side.
 #[derive(Debug)]
 pub(super) struct Slot {
-    /// Which one.
+    /// Of which deployment.
+    pub(super) deployment: usize,
+    /// Which one of these.
     pub(super) number: usize,
     pub(super) way: Way,
 }
@@ -42,7 +44,6 @@ pub(super) struct Slot {
 #[derive(Debug)]
 pub(super) struct Readers {
     pub(super) reads: Arc<DirectReads>,
-    pub(super) server: Server,
     pub(super) window: Arc<AckWindow>,
     pub(super) ledger: Option<Arc<Ledger>>,
     pub(super) bounds: Bounds,
@@ -64,7 +65,11 @@ pub(super) struct Readers {
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) namespace: Namespace,
-    /// The modules that its documents go to, as a number of the session's.
+    /// Where it is found.
+    pub(super) server: Server,
+    /// The deployment, where several are read.
+    pub(super) cluster: Option<Cluster>,
+    /// The modules that its documents go to, as a number of the session's for its deployment.
     pub(super) group: usize,
     pub(super) target: std::sync::OnceLock<Arc<Target>>,
     pub(super) halvings: AtomicU32,
@@ -111,9 +116,9 @@ impl Readers {
     /// Looks what there is, and where to cut it.
     async fn plan(&self, at: usize) -> Result<Result<(), Ending>, Error> {
         let part = &self.parts[at];
-        let target = examine(&self.server, &part.namespace).await?;
+        let target = examine(&part.server, &part.namespace).await?;
         // Later than that: an earlier end was that of another collection.
-        let seen = self.server.newest_time().await.unwrap_or_default();
+        let seen = part.server.newest_time().await.unwrap_or_default();
         let target = Arc::new(target);
         // What was examined once in a session stays so: a collection that is made anew is another one.
         let target = part.target.get_or_init(|| target).clone();
@@ -122,10 +127,10 @@ impl Readers {
         };
         let stages = Stages::new(self.reads.pipeline(at));
         let splitting = Splitting {
-            after: self.reads.latest(),
+            after: self.reads.latest(at),
             ..self.splitting
         };
-        let ranges = split(&self.server, &target, &stages, &splitting).await?;
+        let ranges = split(&part.server, &target, &stages, &splitting).await?;
         let parts = gaps.iter().map(|gap| {
             if *gap == KeyRange::all() {
                 return ranges.clone();
@@ -171,7 +176,7 @@ impl Readers {
         options.pace.clone_from(&self.pace);
         let to = range.to.clone();
         let sources = self.sources.clone();
-        let mut reader = SegmentReader::new(&self.server, target.clone(), range, options, sources);
+        let mut reader = SegmentReader::new(&part.server, target.clone(), range, options, sources);
         let Some(time) = self.unless_stopped(reader.open(after)).await.transpose()? else {
             return Ok(Ok(()));
         };
@@ -194,6 +199,9 @@ impl Readers {
             };
             let key = match next {
                 Read::Batch(mut batch) => {
+                    if let Some(cluster) = &part.cluster {
+                        batch.set_cluster(cluster.clone());
+                    }
                     if let Some(share) = &self.share
                         && self
                             .unless_stopped(share.keep_own(&mut batch))
@@ -264,6 +272,7 @@ impl Readers {
         // At the end of halving, it stays as it is.
         let _ = part.halvings.fetch_update(Relaxed, Relaxed, halved);
         tracing::warn!(
+            cluster = part.cluster.as_ref().map(Cluster::name),
             namespace = %part.namespace,
             "the server no longer has the time of a segment; the next ones are shorter"
         );
@@ -271,7 +280,7 @@ impl Readers {
 
     /// Waits until the streams are not far behind.
     async fn catch_up(&self, at: usize) {
-        if let Some(newest) = self.server.newest_time().await {
+        if let Some(newest) = self.parts[at].server.newest_time().await {
             let seconds = newest.seconds.saturating_sub(LAG_SECONDS_MAX);
             self.wait_beyond(at, Timestamp::new(seconds, 0)).await;
         }

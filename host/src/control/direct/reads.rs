@@ -11,14 +11,15 @@ use tokio::sync::watch;
 
 use super::{
     coverage::{Coverage, Step},
+    meant::Meant,
     read::{Phase, Read},
     segment::State,
     stage::Stage,
 };
 use crate::{
-    checkpoint::{AckWindow, DirectRead, Progress},
-    control::{DirectReadStatus, Plan},
-    op::{KeyRange, Namespace, Timestamp},
+    checkpoint::{AckWindow, Checkpoint, DirectRead, Progress},
+    control::{Deployments, DirectReadStatus, Plan},
+    op::{Cluster, KeyRange, Namespace, Timestamp},
     source::direct_read::Target,
 };
 
@@ -31,6 +32,8 @@ pub(in crate::control) struct DirectReads {
     changes: watch::Sender<()>,
     /// Told whenever a stream is: readers of segments that follow wait for that.
     moves: watch::Sender<()>,
+    /// What is read, and of which deployments. The lock is held to look at it or to add to it.
+    meant: Mutex<Meant>,
     /// What the store holds. The lock is held to read or replace it.
     saved: Mutex<Vec<DirectRead>>,
     /// What the present session gives goes through that. The lock is held to look at it, or to replace it.
@@ -38,58 +41,77 @@ pub(in crate::control) struct DirectReads {
 }
 
 impl DirectReads {
-    /// What a run is to read, where a process before has come so far. A run that goes on from a
-    /// checkpoint may have given changes of what it has not read yet.
-    pub(in crate::control) fn new(plan: &Plan, saved: Option<&[DirectRead]>) -> Arc<Self> {
+    /// What a run is to read of each deployment, where a process before has come so far; what `given`
+    /// does not have, it was only of some deployments to. A run that goes on from a checkpoint may have
+    /// given changes of what it has not read yet.
+    pub(in crate::control) fn new(
+        deployments: &Deployments,
+        (plan, given): (&Plan, &Plan),
+        saved: Option<&Checkpoint>,
+    ) -> Arc<Self> {
         let reads = Arc::new(Self::default());
-        let is_first = saved.is_none();
-        let saved = saved.unwrap_or_default();
-        let mut coverage = reads.coverage();
-        for wanted in &plan.reads {
-            let names = wanted.names(plan);
-            let at = coverage.reads.len();
-            let namespace = wanted.namespace.to_string();
-            let known = saved.iter().find(|read| {
-                let are_served = match names.is_empty() {
-                    // For a program without modules.
-                    true => read.modules.is_empty(),
-                    false => names.iter().all(|name| read.modules.contains(name)),
-                };
-                read.namespace == namespace && are_served
-            });
-            let mut read = Read::new(namespace, names, !is_first);
-            read.tally.begun_ms = bson::DateTime::now().timestamp_millis();
-            if let Some(known) = known {
-                read.uuid = known.uuid;
-                read.seen_at = known.seen;
-                // One that was not looked at has nothing to be compared with.
-                read.is_known = known.seen != Timestamp::default();
-                read.was_complete = known.complete_ms.is_some();
-                read.tally.complete_ms = known.complete_ms;
-                read.tally.begun_ms = known.begun_ms;
-                read.tally.finished_documents = known.documents;
-            }
-            coverage.reads.push(read);
-            if let Some(known) = known {
-                coverage.restore(at, &known.ranges);
+        let clusters: Vec<_> = clusters(deployments).cloned().collect();
+        let saved_of = match saved {
+            Some(saved) => saved.direct_reads_of(&clusters),
+            None => vec![Vec::new(); clusters.len()],
+        };
+        let mut meant = Meant::default();
+        for read in &given.reads {
+            meant.add_everywhere(&read.namespace);
+        }
+        for (cluster, saved) in clusters.iter().zip(&saved_of) {
+            for namespace in saved.iter().filter_map(|read| read.namespace.parse().ok()) {
+                meant.add(&namespace, cluster);
             }
         }
+        *reads.meant() = meant;
+        reads.extend(deployments, plan);
+        let mut coverage = reads.coverage();
+        for at in 0..coverage.reads.len() {
+            let read = &mut coverage.reads[at];
+            if saved.is_none() {
+                // Nothing of it was given yet.
+                read.set_follows(false);
+            }
+            let mut known = saved_of[read.deployment].iter();
+            let Some(known) = known.find(|known| {
+                let are_served = match read.modules.is_empty() {
+                    // For a program without modules.
+                    true => known.modules.is_empty(),
+                    false => read.modules.iter().all(|name| known.modules.contains(name)),
+                };
+                known.namespace == read.namespace && are_served
+            }) else {
+                continue;
+            };
+            read.uuid = known.uuid;
+            read.seen_at = known.seen;
+            // One that was not looked at has nothing to be compared with.
+            read.is_known = known.seen != Timestamp::default();
+            read.was_complete = known.complete_ms.is_some();
+            read.tally.complete_ms = known.complete_ms;
+            read.tally.begun_ms = known.begun_ms;
+            read.tally.finished_documents = known.documents;
+            coverage.restore(at, &known.ranges);
+        }
         drop(coverage);
-        *reads.saved.lock().expect("no holder of this lock panics") = saved.to_vec();
+        let saved = saved.map(|saved| &saved.direct_reads[..]);
+        reads.are_saved(saved.unwrap_or_default());
         reads
     }
 
-    /// A session begins, with the streams of that plan, so many over all deployments. From now on its reads have the places of the
-    /// plan's.
-    pub(in crate::control) fn begin(&self, plan: &Plan, streams: usize) {
-        self.extend(plan);
+    /// A session begins, with the streams of that plan in each of these deployments.
+    pub(in crate::control) fn begin(&self, deployments: &Deployments, plan: &Plan) {
+        self.extend(deployments, plan);
         self.take_pipelines(plan);
         let mut coverage = self.coverage();
-        coverage.begin(streams);
+        coverage.begin(clusters(deployments), plan.streams.len());
+        let coverage = &mut *coverage;
         coverage.by_namespace.clear();
-        for (at, wanted) in plan.reads.iter().enumerate() {
-            let read = &mut coverage.reads[at];
-            read.streams.clone_from(&wanted.streams);
+        for (at, read) in coverage.reads.iter_mut().enumerate() {
+            let first = read.deployment * plan.streams.len();
+            let streams = plan.reads[read.place].streams.iter();
+            read.streams = streams.map(|stream| first + stream).collect();
             let namespace = read.namespace.clone();
             coverage.by_namespace.entry(namespace).or_default().push(at);
         }
@@ -155,52 +177,97 @@ impl DirectReads {
     }
 
     /// Reads these once more, from the beginning.
-    pub(in crate::control) fn renew(&self, is_meant: impl Fn(&Namespace) -> bool) {
+    pub(in crate::control) fn renew(&self, is_meant: impl Fn(&Cluster, &Namespace) -> bool) {
         let mut coverage = self.coverage();
+        let is_meant = |read: &Read| {
+            let namespace = read.namespace.parse();
+            namespace.is_ok_and(|namespace| is_meant(&read.cluster, &namespace))
+        };
         let reads = coverage.reads.iter_mut();
-        reads
-            .filter(|read| {
-                read.namespace
-                    .parse()
-                    .is_ok_and(|namespace| is_meant(&namespace))
-            })
-            .for_each(Read::renew);
+        reads.filter(|read| is_meant(read)).for_each(Read::renew);
+    }
+
+    /// A collection is to be read of every deployment that has it.
+    pub(in crate::control) fn add_everywhere(&self, namespace: &Namespace) {
+        self.meant().add_everywhere(namespace);
+    }
+
+    /// Collections are to be read of one deployment.
+    pub(in crate::control) fn add(&self, namespaces: &[Namespace], cluster: &Cluster) {
+        let mut meant = self.meant();
+        namespaces.iter().for_each(|one| meant.add(one, cluster));
+    }
+
+    /// What is read of a deployment, each collection once.
+    pub(in crate::control) fn namespaces_of(&self, cluster: &Cluster) -> Vec<Namespace> {
+        let coverage = self.coverage();
+        let reads = coverage.reads.iter();
+        let reads = reads.filter(|read| read.cluster.is_same(cluster));
+        let mut namespaces: Vec<_> = reads
+            .filter_map(|read| read.namespace.parse().ok())
+            .collect();
+        // Reads of a collection, for several modules, lie side by side.
+        namespaces.dedup();
+        namespaces
     }
 
     /// Takes up what a plan reads that is not there yet, and drops what it does not read. A module that
     /// joins those that share a read sees what comes from now on.
-    pub(in crate::control) fn extend(&self, plan: &Plan) {
+    pub(in crate::control) fn extend(&self, deployments: &Deployments, plan: &Plan) {
+        let meant = self.meant().clone();
         let mut coverage = self.coverage();
         let mut before = std::mem::take(&mut coverage.reads);
-        for wanted in &plan.reads {
-            let (namespace, names) = (wanted.namespace.to_string(), wanted.names(plan));
-            let is_it = |read: &Read| {
-                let is_shared = read.modules.iter().any(|name| names.contains(name));
-                read.namespace == namespace && (is_shared || read.modules == names)
-            };
-            let mut read = match before.iter().position(is_it) {
-                Some(place) => before.remove(place),
-                None => {
-                    let mut read = Read::new(namespace, Vec::new(), true);
-                    read.tally.begun_ms = bson::DateTime::now().timestamp_millis();
-                    read
+        for (deployment, cluster) in clusters(deployments).enumerate() {
+            for (place, wanted) in plan.reads.iter().enumerate() {
+                if !meant.includes(&wanted.namespace, cluster) {
+                    continue;
                 }
-            };
-            read.modules = names;
-            coverage.reads.push(read);
+                let (namespace, names) = (wanted.namespace.to_string(), wanted.names(plan));
+                let is_it = |read: &Read| {
+                    let is_shared = read.modules.iter().any(|name| names.contains(name));
+                    read.cluster.is_same(cluster)
+                        && read.namespace == namespace
+                        && (is_shared || read.modules == names)
+                };
+                let mut read = match before.iter().position(is_it) {
+                    Some(known) => before.remove(known),
+                    None => {
+                        let mut read = Read::new(cluster.clone(), namespace, Vec::new(), true);
+                        read.tally.begun_ms = bson::DateTime::now().timestamp_millis();
+                        read
+                    }
+                };
+                read.modules = names;
+                read.cluster = cluster.clone();
+                read.is_told_apart = deployments.are_told_apart();
+                (read.deployment, read.place) = (deployment, place);
+                coverage.reads.push(read);
+            }
         }
     }
 
     /// What the server is to do to documents is as a plan says from now on.
     pub(in crate::control) fn take_pipelines(&self, plan: &Plan) {
-        for (read, wanted) in self.coverage().reads.iter_mut().zip(&plan.reads) {
+        for read in &mut self.coverage().reads {
+            let wanted = &plan.reads[read.place];
             read.pipeline.clone_from(&wanted.pipeline);
         }
+    }
+
+    /// Of each read the deployment that it is in, and which one of the plan's it is.
+    pub(super) fn places(&self) -> Vec<(usize, usize)> {
+        let coverage = self.coverage();
+        let reads = coverage.reads.iter();
+        reads.map(|read| (read.deployment, read.place)).collect()
     }
 
     /// How it all stands.
     pub(in crate::control) fn statuses(&self) -> Vec<DirectReadStatus> {
         self.coverage().reads.iter().map(Read::status).collect()
+    }
+
+    fn meant(&self) -> MutexGuard<'_, Meant> {
+        self.meant.lock().expect("no holder of this lock panics")
     }
 
     pub(super) fn coverage(&self) -> MutexGuard<'_, Coverage> {
@@ -239,13 +306,6 @@ impl DirectReads {
         self.moves.send_replace(());
     }
 
-    /// The lanes have everything of a stream before a change that waits. Who reads a segment that
-    /// follows the streams waits for that word.
-    pub(super) fn reached_before(&self, stream: usize, at: Timestamp) {
-        self.coverage().reached_before(stream, at);
-        self.moved();
-    }
-
     /// As many ops as the run is to give were given, or the readers cannot go on: who waits for documents, or
     /// for a stream, waits no more.
     pub(in crate::control) fn give_up(&self) {
@@ -254,17 +314,18 @@ impl DirectReads {
         self.moved();
     }
 
-    /// The latest change that was given or covered: what there is has to be looked at no earlier.
-    pub(super) fn latest(&self) -> Timestamp {
-        self.coverage().latest()
+    /// The latest change of its deployment that was given or covered: what there is has to be looked at no
+    /// earlier.
+    pub(super) fn latest(&self, at: usize) -> Timestamp {
+        self.coverage().latest(at)
     }
 
     pub(super) fn moves(&self) -> watch::Receiver<()> {
         self.moves.subscribe()
     }
 
-    pub(super) fn next(&self) -> Option<Step> {
-        self.coverage().next()
+    pub(super) fn next(&self, deployment: usize) -> Option<Step> {
+        self.coverage().next(deployment)
     }
 
     /// What there is turns out, as it was at that time; the ranges that are to be cut into segments.
@@ -357,6 +418,7 @@ impl DirectReads {
             }
             if read.end(reason) {
                 tracing::warn!(
+                    cluster = read.shown_cluster(),
                     namespace = read.namespace,
                     documents = read.tally.documents,
                     "a direct read has ended: {reason}"
@@ -379,4 +441,9 @@ impl DirectReads {
     pub(in crate::control) fn are_given(&self) -> bool {
         self.coverage().is_given()
     }
+}
+
+fn clusters(deployments: &Deployments) -> impl Iterator<Item = &Cluster> {
+    let read = deployments.read().iter();
+    read.map(|deployment| &deployment.cluster)
 }

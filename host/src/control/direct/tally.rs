@@ -43,6 +43,7 @@ impl Read {
         } = self.tally;
         let seconds = begun.map(|begun| ended.unwrap_or_else(Instant::now) - begun);
         DirectReadStatus {
+            cluster: self.shown_cluster().map(str::to_owned),
             namespace: self.namespace.clone(),
             modules: self.modules.clone(),
             state: match self.phase {
@@ -79,6 +80,7 @@ impl Read {
             ..
         } = self.tally;
         DirectRead {
+            cluster: Some(self.cluster.clone()),
             namespace: self.namespace.clone(),
             modules: self.modules.clone(),
             uuid: self.uuid,

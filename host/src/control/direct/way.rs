@@ -53,11 +53,18 @@ pub(in crate::control) enum Horizon {
 }
 
 impl Horizon {
-    /// Up to where everything is done, and the oldest entry of the oplog.
-    pub(super) fn reach(&self) -> (Option<Timestamp>, Option<Timestamp>) {
+    /// Up to where everything of a deployment is done, and the oldest entry of its oplog; with its name,
+    /// where several are read.
+    pub(super) fn reach(
+        &self,
+        deployment: usize,
+    ) -> (Option<String>, Option<Timestamp>, Option<Timestamp>) {
         match self {
-            Self::Run(board) => board.reach(),
-            Self::Tail(window, vitals) => (earliest(&window.frontiers()), vitals.latest().oldest),
+            Self::Run(board) => board.reach(deployment),
+            Self::Tail(window, vitals) => {
+                let done = earliest(&window.frontiers());
+                (None, done, vitals.latest().oldest)
+            }
         }
     }
 }

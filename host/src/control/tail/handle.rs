@@ -15,7 +15,9 @@ use tokio_util::sync::CancellationToken;
 use super::{Error, Event, Events, Options, event::EVENTS_KEPT, reads::Told};
 use crate::{
     checkpoint::{AckWindow, Checkpoint, DirectRead, InFlight, Progress, Store},
-    control::{Bounds, DirectReadStatus, begin::Begin, direct::DirectReads, saver::Saver},
+    control::{
+        Bounds, Deployments, DirectReadStatus, begin::Begin, direct::DirectReads, saver::Saver,
+    },
     mongo::Server,
     op::{Frontier, Namespace, Position, Since},
     source::{self, Window},
@@ -32,6 +34,8 @@ pub struct Handle(pub(super) Arc<Shared>);
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) server: Server,
+    /// The same as what is read directly is read of.
+    pub(super) deployments: Deployments,
     pub(super) options: Options,
     pub(super) bounds: Bounds,
     pub(super) stats: Arc<source::Stats>,
@@ -267,6 +271,7 @@ impl Shared {
     pub(super) fn new(parts: Parts) -> Self {
         let (events, first_events) = broadcast::channel(EVENTS_KEPT);
         Self {
+            deployments: Deployments::from(&parts.server),
             server: parts.server,
             options: parts.options,
             bounds: parts.bounds,

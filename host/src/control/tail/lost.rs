@@ -51,6 +51,7 @@ impl Session {
         let scope = Scope::new(options.watch.iter().cloned());
         let gap = Gap {
             name: saving.name.clone(),
+            cluster: None,
             source: options.source,
             from: position.clone(),
             to: *oldest,

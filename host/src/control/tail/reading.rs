@@ -39,7 +39,7 @@ impl Reading {
             reads: &shared.reads,
             options: &shared.options.direct,
             plan,
-            server: &shared.server,
+            deployments: &shared.deployments,
             window: &window,
             ledger: None,
             bounds: &shared.bounds,

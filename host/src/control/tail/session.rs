@@ -203,9 +203,10 @@ impl Session {
     async fn take(&mut self, mut batch: Batch) -> Result<bool, Error> {
         let (position, is_caught_up) = (batch.position().clone(), batch.is_caught_up());
         let last = batch.len().checked_sub(1);
+        let last_time = last.map(|last| batch.op(last).timestamp());
         let last = last.and_then(|last| batch.op(last).point());
+        let before = self.begin.start.behind();
         if let Some(mut stage) = self.stage.take() {
-            let before = self.begin.start.behind();
             while let Some((waits, part)) = stage.sift(&mut batch, &before) {
                 if self.give(part).await? {
                     return Ok(true);
@@ -220,7 +221,7 @@ impl Session {
         }
         let is_over = self.give(batch).await?;
         if let Some(stage) = &self.stage {
-            stage.reached(&position, is_caught_up);
+            stage.reached(&before, last_time, (&position, is_caught_up));
         }
         // From here a source could be opened again: all of this is in the window.
         self.begin.behind = last.or(self.begin.behind);
@@ -252,7 +253,7 @@ impl Session {
         let Some(stage) = &self.stage else {
             return;
         };
-        self.bounds.idle_at = stage.idle_at(self.shared.bounds.idle_at);
+        self.bounds.idle_at = stage.idleness().idle_at(self.shared.bounds.idle_at);
         if stage.is_over() {
             self.stage = None;
         }
@@ -261,7 +262,7 @@ impl Session {
     /// Lets what is not read yet be read.
     fn begin_reading(&mut self) {
         let reads = &self.shared.reads;
-        reads.begin(&self.plan, self.plan.streams.len());
+        reads.begin(&self.shared.deployments, &self.plan);
         reads.follow(&self.window);
         self.stage = reads.stage(STREAM);
         self.reading = reads
@@ -287,8 +288,10 @@ impl Session {
         };
         self.stop_reading().await;
         reads::add(&mut self.plan, &namespace, &self.shared.options);
-        self.shared.reads.extend(&self.plan);
-        self.shared.reads.renew(|other| *other == namespace);
+        let reads = &self.shared.reads;
+        reads.add_everywhere(&namespace);
+        reads.extend(&self.shared.deployments, &self.plan);
+        reads.renew(|_, other| *other == namespace);
         self.shared.tell_of_reads();
         info!(%namespace, "reading directly, as asked for");
         self.begin_reading();

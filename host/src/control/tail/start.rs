@@ -143,8 +143,7 @@ async fn find(server: &Server, options: &Options, kept: Option<&Kept>) -> Result
         (_, None) => None,
     };
     let plan = reads::plan(options, saved.as_ref())?;
-    let known = saved.as_ref().map(|saved| &saved.direct_reads[..]);
-    let reads = DirectReads::new(&plan, known);
+    let reads = DirectReads::new(&server.into(), (&plan, &plan), saved.as_ref());
     let saved = match options.begin {
         Begin::At(_) => {
             // What was asked for is to be seen, also where documents that were read contain it.

@@ -2,7 +2,7 @@
 
 use oplet_sdk::raw::Writer;
 
-use super::{KEYS, NAMESPACE, World, Write, key, nowhere, time};
+use super::{KEYS, NAMESPACE, World, Write, cluster, key, nowhere, time};
 use crate::{
     checkpoint::{AckWindow, Progress, WindowOptions},
     control::direct::{
@@ -67,7 +67,7 @@ fn the_end_of_a_collection_comes_behind_its_documents_and_ends_the_read() {
         assert!(world.coverage.sift(0, &mut batch, &nowhere()).is_none());
         assert_eq!(batch.len(), 1, "{name} is given");
         assert!(matches!(world.coverage.reads[0].phase, Phase::Ended(_)));
-        assert_eq!(world.coverage.next(), None);
+        assert_eq!(world.coverage.next(0), None);
         assert!(world.coverage.is_given());
     }
 }
@@ -139,7 +139,7 @@ fn a_change_waits_until_it_is_known_what_there_is() {
     ] {
         let mut world = World::new(Vec::clone(&history), vec![], true);
         world.position = 0;
-        assert_eq!(world.coverage.next(), Some(Step::Plan { read: 0 }));
+        assert_eq!(world.coverage.next(0), Some(Step::Plan { read: 0 }));
         world.read(KEYS as usize);
         assert!(world.rest.is_some() && world.map.is_empty());
         let is_absent = ranges.is_empty();
@@ -156,7 +156,7 @@ fn a_change_waits_until_it_is_known_what_there_is() {
 #[test]
 fn what_is_done_in_the_window_before_finishes_nothing() {
     let reads = DirectReads::default();
-    let mut read = Read::new(NAMESPACE.into(), vec!["m".into()], false);
+    let mut read = Read::new(cluster("rs0"), NAMESPACE.into(), vec!["m".into()], false);
     let given = State::Given {
         at: time(1),
         behind: (0, 1),

@@ -2,11 +2,12 @@
 //! given equals the collection, and never goes back to an older version.
 
 mod endings;
+mod several;
 mod world;
 
 use proptest::prelude::*;
 
-use self::world::{World, key, nowhere, time};
+use self::world::{World, cluster, key, nowhere, time};
 
 const NAMESPACE: &str = "shop.orders";
 

@@ -13,8 +13,8 @@ use crate::{
         segment::State,
     },
     op::{
-        Batch, BatchBuilder, Frontier, Key, KeyRange, Op, Operation, Position, Record, SourceKind,
-        Timestamp, Value,
+        Batch, BatchBuilder, Cluster, Frontier, Key, KeyRange, Op, Operation, Position, Record,
+        SourceKind, Timestamp, Value,
     },
 };
 
@@ -59,6 +59,10 @@ pub(super) fn time(entry: u32) -> Timestamp {
     Timestamp::new(entry, 1)
 }
 
+pub(super) fn cluster(name: &str) -> Cluster {
+    Cluster::new(name, None)
+}
+
 pub(super) fn nowhere() -> Position {
     Position::Time(Timestamp::default())
 }
@@ -83,7 +87,12 @@ impl World {
             boundaries,
             is_ordered,
         };
-        let read = Read::new(NAMESPACE.into(), vec!["m".into()], !is_ordered);
+        let read = Read::new(
+            cluster("rs0"),
+            NAMESPACE.into(),
+            vec!["m".into()],
+            !is_ordered,
+        );
         world.begin(read);
         world
     }
@@ -93,7 +102,7 @@ impl World {
         read.is_ordered = self.is_ordered;
         self.coverage.reads = vec![read];
         self.coverage.by_namespace = [(NAMESPACE.to_owned(), vec![0])].into();
-        self.coverage.begin(1);
+        self.coverage.begin([&cluster("rs0")], 1);
     }
 
     /// The collection as it was at that time.
@@ -179,7 +188,7 @@ impl World {
     }
 
     pub(super) fn take(&mut self) {
-        match self.coverage.next() {
+        match self.coverage.next(0) {
             None => {}
             Some(Step::Plan { .. }) => {
                 let ranges = KeyRange::all().cut(self.boundaries.iter().map(|&n| key(n)));
@@ -325,7 +334,7 @@ impl World {
         self.sequence = 0;
         self.position = self.saved.0;
         self.coverage = Coverage::default();
-        let read = Read::new(NAMESPACE.into(), vec!["m".into()], true);
+        let read = Read::new(cluster("rs0"), NAMESPACE.into(), vec!["m".into()], true);
         self.begin(read);
         let finished = self.saved.1.clone();
         self.coverage.restore(0, &finished);
@@ -354,7 +363,7 @@ impl World {
         self.coverage.settle(&self.progress(done));
         self.coverage.put_back();
         self.sequence = 0;
-        self.coverage.begin(1);
+        self.coverage.begin([&cluster("rs0")], 1);
     }
 
     pub(super) fn turn(&mut self, turn: Turn) {

@@ -9,7 +9,7 @@ mod metrics;
 pub(crate) mod process;
 mod restart;
 pub(crate) mod run;
-mod scrape;
+pub(crate) mod scrape;
 pub(crate) mod several;
 mod sinks;
 mod states;

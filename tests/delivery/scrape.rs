@@ -12,11 +12,11 @@ use crate::DEADLINE;
 
 /// What one request was answered: a value for each series.
 #[derive(Debug)]
-pub(super) struct Scrape(BTreeMap<String, f64>);
+pub(crate) struct Scrape(BTreeMap<String, f64>);
 
 impl Scrape {
     /// Of a run that was started with `--admin 127.0.0.1:0`.
-    pub(super) async fn of(running: &RunningOplet) -> Self {
+    pub(crate) async fn of(running: &RunningOplet) -> Self {
         let answer = ask(running, "GET /metrics").await;
         let (_, text) = answer.split_once("\r\n\r\n").unwrap();
         let series = |line: &str| {
@@ -29,13 +29,13 @@ impl Scrape {
 
     /// The value of one series, such as `oplet_control_state{state="paused"}`.
     #[track_caller]
-    pub(super) fn value(&self, series: &str) -> f64 {
+    pub(crate) fn value(&self, series: &str) -> f64 {
         let value = self.0.get(series);
         *value.unwrap_or_else(|| panic!("no {series} in {:#?}", self.0))
     }
 
     /// All series of a metric, without its name.
-    pub(super) fn all<'a>(&'a self, name: &str) -> BTreeMap<&'a str, f64> {
+    pub(crate) fn all<'a>(&'a self, name: &str) -> BTreeMap<&'a str, f64> {
         let of_it = |(series, value): (&'a String, &f64)| {
             let labels = series.strip_prefix(name)?;
             (labels.is_empty() || labels.starts_with('{')).then_some((labels, *value))
@@ -53,7 +53,7 @@ impl Scrape {
 }
 
 /// A request to a run's admin API: the whole answer.
-pub(super) async fn ask(running: &RunningOplet, request: &str) -> String {
+pub(crate) async fn ask(running: &RunningOplet, request: &str) -> String {
     let is_served = |line: &str| line.contains("the admin API is served");
     let line = running.wait_for_stderr(is_served, DEADLINE).await.unwrap();
     let (_, address) = line.split_once("address=").unwrap();

@@ -54,7 +54,7 @@ pub(crate) fn run(folder: &Path, source: &str) -> Oplet {
     oplet()
         .arg("run")
         .arg(module)
-        .args(["--watch", "shop", "--source", source, "--ignore-pipeline"])
+        .args(["--watch", "shop", "--source", source])
         .args(["--name", "several"])
         .env("OPLET_CHECKPOINT", kept("checkpoint"))
         .args(["--dead-letters", &kept("letters")])

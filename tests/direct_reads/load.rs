@@ -71,7 +71,7 @@ impl Writers {
 
 /// Replaces, inserts and deletes until it is told to stop. Versions grow for ever, over all keys, and a
 /// key is written by one writer only.
-async fn write(
+pub(super) async fn write(
     things: Collection<Document>,
     (writer, writers): (usize, usize),
     versions: Arc<AtomicI64>,

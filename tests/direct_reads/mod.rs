@@ -7,6 +7,7 @@
 //! - `idle`: a server on which nothing happens meanwhile
 //! - `sessions`: a run begins anew in the middle of a read, and modules want different things of it
 //! - `bounds`: where a run ends by itself while it reads, and what it shows until then
+//! - `several`: of several deployments, each is read by itself
 
 mod asked;
 mod bounds;
@@ -16,6 +17,7 @@ mod load;
 mod resumed;
 mod scene;
 mod sessions;
+mod several;
 
 pub(crate) use load::{KEYS, Writers, replay};
 pub(crate) use scene::{Emitted, Reading, emitted, end, ids, read_directly, said, stop};

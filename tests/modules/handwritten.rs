@@ -128,6 +128,24 @@ impl Handwritten {
         ))
     }
 
+    /// Answers these stages for changes, and none for what is read directly.
+    pub(crate) fn pipeline_of_changes(self, stages: &[Document]) -> Self {
+        let answer = bytes(&bson::doc! {"pipeline": stages});
+        let (data, len) = (data(&answer), answer.len());
+        // The question ends with its source: `changeStream` or `directRead`, a zero byte, and another.
+        let last = 'm' as u32;
+        self.with(&format!(
+            r#"(data (i32.const 1024) "{data}")
+            (func (export "pipeline") (param $question i32) (param $len i32) (result i64)
+                (select
+                    (i64.or (i64.shl (i64.const 1024) (i64.const 32)) (i64.const {len}))
+                    (i64.const 0)
+                    (i32.eq
+                        (i32.load8_u (i32.sub (i32.add (local.get $question) (local.get $len)) (i32.const 3)))
+                        (i32.const {last}))))"#
+        ))
+    }
+
     /// The module's text.
     pub(crate) fn text(&self) -> String {
         let function = |name: &str, body: &Option<String>| match body {

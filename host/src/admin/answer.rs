@@ -104,7 +104,9 @@ impl From<CommandError> for Refusal {
             CommandError::OutsideWindow { oldest, newest, .. } => refusal.hint(format!(
                 "choose a position from {oldest} to {newest}, or `oldest` or `now`"
             )),
-            CommandError::Failed { .. } => refusal.hint("the run goes on; try again"),
+            CommandError::Failed { .. } => {
+                refusal.hint("the run goes on; where the reason may pass, try again")
+            }
             CommandError::State { .. } | CommandError::Ended => refusal,
         }
     }

@@ -12,8 +12,8 @@
 use bson::{Bson, Document, RawDocumentBuf, Uuid, doc};
 
 use super::{
+    fields::{cluster_fields, documents, read_cluster, text, wrong},
     holder::whole,
-    record::{cluster_fields, documents, read_cluster, text, wrong},
 };
 use crate::op::{Cluster, KeyRange, Timestamp};
 

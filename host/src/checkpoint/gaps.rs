@@ -2,7 +2,7 @@
 
 use bson::{Bson, Document, doc};
 
-use super::record::{cluster_fields, position_fields};
+use super::fields::{cluster_fields, position_fields};
 use crate::op::{Cluster, Position, SourceKind, Timestamp};
 
 /// A stretch of changes that was not delivered, since the server no longer had it.

@@ -12,8 +12,10 @@
 mod ack_window;
 mod direct_read;
 mod error;
+mod fields;
 mod gaps;
 mod holder;
+mod identity;
 mod keeper;
 mod lease;
 mod module_ref;
@@ -27,12 +29,12 @@ pub use direct_read::DirectRead;
 pub use error::{Cause, Error};
 pub use gaps::Gap;
 pub use holder::{Holder, Holding};
+pub use identity::{StreamIdentity, digest_of};
 pub use keeper::{Keeper, LeaseState};
 pub(crate) use lease::chain;
 pub use lease::{Lease, LeaseOptions, Standby, take};
 pub use module_ref::ModuleRef;
 pub use record::{Checkpoint, StreamCheckpoint};
-pub use resume::{StreamIdentity, digest_of};
 pub use store::Store;
 pub use version::{KeptVersion, VERSIONS_MAX, VersionKey};
 

@@ -3,8 +3,8 @@
 use bson::{Document, doc};
 
 use super::{
+    fields::{text, wrong},
     holder::whole,
-    record::{text, wrong},
 };
 
 /// A module that ran.

@@ -1,57 +1,7 @@
 //! Where streams go on, also when they are not the ones that were saved.
 
-use bson::RawDocumentBuf;
-use sha2::{Digest as _, Sha256};
-
-use super::{Checkpoint, DirectRead, Error, StreamCheckpoint};
-use crate::op::{Cluster, Frontier, Position, Scope, SourceKind, Timestamp};
-
-/// A stream that is to go on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StreamIdentity {
-    /// Digest of what decides what it contains, by [`digest_of`].
-    pub digest: String,
-    /// Names of the modules that see it.
-    pub modules: Vec<String>,
-    /// The deployment that it reads; none for whichever.
-    pub cluster: Option<Cluster>,
-}
-
-/// The digest of all that decides what a stream contains: a resume token is good for a stream of the
-/// same digest only. `options` are names and values of whatever else does.
-#[must_use]
-pub fn digest_of(
-    kind: SourceKind,
-    scope: &Scope,
-    pipeline: &[RawDocumentBuf],
-    (database, collection): &(String, String),
-    options: &[(&str, &str)],
-) -> String {
-    let mut hash = Sha256::new();
-    // Each part with its length, so that no two lists of parts look alike.
-    let mut part = |bytes: &[u8]| {
-        hash.update((bytes.len() as u64).to_le_bytes());
-        hash.update(bytes);
-    };
-    part(kind.as_str().as_bytes());
-    part(scope.to_string().as_bytes());
-    if kind == SourceKind::Oplog {
-        part(database.as_bytes());
-        part(collection.as_bytes());
-    }
-    part(&(pipeline.len() as u64).to_le_bytes());
-    for stage in pipeline {
-        part(stage.as_bytes());
-    }
-    for (name, value) in options {
-        part(name.as_bytes());
-        part(value.as_bytes());
-    }
-    hash.finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
-}
+use super::{Checkpoint, DirectRead, Error, StreamCheckpoint, StreamIdentity};
+use crate::op::{Cluster, Frontier, Position, Timestamp};
 
 impl Checkpoint {
     /// Where each of the wanted streams goes on. None of them loses an op; where a stream is not the
@@ -200,7 +150,7 @@ mod tests {
     use bson::rawdoc;
 
     use super::*;
-    use crate::op::{Namespace, OpPoint, OpTime};
+    use crate::op::{OpPoint, OpTime, SourceKind};
 
     fn done(seconds: u32) -> OpPoint {
         OpPoint {
@@ -428,30 +378,5 @@ mod tests {
             let found = reads_of(saved, reads, wanted);
             assert_eq!(found, expected, "{saved:?} {reads:?} {wanted:?}");
         }
-    }
-
-    #[test]
-    fn whatever_decides_about_a_stream_changes_its_digest() {
-        let shop = || Scope::new(["shop".parse::<Namespace>().unwrap()]);
-        let all = || Scope::new([]);
-        let oplog = ("local".to_owned(), "oplog.rs".to_owned());
-        let other = ("stand".to_owned(), "in".to_owned());
-        let stage = |n: i32| rawdoc! {"$match": {"n": n}};
-        let kind = SourceKind::ChangeStream;
-        let digests = [
-            digest_of(kind, &all(), &[], &oplog, &[]),
-            digest_of(SourceKind::Oplog, &all(), &[], &oplog, &[]),
-            digest_of(SourceKind::Oplog, &all(), &[], &other, &[]),
-            digest_of(kind, &shop(), &[], &oplog, &[]),
-            digest_of(kind, &shop(), &[stage(1)], &oplog, &[]),
-            digest_of(kind, &shop(), &[stage(2)], &oplog, &[]),
-            digest_of(kind, &shop(), &[stage(1), stage(2)], &oplog, &[]),
-            digest_of(kind, &shop(), &[stage(2), stage(1)], &oplog, &[]),
-            digest_of(kind, &shop(), &[], &oplog, &[("fullDocument", "x")]),
-        ];
-        let distinct: std::collections::BTreeSet<_> = digests.iter().collect();
-        assert_eq!(distinct.len(), digests.len());
-        assert_eq!(digests[3], digest_of(kind, &shop(), &[], &oplog, &[]));
-        assert_eq!(digests[0], digest_of(kind, &all(), &[], &other, &[]));
     }
 }

@@ -1,7 +1,7 @@
 //! Ops that a module failed on: what becomes of them, and their further tries.
 
 use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
 
@@ -12,87 +12,17 @@ use super::{
     options::Error,
     outlet::Letter,
     parked::Key,
+    put_off::{Parked, Tries, Wait},
     worker::LaneWorker,
 };
 use crate::{
     backoff::Backoff,
     flow::{Documents, Stop},
-    op::{Ack, Batch, BatchTicket, DocumentState, Op},
+    op::{Ack, BatchTicket, DocumentState, Op},
 };
 
 /// The least time that a module gets when it asks for some: the lane goes on with other ops meanwhile.
 const LATER_MIN: Duration = Duration::from_millis(1);
-
-/// An op that waits for a module, for another try or behind others.
-#[derive(Debug)]
-pub(super) struct Parked {
-    batch: Arc<Batch>,
-    ticket: BatchTicket,
-    place: u32,
-    /// The module's part in the op's duty.
-    own: Ack,
-    tries: Tries,
-}
-
-/// For how long an op is put off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wait {
-    /// As long as the module asked for.
-    Asked(Duration),
-    /// The next delay of its back-off.
-    Backoff,
-    /// Until the run goes on.
-    Pause,
-}
-
-/// How often an op was tried, by one module.
-#[derive(Debug, Default)]
-pub(super) struct Tries {
-    /// Attempts that failed.
-    attempts: u32,
-    /// Whether it was called at all.
-    was_called: bool,
-    /// Whether the breaker has counted the op.
-    is_counted: bool,
-    /// Whether it is for the present version: one that was tried beside it has had the op, and lost it.
-    is_for_present: bool,
-    /// In milliseconds since 1970.
-    first_failed_ms: Option<i64>,
-    backoff: Option<Backoff>,
-}
-
-impl Parked {
-    /// The same, with a part of its own in the duty, to be tried by the present version if need be.
-    fn part(&self) -> Self {
-        Self {
-            batch: self.batch.clone(),
-            ticket: self.ticket,
-            place: self.place,
-            own: self.own.split(),
-            tries: Tries::for_present(),
-        }
-    }
-
-    /// The op.
-    pub(super) fn op(&self) -> Op<'_> {
-        self.batch.op(self.place as usize)
-    }
-
-    /// It need not be tried.
-    pub(super) fn done(self) {
-        self.own.done();
-    }
-}
-
-impl Tries {
-    /// None yet; a version on trial has none to make.
-    pub(super) fn for_present() -> Self {
-        Self {
-            is_for_present: true,
-            ..Self::default()
-        }
-    }
-}
 
 impl LaneWorker {
     /// What becomes of an op that a module failed on. The failure is counted and logged, and the
@@ -241,40 +171,6 @@ impl LaneWorker {
             place: job.place,
             own: job.part(&self.shared),
             tries,
-        }
-    }
-
-    /// Makes the present instance of a module fit for another call.
-    pub(super) fn revive(&mut self, module: usize) {
-        if self.instances.revive(module) {
-            self.give_back_gathered(module);
-        }
-    }
-
-    /// What a module had gathered went with its instance: the ops that this is of are handled again, before
-    /// all that came of their keys since. What was emitted for them waits still, and is taken back.
-    fn give_back_gathered(&mut self, module: usize) {
-        let gathered = self.segment.take_gathered(module);
-        let Some((batch, ticket)) = self.segment.of().filter(|_| !gathered.is_empty()) else {
-            return;
-        };
-        let batch = batch.clone();
-        self.segment.take_back(module, module);
-        self.count_parked(module, gathered.len() as i64);
-        for (place, emitted, own) in gathered {
-            let op = batch.op(place as usize);
-            self.tally.lost(module, &op, emitted);
-            let order = self.keys.of_parked(&op);
-            let parked = Parked {
-                batch: batch.clone(),
-                ticket,
-                place,
-                own,
-                // That it comes again is no failure of its own.
-                tries: Tries::default(),
-            };
-            self.parked
-                .put_before(Key { module, order }, Instant::now(), parked);
         }
     }
 

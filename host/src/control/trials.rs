@@ -9,7 +9,7 @@ use super::{
     job::Job,
     orders::Served,
     parked::Key,
-    retries::{Parked, Tries},
+    put_off::{Parked, Tries},
     segment::Segment,
     tally::Tally,
     trial::Trial,

@@ -10,7 +10,7 @@ use super::{
     order::OrderKeys,
     outlet::Letter,
     parked::{Key, ParkedOps},
-    retries::{Parked, Tries, Wait},
+    put_off::{Parked, Tries, Wait},
     segment::Segment,
     shared::Shared,
     tally::Tally,

@@ -29,6 +29,7 @@ mod stage;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod told;
 mod way;
 
 pub(super) use conductor::{Conductor, Wiring};

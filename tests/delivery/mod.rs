@@ -6,6 +6,7 @@ mod lease;
 mod lost;
 pub(crate) mod member;
 mod metrics;
+pub(crate) mod pair;
 pub(crate) mod process;
 mod restart;
 pub(crate) mod run;

@@ -5,40 +5,9 @@ use std::{path::Path, time::Duration};
 use bson::doc;
 use oplet_testkit::{Oplet, RunningOplet, Signal, eventually};
 use serde_json::Value;
-use tempfile::TempDir;
 
-use super::{member::Member, scrape::ask};
+use super::{pair::Pair, scrape::ask};
 use crate::{DEADLINE, modules::Handwritten, oplet, tailing::SOURCES};
-
-/// Two replica sets, and a place for what a run keeps.
-struct Scene {
-    eu: Member,
-    us: Member,
-    folder: TempDir,
-}
-
-impl Scene {
-    async fn start() -> Self {
-        let (eu, us) = tokio::join!(Member::start("eu"), Member::start("us"));
-        Self {
-            eu,
-            us,
-            folder: tempfile::tempdir().unwrap(),
-        }
-    }
-
-    /// `oplet run` on these sets, of a module that passes on what it gets; not started.
-    fn run(&self, sets: &[&Member], source: &str) -> Oplet {
-        run(self.folder.path(), source).args(
-            sets.iter()
-                .flat_map(|one| ["--uri".to_owned(), one.set.uri()]),
-        )
-    }
-
-    async fn start_run(&self, source: &str, arguments: &[&str]) -> RunningOplet {
-        begun(self.run(&[&self.eu, &self.us], source).args(arguments)).await
-    }
-}
 
 /// `oplet run` of a module that passes on what it gets, which keeps its checkpoint in the folder.
 pub(crate) fn run(folder: &Path, source: &str) -> Oplet {
@@ -135,7 +104,7 @@ async fn held_up_by(running: &RunningOplet) -> Option<String> {
 
 #[tokio::test]
 async fn ops_are_told_apart_and_look_up_in_their_own_deployment() {
-    let scene = Scene::start().await;
+    let scene = Pair::start().await;
     for source in SOURCES {
         let running = scene.start_run(source, &["--checkpoint", "none"]).await;
         for member in [&scene.eu, &scene.us] {
@@ -173,7 +142,7 @@ async fn ops_are_told_apart_and_look_up_in_their_own_deployment() {
 
 #[tokio::test]
 async fn a_run_goes_on_with_its_deployments_in_another_order() {
-    let scene = Scene::start().await;
+    let scene = Pair::start().await;
     for (round, source) in SOURCES.into_iter().enumerate() {
         let from = round as i32 * 100;
         let first = scene.start_run(source, &[]).await;
@@ -194,7 +163,7 @@ async fn a_run_goes_on_with_its_deployments_in_another_order() {
 
 #[tokio::test]
 async fn a_deployment_that_is_new_begins_now_and_the_other_goes_on() {
-    let scene = Scene::start().await;
+    let scene = Pair::start().await;
     scene.us.insert(0..5).await;
     let alone = begun(scene.run(&[&scene.eu], "oplog")).await;
     scene.eu.insert(0..3).await;
@@ -215,7 +184,7 @@ async fn a_deployment_that_is_new_begins_now_and_the_other_goes_on() {
 
 #[tokio::test]
 async fn one_order_over_all_is_that_of_cluster_time_also_when_one_is_away() {
-    let scene = Scene::start().await;
+    let scene = Pair::start().await;
     for source in SOURCES {
         let flags = [
             "--ordering",
@@ -256,7 +225,7 @@ async fn one_order_over_all_is_that_of_cluster_time_also_when_one_is_away() {
 
 #[tokio::test]
 async fn a_merged_run_that_was_killed_goes_on_in_order() {
-    let scene = Scene::start().await;
+    let scene = Pair::start().await;
     let start = || scene.start_run("oplog", &["--ordering", "oplog"]);
     let first = start().await;
     for id in 0..60 {
@@ -286,7 +255,7 @@ async fn a_merged_run_that_was_killed_goes_on_in_order() {
 
 #[tokio::test]
 async fn the_number_of_ops_is_counted_over_all_in_their_order() {
-    let scene = Scene::start().await;
+    let scene = Pair::start().await;
     let flags = ["--ordering", "oplog", "--max-ops", "7"];
     let idle = scene.start_run("oplog", &["--ordering", "oplog"]).await;
     stop(&idle).await;
@@ -311,7 +280,7 @@ async fn the_number_of_ops_is_counted_over_all_in_their_order() {
 
 #[tokio::test]
 async fn a_deployment_that_is_away_does_not_stop_the_others() {
-    let scene = Scene::start().await;
+    let scene = Pair::start().await;
     for source in SOURCES {
         let running = scene.start_run(source, &["--checkpoint", "none"]).await;
         scene.us.insert(0..1).await;
@@ -336,7 +305,7 @@ async fn a_deployment_that_is_away_does_not_stop_the_others() {
 
 #[tokio::test]
 async fn documents_that_cannot_be_had_hold_up_no_other_deployment() {
-    let scene = Scene::start().await;
+    let scene = Pair::start().await;
     for member in [&scene.eu, &scene.us] {
         member.insert(0..1).await;
     }
@@ -371,7 +340,7 @@ async fn documents_that_cannot_be_had_hold_up_no_other_deployment() {
 
 #[tokio::test]
 async fn what_would_be_read_twice_or_begun_anew_is_refused() {
-    let scene = Scene::start().await;
+    let scene = Pair::start().await;
     let port = scene.eu.set.port();
     let refused = async |oplet: Oplet, words: &[&str]| {
         let running = oplet.start().unwrap();

@@ -15,8 +15,8 @@ use mongodb::Collection;
 use oplet_testkit::{RunningOplet, Signal};
 use tokio::{task::JoinSet, time::sleep};
 
-use super::scene::{Reading, emitted, end, said};
-use crate::{DEADLINE, say};
+use super::scene::{Reading, emitted, end, killed, said};
+use crate::say;
 
 /// Keys that are written to; a good part of them is not there at any moment.
 pub(crate) const KEYS: usize = 6_000;
@@ -126,14 +126,7 @@ async fn check(source: &str, kills: usize) {
     };
     let mut map = BTreeMap::new();
     for kill in 0..kills {
-        // Slow enough to be killed in the middle.
-        let running = run().args(["--direct-read-rate", "1500"]).start().unwrap();
-        let lines = 900 + 300 * kill;
-        if let Err(error) = running.wait_for_lines(lines, DEADLINE).await {
-            panic!("{error:#}\n{}", running.stderr().all().join("\n"));
-        }
-        running.signal(Signal::Kill).unwrap();
-        running.wait_exit(DEADLINE).await.unwrap();
+        let running = killed(run(), kill).await;
         replay(&running, &mut map);
     }
     let running = run().start().unwrap();

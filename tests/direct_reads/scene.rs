@@ -155,3 +155,15 @@ pub(crate) async fn said(running: &RunningOplet, what: &str) -> String {
     line.await
         .unwrap_or_else(|error| panic!("{error:#}\n{}", running.stderr().all().join("\n")))
 }
+
+/// Starts it slowly enough to be killed in the middle, the later the more `kills` there were, and kills it.
+pub(crate) async fn killed(run: Oplet, kills: usize) -> RunningOplet {
+    let running = run.args(["--direct-read-rate", "1500"]).start().unwrap();
+    let lines = 900 + 300 * kills;
+    if let Err(error) = running.wait_for_lines(lines, DEADLINE).await {
+        panic!("{error:#}\n{}", running.stderr().all().join("\n"));
+    }
+    running.signal(Signal::Kill).unwrap();
+    running.wait_exit(DEADLINE).await.unwrap();
+    running
+}

@@ -4,27 +4,34 @@ use bson::doc;
 
 use super::{Ended, SOURCES, Scene};
 
-/// Emits `{h: 1}` for each op, and `{n: COUNT}` of those since the last border at a border; traps on an
-/// op of more than a kilobyte.
-const MODULE: &str = r#"(module
-    (import "oplet" "emit" (func $emit (param i32 i32 i32) (result i32)))
-    (memory (export "memory") 1)
+/// What a module of text has that counts in `$n`, with `$emit` imported, and emits `{n: COUNT}` at a border.
+pub(crate) const COUNTS: &str = r#"
     (data (i32.const 64) "\0c\00\00\00\10n\00\00\00\00\00\00")
-    (data (i32.const 96) "\0c\00\00\00\10h\00\01\00\00\00\00")
     (global $n (mut i32) (i32.const 0))
-    (func (export "oplet_abi_v1"))
-    (func (export "oplet_alloc") (param i32) (result i32) i32.const 1024)
-    (func (export "handle") (param i32 i32) (result i32)
-        (if (i32.gt_u (local.get 1) (i32.const 1024)) (then (unreachable)))
-        (global.set $n (i32.add (global.get $n) (i32.const 1)))
-        (drop (call $emit (i32.const 0) (i32.const 96) (i32.const 12)))
-        i32.const 0)
     (func (export "oplet_flush") (result i32)
         (if (global.get $n) (then
             (i32.store (i32.const 71) (global.get $n))
             (drop (call $emit (i32.const 0) (i32.const 64) (i32.const 12)))
             (global.set $n (i32.const 0))))
-        i32.const 0))"#;
+        i32.const 0)"#;
+
+/// Emits `{h: 1}` for each op, and counts; traps on an op of more than a kilobyte.
+fn module() -> String {
+    format!(
+        r#"(module
+        (import "oplet" "emit" (func $emit (param i32 i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (data (i32.const 96) "\0c\00\00\00\10h\00\01\00\00\00\00")
+        (func (export "oplet_abi_v1"))
+        (func (export "oplet_alloc") (param i32) (result i32) i32.const 1024)
+        (func (export "handle") (param i32 i32) (result i32)
+            (if (i32.gt_u (local.get 1) (i32.const 1024)) (then (unreachable)))
+            (global.set $n (i32.add (global.get $n) (i32.const 1)))
+            (drop (call $emit (i32.const 0) (i32.const 96) (i32.const 12)))
+            i32.const 0)
+        {COUNTS})"#
+    )
+}
 
 /// Documents of which so many are too long.
 async fn with_long_ones(hint: &str) -> Scene {
@@ -52,7 +59,7 @@ fn sum(ended: &Ended, field: &str) -> i64 {
 #[tokio::test]
 async fn what_an_instance_takes_with_it_is_gathered_again() {
     let scene = with_long_ones("gathered").await;
-    let module = scene.module("gathering", MODULE);
+    let module = scene.module("gathering", &module());
     for source in SOURCES {
         for workers in ["1", "3"] {
             for on_error in ["skip", "retry"] {
@@ -76,7 +83,7 @@ async fn what_an_instance_takes_with_it_is_gathered_again() {
 #[tokio::test]
 async fn what_was_gathered_before_a_stop_comes_again() {
     let scene = with_long_ones("gathered_stop").await;
-    let module = scene.module("gathering", MODULE);
+    let module = scene.module("gathering", &module());
     for source in SOURCES {
         let checkpoint = scene.folder().join(format!("{source}.checkpoint"));
         let checkpoint = format!("file:{}", checkpoint.display());

@@ -10,7 +10,7 @@ mod cache;
 mod enrich;
 mod examples;
 mod failures;
-mod gathering;
+pub(crate) mod gathering;
 mod handwritten;
 mod lookups;
 mod ordering;

@@ -14,6 +14,7 @@ use super::{swap, version};
 use crate::{
     DEADLINE,
     delivery::run::{Mirrored, Running},
+    modules::gathering::COUNTS,
 };
 
 fn mirror() -> Vec<u8> {
@@ -32,23 +33,18 @@ fn broken() -> Vec<u8> {
 
 /// A handler that counts ops, and emits `{n: COUNT}` at a batch's border.
 fn gathering() -> Vec<u8> {
-    wat(r#"(module
+    let text = format!(
+        r#"(module
         (import "oplet" "emit" (func $emit (param i32 i32 i32) (result i32)))
         (memory (export "memory") 1)
-        (data (i32.const 64) "\0c\00\00\00\10n\00\00\00\00\00\00")
-        (global $n (mut i32) (i32.const 0))
         (func (export "oplet_abi_v1"))
         (func (export "oplet_alloc") (param i32) (result i32) i32.const 1024)
         (func (export "handle") (param i32 i32) (result i32)
             (global.set $n (i32.add (global.get $n) (i32.const 1)))
             i32.const 0)
-        (func (export "oplet_flush") (result i32)
-            (if (global.get $n) (then
-                (i32.store (i32.const 71) (global.get $n))
-                (drop (call $emit (i32.const 0) (i32.const 64) (i32.const 12)))
-                (global.set $n (i32.const 0))))
-            i32.const 0))"#)
-    .unwrap()
+        {COUNTS})"#
+    );
+    wat(&text).unwrap()
 }
 
 async fn trial(running: &Running) -> TrialStatus {

@@ -9,16 +9,16 @@ use std::{
 };
 
 use bson::doc;
-use oplet_testkit::{RunningOplet, Signal};
+use oplet_testkit::RunningOplet;
 use serde_json::Value;
 use tokio::{task::JoinSet, time::sleep};
 
-use super::{Scene, Versions, complete, is_read, ops, read_directly};
+use super::{Versions, complete, is_read, ops, read_directly};
 use crate::{
-    DEADLINE,
+    delivery::pair::Pair,
     direct_reads::{
         load::{KEYS, id, write},
-        scene::{end, stop},
+        scene::{end, killed, stop},
     },
     modules::Handwritten,
 };
@@ -33,7 +33,7 @@ struct Writers {
 }
 
 impl Writers {
-    async fn begin(scene: &Scene) -> Self {
+    async fn begin(scene: &Pair) -> Self {
         let mut all = Self {
             tasks: JoinSet::new(),
             stop: Arc::default(),
@@ -99,7 +99,7 @@ async fn check(source: &str, ordering: &str, kills: usize) {
 
 /// The same beside other modules, which pass nothing on.
 async fn check_beside(others: &[Handwritten], source: &str, ordering: &str, kills: usize) {
-    let scene = Scene::start().await;
+    let scene = Pair::start().await;
     let others: Vec<_> = others
         .iter()
         .enumerate()
@@ -118,14 +118,7 @@ async fn check_beside(others: &[Handwritten], source: &str, ordering: &str, kill
     };
     let mut map = Versions::new();
     for kill in 0..kills {
-        // Slow enough to be killed in the middle.
-        let running = run().args(["--direct-read-rate", "1500"]).start().unwrap();
-        let lines = 900 + 300 * kill;
-        if let Err(error) = running.wait_for_lines(lines, DEADLINE).await {
-            panic!("{error:#}\n{}", running.stderr().all().join("\n"));
-        }
-        running.signal(Signal::Kill).unwrap();
-        running.wait_exit(DEADLINE).await.unwrap();
+        let running = killed(run(), kill).await;
         add(&running, ordering, &mut map);
     }
     let running = run().start().unwrap();
@@ -183,7 +176,7 @@ async fn in_one_order_of_several_streams_of_each() {
 async fn a_run_ends_after_so_many_documents_and_changes_of_both() {
     const MOST: usize = 900;
     for ordering in ["document", "oplog"] {
-        let scene = Scene::start().await;
+        let scene = Pair::start().await;
         let writers = Writers::begin(&scene).await;
         let run = || scene.read("oplog").args(["--ordering", ordering]);
         let running = run()

@@ -5,11 +5,12 @@ use mongodb::options::WriteConcern;
 use oplet_testkit::{Oplet, Options, ReplicaSet};
 use serde_json::Value;
 
-use super::{Scene, is_read, of, ops, read_directly};
+use super::{is_read, of, ops, read_directly};
 use crate::{
     DEADLINE,
     delivery::{
         member::Member,
+        pair::Pair,
         scrape::Scrape,
         several::{begun, run, told},
     },
@@ -27,10 +28,10 @@ async fn check_lost(flags: &[&str]) {
     });
     let set = set.await.unwrap();
     let client = set.client().await.unwrap();
-    let scene = Scene::with(Member { set, client }).await;
+    let scene = Pair::with(async { Member { set, client } }).await;
     let run = || {
         let resnapshot = ["--on-position-lost", "resnapshot", "--admin", "127.0.0.1:0"];
-        scene.run("oplog").args(resnapshot).args(flags)
+        scene.run_both("oplog").args(resnapshot).args(flags)
     };
     let insert = async |ids: std::ops::Range<i32>| {
         for (_, member) in scene.members() {

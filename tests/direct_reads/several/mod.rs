@@ -9,7 +9,6 @@ use bson::{Document, doc};
 use futures_util::TryStreamExt as _;
 use oplet_testkit::{Oplet, RunningOplet, eventually};
 use serde_json::Value;
-use tempfile::TempDir;
 
 use super::{
     asked::{admin, ask},
@@ -19,6 +18,7 @@ use crate::{
     DEADLINE,
     delivery::{
         member::Member,
+        pair::Pair,
         scrape::Scrape,
         several::{begun, run, told},
     },
@@ -27,38 +27,14 @@ use crate::{
 /// By deployment and `_id` as JSON text.
 type Versions = BTreeMap<(String, String), i64>;
 
-/// Two replica sets, and a place for what a run keeps.
-struct Scene {
-    eu: Member,
-    us: Member,
-    folder: TempDir,
-}
-
-impl Scene {
-    async fn start() -> Self {
-        Self::with(Member::start("us").await).await
-    }
-
-    async fn with(us: Member) -> Self {
-        Self {
-            eu: Member::start("eu").await,
-            us,
-            folder: tempfile::tempdir().unwrap(),
-        }
-    }
-
+impl Pair {
     fn members(&self) -> [(&str, &Member); 2] {
         [("eu", &self.eu), ("us", &self.us)]
     }
 
-    fn run(&self, source: &str) -> Oplet {
-        run(self.folder.path(), source)
-            .args(["--uri", &self.eu.set.uri()])
-            .args(["--uri", &self.us.set.uri()])
-    }
-
     fn read(&self, source: &str) -> Oplet {
-        self.run(source).args(["--direct-read", "shop.things"])
+        let run = self.run_both(source);
+        run.args(["--direct-read", "shop.things"])
     }
 
     /// The versions of all documents.
@@ -117,7 +93,7 @@ async fn complete(running: &RunningOplet, cluster: &str, words: &str) {
 
 #[tokio::test]
 async fn what_was_read_of_one_is_not_read_again_beside_another() {
-    let scene = Scene::start().await;
+    let scene = Pair::start().await;
     scene.eu.insert(0..20).await;
     scene.us.insert(0..30).await;
     let flags = ["--direct-read", "shop.things", "--exit-when-idle"];
@@ -159,7 +135,7 @@ async fn what_was_read_of_one_is_not_read_again_beside_another() {
 
 #[tokio::test]
 async fn a_collection_that_one_does_not_have_is_read_of_the_other() {
-    let scene = Scene::start().await;
+    let scene = Pair::start().await;
     scene.eu.insert(0..20).await;
     for ordering in ["document", "oplog"] {
         let flags = [
@@ -180,14 +156,14 @@ async fn a_collection_that_one_does_not_have_is_read_of_the_other() {
 
 #[tokio::test]
 async fn a_snapshot_is_of_all_and_one_that_is_away_holds_up_no_other() {
-    let scene = Scene::start().await;
+    let scene = Pair::start().await;
     for (_, member) in scene.members() {
         member.insert(0..40).await;
     }
     for ordering in ["document", "oplog"] {
         let flags = ["--checkpoint", "none", "--admin", "127.0.0.1:0"];
         let running = scene
-            .run("oplog")
+            .run_both("oplog")
             .args(flags)
             .args(["--ordering", ordering]);
         let running = begun(running).await;

@@ -73,6 +73,28 @@ async fn a_snapshot_is_taken_while_the_run_works_and_again() {
     assert_eq!(ids(&read_directly(&running)), twice);
 }
 
+/// What is read behind changes that were given is complete as soon as the streams are beyond it.
+#[tokio::test]
+async fn a_snapshot_is_complete_although_nothing_is_saved() {
+    let reading = Reading::new("unsaved_snapshot").await;
+    reading.insert(0..50).await;
+    let running = reading
+        .run()
+        .args(["--admin", "127.0.0.1:0"])
+        .start()
+        .unwrap();
+    let address = admin(&running).await;
+    said(&running, "running").await;
+    ask(&address, &["snapshot", &reading.namespace()]).await;
+    let told = said(&running, "the direct read is complete").await;
+    assert!(told.contains("documents=50"), "{told}");
+    let status = ask(&address, &["status", "--format", "json"]).await;
+    let status: Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(status["directReads"][0]["state"], "complete", "{status}");
+    stop(&running).await;
+    assert_eq!(ids(&read_directly(&running)), (0..50).collect::<Vec<_>>());
+}
+
 #[tokio::test]
 async fn after_a_lost_position_everything_that_is_watched_is_read_again() {
     for source in ["oplog", "change-stream"] {

@@ -218,7 +218,8 @@ impl Conductor {
         StreamEnd::Done
     }
 
-    /// Waits until everything that was given is done, and notes that.
+    /// Waits until everything that was given is done and the streams are beyond it, and notes that: a
+    /// run may have no saver that does.
     async fn finish(&self, stop: &CancellationToken) {
         let Readers {
             window,
@@ -227,9 +228,11 @@ impl Conductor {
             ..
         } = &*self.readers;
         loop {
-            reads.settle(window, &window.look());
+            // What is done by now is in the look at it that follows.
             let is_done = reads.are_given() && window.is_idle_from(*first_stream);
-            if stop.is_cancelled() || is_done || !reads.are_under_way() {
+            let is_last = stop.is_cancelled() || is_done && reads.are_streams_over();
+            reads.settle(window, &window.look());
+            if is_last || !reads.are_under_way() {
                 return;
             }
             tokio::time::sleep(LOOK_EVERY).await;

@@ -260,6 +260,11 @@ impl Coverage {
         self.streams[stream].is_over = true;
     }
 
+    /// Whether no stream gives anything more.
+    pub(super) fn are_streams_over(&self) -> bool {
+        self.streams.iter().all(|reached| reached.is_over)
+    }
+
     /// Whether the streams are beyond that time, so that documents of it may be given.
     pub(super) fn are_beyond(&self, read: usize, at: Timestamp) -> bool {
         let mut streams = self.reads[read].streams.iter().map(|of| &self.streams[*of]);

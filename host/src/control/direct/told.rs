@@ -129,4 +129,9 @@ impl DirectReads {
     pub(super) fn are_beyond(&self, at: usize, time: Timestamp) -> bool {
         self.coverage().are_beyond(at, time)
     }
+
+    /// Whether no stream gives anything more.
+    pub(super) fn are_streams_over(&self) -> bool {
+        self.coverage().are_streams_over()
+    }
 }

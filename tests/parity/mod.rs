@@ -29,6 +29,9 @@ struct Asked<'a> {
     /// The documents of updates are looked up, and those of collections that are gone or elsewhere
     /// are not the same.
     leaves_out_looked_up: bool,
+    /// The documents that updates left are the same but for the order of their fields: a change stream
+    /// tells those that were moved [twice](images), and JSON has them once. `images` sees to the order.
+    disorders_updated: bool,
 }
 
 /// Reads what has happened in the scene from both sources, and gives the oplog's ops once they were
@@ -48,8 +51,7 @@ async fn same_as_asked(scene: &Scene, watched: &[&str], asked: Asked<'_>) -> Res
     let disambiguates = version(scene).await? >= DISAMBIGUATES_SINCE;
     let common = |ops: &Ops| -> Vec<String> {
         let ops = ops.0.iter().cloned();
-        ops.map(|op| common(op, disambiguates, asked.leaves_out_looked_up))
-            .collect()
+        ops.map(|op| common(op, disambiguates, asked)).collect()
     };
     let (ours, theirs) = (common(&oplog), common(&stream));
     let differing = ours.iter().zip(&theirs).position(|(a, b)| a != b);
@@ -62,10 +64,17 @@ async fn same_as_asked(scene: &Scene, watched: &[&str], asked: Asked<'_>) -> Res
 }
 
 /// An op as text, fields in their order, without what one of the sources cannot tell.
-fn common(mut op: Value, disambiguates: bool, leaves_out_looked_up: bool) -> String {
+fn common(mut op: Value, disambiguates: bool, asked: Asked<'_>) -> String {
     let fields = op.as_object_mut().expect("an op is a document");
-    if leaves_out_looked_up && fields.contains_key("updateDescription") {
-        fields.shift_remove("data");
+    if fields.contains_key("updateDescription") {
+        if asked.leaves_out_looked_up {
+            fields.shift_remove("data");
+        }
+        if asked.disorders_updated
+            && let Some(updated) = fields.get_mut("data")
+        {
+            updated.sort_all_objects();
+        }
     }
     let source = fields.shift_remove("source");
     assert!(source.is_some_and(|source| source == "oplog" || source == "changeStream"));

@@ -37,11 +37,13 @@ impl Round {
                 oplog: &["--commands", "all"],
                 stream: &["--commands", "all"],
                 leaves_out_looked_up: true,
+                ..Asked::default()
             },
             Self::Images => Asked {
                 oplog: &["--updates", "apply", "--before", "required"],
                 stream: &["--full-document", "required", "--before", "required"],
-                leaves_out_looked_up: false,
+                disorders_updated: true,
+                ..Asked::default()
             },
         }
     }

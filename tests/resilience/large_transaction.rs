@@ -77,12 +77,7 @@ fn emitted(running: &RunningOplet) -> Vec<i64> {
 
 #[tokio::test]
 async fn a_transaction_of_50_megabytes_goes_on_where_its_reader_was_killed() -> Result<()> {
-    // The engine holds a transaction in its cache until it ends.
-    let options = Options {
-        cache_gigabytes: 1.0,
-        ..Options::default()
-    };
-    let set = ReplicaSet::start(options).await?;
+    let set = ReplicaSet::start(Options::default()).await?;
     let folder = modules::Scene::on(&set, "large_killed".into()).await;
     let module = folder.module("slow", &slow());
     for source in SOURCES {

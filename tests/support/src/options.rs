@@ -23,7 +23,8 @@ pub struct Options {
     pub set_name: String,
     /// Upper bound of the oplog; it takes disk space only as it fills.
     pub oplog_megabytes: u32,
-    /// The storage engine's cache; 0.25 is the least mongod takes.
+    /// The storage engine's cache. It holds a transaction until that ends; a fifth of 0.25, the least
+    /// that mongod takes, is too little for one of several oplog entries.
     pub cache_gigabytes: f32,
     /// More arguments for mongod, e.g. `--setParameter`, `periodicNoopIntervalSecs=1`.
     pub arguments: Vec<String>,
@@ -35,7 +36,7 @@ impl Default for Options {
             mode: Mode::ReplicaSet,
             set_name: REPLICA_SET_NAME.into(),
             oplog_megabytes: 4_096,
-            cache_gigabytes: 0.25,
+            cache_gigabytes: 1.0,
             arguments: Vec::new(),
         }
     }

@@ -2,7 +2,7 @@
 //! written in one step. How new a version is, its file's time of change tells.
 
 use std::{
-    fs::{self, DirBuilder},
+    fs::{self, DirBuilder, File},
     io,
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
@@ -21,6 +21,9 @@ use crate::checkpoint::{
 const DIRECTORY: &str = ".modules";
 const ENDING: &str = ".wasm";
 
+/// How much newer a version is than the one before, at least; file systems know so little a difference.
+const NEWER: Duration = Duration::from_micros(1);
+
 /// For the owner alone: a module may hold secrets, and who could change it would run code.
 const DIRECTORY_MODE: u32 = 0o700;
 
@@ -32,11 +35,16 @@ impl FileStore {
         make_directory(&directory).map_err(&failed)?;
         let path = directory.join(file_name(&key.module, &key.digest));
         write_bytes(&path, wasm, Durability::Disk).map_err(&failed)?;
-        // What was just kept stays, whatever the clock has said before.
         let kept = self.found(&key.module)?;
-        let others = kept.iter().filter(|kept| kept.digest != key.digest);
-        for old in others.skip(VERSIONS_MAX - 1) {
-            let path = directory.join(file_name(&key.module, &old.digest));
+        let others = kept.iter().filter(|(_, digest)| *digest != key.digest);
+        // The clock of files stands still between two ticks of the kernel, and any may go back.
+        let newest = others.clone().map(|(changed, _)| *changed + NEWER).next();
+        let time = SystemTime::now().max(newest.unwrap_or(SystemTime::UNIX_EPOCH));
+        let file = File::options().append(true).open(&path);
+        file.and_then(|file| file.set_modified(time))
+            .map_err(&failed)?;
+        for (_, old) in others.skip(VERSIONS_MAX - 1) {
+            let path = directory.join(file_name(&key.module, old));
             remove(&path).map_err(&failed)?;
         }
         Ok(())
@@ -53,10 +61,16 @@ impl FileStore {
     }
 
     pub(super) fn versions(&self, module: &str) -> Result<Vec<KeptVersion>, Error> {
-        self.found(module)
+        let found = self.found(module)?.into_iter();
+        let kept = found.map(|(changed, digest)| KeptVersion {
+            digest,
+            kept_ms: milliseconds(changed),
+        });
+        Ok(kept.collect())
     }
 
-    fn found(&self, module: &str) -> Result<Vec<KeptVersion>, Error> {
+    /// The digests of a module's versions with their times, the newest first.
+    fn found(&self, module: &str) -> Result<Vec<(SystemTime, String)>, Error> {
         let mut found = Vec::new();
         for path in self.version_files()? {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -70,11 +84,7 @@ impl FileStore {
             found.push((changed, digest.to_owned()));
         }
         found.sort_by(|a, b| b.cmp(a));
-        let kept = found.into_iter().map(|(changed, digest)| KeptVersion {
-            digest,
-            kept_ms: milliseconds(changed),
-        });
-        Ok(kept.collect())
+        Ok(found)
     }
 
     /// All files in the directory; none when there is no directory.

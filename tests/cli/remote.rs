@@ -1,6 +1,6 @@
 //! The verbs that talk to a run: what they print, and what they say of what does not answer.
 
-use std::{path::Path, sync::OnceLock};
+use std::path::Path;
 
 use oplet::{
     admin::{self, Server},
@@ -293,14 +293,9 @@ async fn the_token_comes_from_a_file_or_the_environment() {
 
 #[tokio::test]
 async fn where_nothing_listens_the_flag_is_told() {
-    // A port that was free a moment ago, and is not given out again so soon.
-    static FREE: OnceLock<String> = OnceLock::new();
-    let address = FREE.get_or_init(|| {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap().to_string()
-    });
+    let address = format!("127.0.0.1:{}", oplet_testkit::free_port().unwrap());
     for arguments in [&["status"][..], &["drain"]] {
-        let ended = ask(address, arguments).await.with_code(1);
+        let ended = ask(&address, arguments).await.with_code(1);
         ended.says(&[
             &format!("error: nothing listens at {address}"),
             &format!("hint: was `oplet run` started with `--admin {address}`?"),

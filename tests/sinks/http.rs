@@ -252,9 +252,8 @@ async fn a_name_and_a_password_are_sent() {
 
 #[tokio::test]
 async fn nobody_there_is_waited_for() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/?code=hush", listener.local_addr().unwrap());
-    drop(listener);
+    let port = oplet_testkit::free_port().unwrap();
+    let url = format!("http://127.0.0.1:{port}/?code=hush");
     let (message, _) = passing(sink(&url, &[]).deliver(&lines(&documents(1))).await);
     assert!(message.to_lowercase().contains("refused"), "{message}");
 }

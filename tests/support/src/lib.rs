@@ -5,6 +5,7 @@
 //! - [`replica_set`]: [`ReplicaSet`], a real mongod on a free port in a
 //!   temporary folder, gone with its owner however that one ends
 //! - [`cluster`]: [`Cluster`], several of them as one replica set, for fail-overs
+//! - [`ports`]: [`free_port`], given to one only
 //! - [`process`]: [`Oplet`], the built binary with its output captured by line
 //! - [`lines`]: [`Lines`](lines::Lines), its output
 //! - [`guests`]: [`guest`], modules compiled by `scripts/build-guests`, and
@@ -26,6 +27,7 @@ pub mod lines;
 mod mongod;
 pub mod names;
 pub mod options;
+pub mod ports;
 pub mod process;
 pub mod replica_set;
 pub mod signal;
@@ -37,6 +39,7 @@ pub use guests::{guest, wat};
 pub use history::History;
 pub use names::database_name;
 pub use options::{Mode, Options};
+pub use ports::free_port;
 pub use process::{Oplet, RunningOplet};
 pub use replica_set::ReplicaSet;
 pub use signal::Signal;

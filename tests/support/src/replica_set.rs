@@ -3,7 +3,7 @@
 //! owner, however that one ends (see `keeper.rs`).
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep};
 use crate::keeper::Keeper;
 use crate::mongod;
 use crate::options::{Mode, Options, arguments};
+use crate::ports::free_port;
 
 /// How long a server may take until it is ready; two seconds are normal.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -260,12 +261,6 @@ pub(crate) async fn connect(uri: &str) -> Result<Client> {
     // Local servers answer at once or are down; the default is half a minute.
     options.server_selection_timeout = Some(Duration::from_secs(10));
     Ok(Client::with_options(options)?)
-}
-
-fn free_port() -> Result<u16> {
-    let listener =
-        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on 127.0.0.1")?;
-    Ok(listener.local_addr()?.port())
 }
 
 mod roll;

@@ -104,6 +104,56 @@ async fn a_write_whose_answer_is_lost_is_done_once() {
     }
 }
 
+/// A server keeps no record of a statement that changed nothing, and carries it out when the command is
+/// repeated.
+#[tokio::test]
+async fn what_changed_nothing_is_not_done_again_behind_what_did() {
+    let set = ReplicaSet::shared().await.unwrap();
+    for how in ["replace", "update"] {
+        let scene = Scene::new(set, "nothing").await;
+        let is = |a: i32| doc! { "_id": 1, "how": how, "a": a };
+        scene.deliver(&bson(&[is(1)])).await;
+        for lost in 1..=3 {
+            scene.answers.lose(lost, Fate::Cut);
+            let (rejections, failed) = scene.deliver(&bson(&[is(1), is(2), is(1), is(3)])).await;
+            assert_eq!((rejections, failed), (vec![], lost as usize), "{how}");
+            assert_eq!(
+                scene.documents().await,
+                [doc! { "_id": 1, "a": 3 }],
+                "{how}"
+            );
+            scene.deliver(&bson(&[is(1)])).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_stands_behind_one_that_is_refused_at_last_counts_once() {
+    let set = ReplicaSet::shared().await.unwrap();
+    let scene = Scene::new(set, "behind").await;
+    let database = scene.client.database(&scene.database);
+    let things = database.collection::<Document>("c");
+    things.insert_one(doc! { "_id": 0, "a": 0 }).await.unwrap();
+    let increment = |id: i32| doc! { "_id": id, "$inc": { "n": 1 } };
+    let mut documents = vec![doc! { "_id": 0, "a": 0 }];
+    documents.extend((1..=5).chain(1..=5).map(increment));
+    let batch = bson(&documents);
+    scene.answers.lose(1, Fate::Cut);
+    scene.sink.deliver(&batch).await.unwrap_err();
+    // The first changed nothing then, and would now.
+    let change = doc! { "$set": { "a": 1 } };
+    things.update_one(doc! { "_id": 0 }, change).await.unwrap();
+    let validator = doc! { "a": { "$ne": 0 } };
+    let refuse = doc! { "collMod": "c", "validator": validator };
+    database.run_command(refuse).await.unwrap();
+    let (rejections, failed) = scene.deliver(&batch).await;
+    let indexes: Vec<_> = rejections.iter().map(|rejection| rejection.index).collect();
+    assert_eq!((indexes, failed), (vec![0], 0), "{rejections:?}");
+    let mut expected = vec![doc! { "_id": 0, "a": 1 }];
+    expected.extend((1..=5).map(|id| doc! { "_id": id, "n": 2 }));
+    assert_eq!(scene.documents().await, expected);
+}
+
 #[tokio::test]
 async fn the_same_documents_emitted_anew_are_written_anew() {
     let set = ReplicaSet::shared().await.unwrap();

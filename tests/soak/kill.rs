@@ -163,6 +163,22 @@ impl Soak {
         history.map_or("nothing".to_owned(), Document::to_string)
     }
 
+    /// Which documents the copy had of one, in order, and by which sessions they were written.
+    async fn copied(&self, name: &str, id: i32) -> Vec<String> {
+        let oplog = self
+            .client
+            .database("local")
+            .collection::<Document>("oplog.rs");
+        let filter = doc! {
+            "ns": format!("soak_copy.{name}"),
+            "$or": [{ "o2._id": id }, { "o._id": id }],
+        };
+        let fields = doc! { "wall": 1, "lsid.id": 1, "txnNumber": 1, "op": 1, "o": 1 };
+        let entries = oplog.find(filter).projection(fields).await.unwrap();
+        let entries: Vec<Document> = entries.try_collect().await.unwrap();
+        entries.iter().map(Document::to_string).collect()
+    }
+
     /// What differs, for the message of a test that failed.
     async fn differences(&self) -> Vec<String> {
         let mut differences = Vec::new();
@@ -181,7 +197,10 @@ impl Soak {
                 if source.get(id) != copy.get(id) {
                     let (source, copy) = (source.get(id), copy.get(id));
                     let seen = self.seen(name, *id).await;
-                    differences.push(format!("{name}: {source:?} but {copy:?}; seen: {seen}"));
+                    let copied = self.copied(name, *id).await;
+                    differences.push(format!(
+                        "{name}: {source:?} but {copy:?}; seen: {seen}; copied: {copied:#?}"
+                    ));
                 }
             }
         }

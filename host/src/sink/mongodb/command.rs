@@ -42,13 +42,26 @@ pub(super) fn fitting(statements: &[Statement]) -> usize {
         .count()
 }
 
-/// `{insert: COLL, documents: [..], ordered: .., writeConcern: {..}, txnNumber: ..}`, and its likes.
+/// What a server knows a command again by.
+///
+/// Source: <https://github.com/mongodb/specifications/blob/master/source/retryable-writes/retryable-writes.md>,
+/// and `stmtId` of `write_ops.idl`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Number {
+    /// That of the command in its session.
+    pub(super) txn_number: i64,
+    /// That of its first statement. More than 0 where those before it are done with.
+    pub(super) first: usize,
+}
+
+/// `{insert: COLL, documents: [..], ordered: .., writeConcern: {..}, txnNumber: .., stmtId: ..}`, and
+/// its likes.
 pub(super) fn assemble(
     group: &Group,
     statements: &[Statement],
     sequence: Sequence,
     within: Within,
-    number: Option<i64>,
+    number: Option<Number>,
 ) -> RawDocumentBuf {
     let (name, array) = match group.verb {
         Verb::Insert => ("insert", "documents"),
@@ -67,8 +80,12 @@ pub(super) fn assemble(
         writer.int32(b"wtimeout", MAJORITY_WAIT_MS);
         writer.end();
     }
-    if let Some(number) = number {
-        writer.int64(b"txnNumber", number);
+    if let Some(Number { txn_number, first }) = number {
+        writer.int64(b"txnNumber", txn_number);
+        if first > 0 {
+            // There are no more of them than `STATEMENTS_MAX`.
+            writer.int32(b"stmtId", first as i32);
+        }
     }
     writer.begin(array.as_bytes(), kind::ARRAY);
     for (index, statement) in statements.iter().enumerate() {

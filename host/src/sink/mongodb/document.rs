@@ -118,14 +118,29 @@ impl Parts<'_> {
         writer.bool(b"upsert", true);
     }
 
+    /// Whether an update with it only adds numbers, and elements to arrays: several such updates come to the
+    /// same in any order, and one that changes nothing where it stands does so behind others.
+    pub(super) fn only_add(&self) -> bool {
+        let mut rest = self.others().peekable();
+        rest.peek().is_some()
+            && rest.all(|field| match field.key {
+                b"$inc" | b"$setOnInsert" => true,
+                b"$push" => is_plain_push(field),
+                _ => false,
+            })
+    }
+
+    /// All fields but `_id` and those of the key.
+    fn others(&self) -> impl Iterator<Item = &Element<'_>> {
+        let is_key = |field: &&Element<'_>| self.key.iter().any(|key| key.key == field.key);
+        let others = self.fields.iter().filter(|field| field.key != b"_id");
+        others.filter(move |field| !is_key(field))
+    }
+
     /// `q: {..}, u: {$set: FIELDS}` or the operators that the document holds, `upsert: true`
     pub(super) fn write_update(&self, writer: &mut Writer<'_>) -> Result<(), String> {
         self.write_query(writer);
-        let is_key = |field: &&Element<'_>| self.key.iter().any(|key| key.key == field.key);
-        let rest = || {
-            let others = self.fields.iter().filter(|field| field.key != b"_id");
-            others.filter(move |field| !is_key(field))
-        };
+        let rest = || self.others();
         let operators = rest().filter(|field| field.key.starts_with(b"$")).count();
         if operators > 0 && operators < rest().count() {
             return Err("it holds update operators, and fields beside them".into());
@@ -167,6 +182,22 @@ impl Parts<'_> {
         writer.bool(b"upsert", true);
         Ok(())
     }
+}
+
+/// Whether each value of a `$push` is itself what is pushed: with modifiers it may push nothing.
+fn is_plain_push(push: &Element<'_>) -> bool {
+    let is_plain = |field: Result<Element<'_>, _>| {
+        field.is_ok_and(|field| {
+            let first = Walk::new(field.value)
+                .ok()
+                .and_then(|mut inner| inner.next());
+            let has_modifiers =
+                first.is_some_and(|first| !first.is_ok_and(|first| !first.key.starts_with(b"$")));
+            field.kind != kind::DOCUMENT || !has_modifiers
+        })
+    };
+    push.kind == kind::DOCUMENT
+        && Walk::new(push.value).is_ok_and(|mut fields| fields.all(is_plain))
 }
 
 /// `KEY: VALUE`, where no value may be taken for a condition.

@@ -38,6 +38,25 @@ pub(super) struct Statement {
     pub(super) bytes: Vec<u8>,
     /// Which document it is about: equal for statements about the same one.
     pub(super) target: Vec<u8>,
+    pub(super) among: Among,
+    /// The one before it that it stands for, too, as long as it is not refused.
+    pub(super) superseded: Option<Box<Statement>>,
+}
+
+/// What becomes of several statements of one kind about the same document.
+///
+/// A server keeps which statements of a numbered command were carried out, but for those that changed
+/// nothing. These it carries out when the command is repeated, also in front of a later one that it leaves
+/// out then: of "a is 1, a is 2" the first may have found a 1, and sets it back. So only those share a
+/// command that commute, or that find again what they found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Among {
+    /// They may stand in one command.
+    Share,
+    /// The last one is enough.
+    Last,
+    /// Each takes a command of its own.
+    Apart,
 }
 
 impl Statement {
@@ -87,6 +106,14 @@ impl Statement {
             }
         };
         writer.finish();
+        let among = match (within, mode) {
+            // What is not committed is not repeated in part.
+            (Within::Transaction, _) | (_, Mode::Insert | Mode::Delete) => Among::Share,
+            (Within::Command, Mode::Update) if parts.only_add() => Among::Share,
+            // By another key, a new document gets its `_id` from the first.
+            (Within::Command, Mode::Replace) if options.is_keyed_by_id() => Among::Last,
+            (Within::Command, Mode::Update | Mode::Replace) => Among::Apart,
+        };
         let mut target = Vec::new();
         for field in &parts.key {
             append_comparable(field.kind, field.value, &mut target)
@@ -98,7 +125,22 @@ impl Statement {
             verb,
             bytes,
             target,
+            among,
+            superseded: None,
         })
+    }
+}
+
+impl Statement {
+    /// It is refused: the one that it has superseded, if any, takes its place.
+    pub(super) fn give_way(&mut self) -> bool {
+        match self.superseded.take() {
+            Some(superseded) => {
+                *self = *superseded;
+                true
+            }
+            None => false,
+        }
     }
 }
 
@@ -239,6 +281,52 @@ mod tests {
             ),
         ] {
             assert_eq!(build(pairs, document).unwrap(), expected, "{document}");
+        }
+    }
+
+    #[test]
+    fn few_may_stand_in_a_command_with_others_about_the_same_document() {
+        let each = doc! { "$each": [1] };
+        for (mode, document, expected) in [
+            ("insert", doc! { "a": 1 }, Among::Share),
+            ("delete", doc! { "_id": 1 }, Among::Share),
+            ("replace", doc! { "a": 1 }, Among::Last),
+            ("update", doc! { "a": 1 }, Among::Apart),
+            ("update", doc! { "_id": 1 }, Among::Apart),
+            ("update", doc! { "$inc": { "a": 1 } }, Among::Share),
+            (
+                "update",
+                doc! { "$inc": { "a": 1, "b": -1.5 }, "$push": { "c": [1] }, "$setOnInsert": { "d": 1 } },
+                Among::Share,
+            ),
+            (
+                "update",
+                doc! { "$push": { "a": { "b": 1 } } },
+                Among::Share,
+            ),
+            (
+                "update",
+                doc! { "$push": { "a": 1, "b": each } },
+                Among::Apart,
+            ),
+            (
+                "update",
+                doc! { "$inc": { "a": 1 }, "$set": { "b": 1 } },
+                Among::Apart,
+            ),
+            ("update", doc! { "$max": { "a": 1 } }, Among::Apart),
+            ("update", doc! { "$setOnInsert": { "a": 1 } }, Among::Share),
+        ] {
+            let mut pairs = vec![("mode".to_owned(), mode.to_owned())];
+            let options = Options::from_pairs("mongodb:a.b", &mut pairs).unwrap();
+            let document = document.to_vec().unwrap();
+            let build = |within| Statement::build(0, &document, "K", &options, within).unwrap();
+            assert_eq!(
+                build(Within::Command).among,
+                expected,
+                "{mode} {document:?}"
+            );
+            assert_eq!(build(Within::Transaction).among, Among::Share);
         }
     }
 

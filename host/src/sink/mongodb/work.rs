@@ -6,7 +6,9 @@ use bson::{Document, RawDocumentBuf};
 use mongodb::ClientSession;
 
 use super::{
-    command::{Choice, Sequence, Verdict, assemble, concern_failure, failed_statements, fitting},
+    command::{
+        Choice, Number, Sequence, Verdict, assemble, concern_failure, failed_statements, fitting,
+    },
     stages::Group,
     statement::{Statement, Verb, Within},
 };
@@ -34,7 +36,23 @@ pub(super) struct Work {
 #[derive(Debug, Clone, Copy)]
 struct Sent {
     count: usize,
-    number: Option<i64>,
+    number: Option<Number>,
+    /// It was sent before, and nobody knows what became of that.
+    is_repeated: bool,
+}
+
+impl Sent {
+    /// The same behind its first statements; none where nothing is left, or nobody would know it again.
+    fn rest(self, from: usize) -> Option<Self> {
+        let mut number = self.number?;
+        number.first += from;
+        let count = self.count.checked_sub(from).filter(|count| *count > 0)?;
+        Some(Self {
+            count,
+            number: Some(number),
+            ..self
+        })
+    }
 }
 
 /// A command, to be sent.
@@ -43,7 +61,7 @@ pub(super) struct Command<'a> {
     pub(super) namespace: &'a str,
     pub(super) bytes: RawDocumentBuf,
     /// Its number in the session, where it has one.
-    pub(super) number: Option<i64>,
+    pub(super) number: Option<Number>,
     pub(super) session: &'a mut Option<ClientSession>,
 }
 
@@ -88,9 +106,18 @@ impl Work {
                 }
             };
             let number = next_number(&self.groups.front()?.namespace);
-            self.sent = Some(Sent { count, number });
+            self.sent = Some(Sent {
+                count,
+                number: number.map(|txn_number| Number {
+                    txn_number,
+                    first: 0,
+                }),
+                is_repeated: false,
+            });
+        } else if let Some(sent) = &mut self.sent {
+            sent.is_repeated = true;
         }
-        let Sent { count, number } = self.sent?;
+        let Sent { count, number, .. } = self.sent?;
         let group = self.groups.front()?;
         let now = &group.statements[self.done..][..count];
         Some(Command {
@@ -124,10 +151,13 @@ impl Work {
             let at = self.done + place;
             match verdict {
                 Verdict::Delivered => {}
-                Verdict::Rejected(reason) => {
-                    let guilty = group.statements.get(at);
-                    self.rejections
-                        .extend(guilty.map(|guilty| rejection(guilty, reason)));
+                Verdict::Rejected(reason) if at < end => {
+                    let guilty = &mut group.statements[at];
+                    self.rejections.push(rejection(guilty, reason));
+                    if guilty.give_way() {
+                        end -= 1;
+                        group.statements.swap(at, end);
+                    }
                 }
                 Verdict::Passing(reason) if at < end => {
                     // It changes places with the last one: where more than one was tried behind the
@@ -136,10 +166,16 @@ impl Work {
                     group.statements.swap(at, end);
                     waits = Some(reason);
                 }
-                Verdict::Passing(reason) => waits = Some(reason),
+                // A server that answers for what was not asked.
+                Verdict::Rejected(reason) | Verdict::Passing(reason) => waits = Some(reason),
             }
         }
+        let learned = end - self.done;
         self.done = end;
+        if self.sequence == Sequence::Ordered && has_failed && sent.is_repeated {
+            // What stands behind the one that failed may have been carried out before: it keeps its number.
+            self.sent = sent.rest(learned);
+        }
         if has_failed && is_order_free(group.verb, &group.statements[end..]) {
             // Where one failed, more may, and each would cost a round trip. No order is lost.
             self.sequence = Sequence::Unordered;
@@ -163,7 +199,10 @@ impl Work {
     /// The command is to be sent again under another number, or none.
     pub(super) fn renumber(&mut self, number: Option<i64>) {
         if let Some(sent) = &mut self.sent {
-            sent.number = number;
+            sent.number = number.map(|txn_number| Number {
+                txn_number,
+                first: 0,
+            });
         }
     }
 
@@ -181,10 +220,12 @@ impl Work {
     }
 
     fn reject_next(&mut self, reason: String) {
-        if let Some(guilty) = self.rest().first() {
-            let rejection = rejection(guilty, reason);
-            self.rejections.push(rejection);
-            self.done += 1;
+        let group = self.groups.front_mut();
+        if let Some(guilty) = group.and_then(|group| group.statements.get_mut(self.done)) {
+            self.rejections.push(rejection(guilty, reason));
+            if !guilty.give_way() {
+                self.done += 1;
+            }
         }
     }
 }

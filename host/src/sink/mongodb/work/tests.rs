@@ -1,12 +1,12 @@
 //! A server in miniature, on which everything goes wrong that can.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use bson::{Document, RawDocument, doc};
 use proptest::prelude::*;
 
 use super::*;
-use crate::sink::mongodb::stages::stages;
+use crate::sink::mongodb::{stages::stages, statement::Among};
 
 /// What the server makes of a statement, always.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,13 +30,47 @@ enum Fate {
     Alone,
 }
 
+/// What a statement does to its document, a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Insert(u8),
+    Replace(u8),
+    Set(u8),
+    Add,
+    Delete,
+}
+
+/// Documents by their targets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Documents(HashMap<u8, u32>);
+
+impl Documents {
+    /// Tells whether that has changed anything.
+    fn change(&mut self, target: u8, change: Change) -> bool {
+        let before = self.0.get(&target).copied();
+        match (change, before) {
+            (Change::Insert(_), Some(_)) | (Change::Delete, None) => {}
+            (Change::Insert(value) | Change::Replace(value) | Change::Set(value), _) => {
+                self.0.insert(target, value.into());
+            }
+            (Change::Add, _) => *self.0.entry(target).or_default() += 1,
+            (Change::Delete, Some(_)) => {
+                self.0.remove(&target);
+            }
+        }
+        self.0.get(&target).copied() != before
+    }
+}
+
 #[derive(Debug)]
 struct Server {
-    natures: Vec<Nature>,
-    /// The statements that were carried out, in order.
+    /// Of each statement its target, what it does, and what becomes of it.
+    statements: Vec<(u8, Change, Nature)>,
+    documents: Documents,
+    /// The statements that have changed something, in order.
     done: Vec<usize>,
-    /// By number of the command, which of its statements were carried out.
-    known: HashMap<i64, (Vec<u8>, HashSet<usize>)>,
+    /// By numbers of a command and a statement, what has changed something.
+    known: HashMap<(i64, usize), usize>,
 }
 
 enum Answer {
@@ -62,14 +96,13 @@ impl Server {
                 index.unwrap() as usize
             })
             .collect();
-        let is_unreadable = |index: &usize| self.natures[*index] == Nature::Unreadable;
+        let is_unreadable = |index: &usize| self.statements[*index].2 == Nature::Unreadable;
         if indexes.iter().any(is_unreadable) {
             return Answer::Unreadable;
         }
-        let number = command.number.unwrap();
-        let known = self.known.entry(number);
-        let (first_bytes, known) = known.or_insert((bytes.clone(), HashSet::new()));
-        assert_eq!(*first_bytes, bytes, "one number, one command");
+        let Number { txn_number, first } = command.number.unwrap();
+        assert_eq!(document.get_i64("txnNumber").unwrap(), txn_number);
+        assert_eq!(document.get_i32("stmtId").unwrap_or(0), first as i32);
         let mut errors = Vec::new();
         for (place, index) in indexes.iter().enumerate() {
             if let Fate::Lost(count) = fate
@@ -77,13 +110,21 @@ impl Server {
             {
                 return Answer::None;
             }
-            let code = match (self.natures[*index], fate) {
-                _ if known.contains(&place) => continue,
+            let (target, change, nature) = self.statements[*index];
+            let id = (txn_number, first + place);
+            let code = match (nature, fate) {
+                _ if self.known.contains_key(&id) => {
+                    assert_eq!(self.known[&id], *index, "one number, one statement");
+                    continue;
+                }
                 (Nature::Refused, _) => 121,
                 (_, Fate::Busy(busy)) if busy % indexes.len() == place => 112,
                 _ => {
-                    known.insert(place);
-                    self.done.push(*index);
+                    // Of what changes nothing it keeps no record.
+                    if self.documents.change(target, change) {
+                        self.known.insert(id, *index);
+                        self.done.push(*index);
+                    }
                     continue;
                 }
             };
@@ -119,28 +160,56 @@ fn fate() -> impl Strategy<Value = Fate> {
     ]
 }
 
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        (0..3_u8).prop_map(Change::Insert),
+        (0..3_u8).prop_map(Change::Replace),
+        (0..3_u8).prop_map(Change::Set),
+        Just(Change::Add),
+        Just(Change::Delete),
+    ]
+}
+
+fn nature() -> impl Strategy<Value = Nature> {
+    prop_oneof![
+        1 => Just(Nature::Unreadable),
+        1 => Just(Nature::Refused),
+        10 => Just(Nature::Good),
+    ]
+}
+
 proptest! {
     #[test]
-    fn whatever_happens_each_statement_is_carried_out_once_and_in_order(
-        history in prop::collection::vec((0..5_u8, 0..3_usize, 0..12_u8), 1..40),
+    fn whatever_happens_documents_come_to_what_they_would_have_and_nothing_counts_twice(
+        before in prop::collection::hash_map(0..5_u8, 0..3_u32, 0..5),
+        statements in prop::collection::vec((0..5_u8, change(), nature()), 1..40),
         fates in prop::collection::vec(fate(), 0..40),
     ) {
-        let verbs = [Verb::Insert, Verb::Update, Verb::Delete];
-        let statements = history.iter().enumerate().map(|(index, (target, verb, _))| Statement {
+        let all = statements.iter().enumerate().map(|(index, (target, change, _))| Statement {
             index,
             namespace: "a.b".into(),
-            verb: verbs[*verb],
+            verb: match change {
+                Change::Insert(_) => Verb::Insert,
+                Change::Replace(_) | Change::Set(_) | Change::Add => Verb::Update,
+                Change::Delete => Verb::Delete,
+            },
             bytes: doc! { "i": index as i32 }.to_vec().unwrap(),
             target: vec![*target],
+            among: match change {
+                Change::Replace(_) => Among::Last,
+                Change::Set(_) => Among::Apart,
+                Change::Insert(_) | Change::Add | Change::Delete => Among::Share,
+            },
+            superseded: None,
         });
-        let nature = |kind: u8| match kind {
-            0 => Nature::Unreadable,
-            1 => Nature::Refused,
-            _ => Nature::Good,
+        let mut work = Work::new(stages(all.collect()), Vec::new());
+        let mut expected = Documents(before);
+        let mut server = Server {
+            statements: statements.clone(),
+            documents: expected.clone(),
+            done: Vec::new(),
+            known: HashMap::new(),
         };
-        let natures: Vec<_> = history.iter().map(|(_, _, kind)| nature(*kind)).collect();
-        let mut work = Work::new(stages(statements.collect()), Vec::new());
-        let mut server = Server { natures, done: Vec::new(), known: HashMap::new() };
         let mut fates = fates.into_iter();
         let mut numbers = 0..;
         for attempt in 0.. {
@@ -157,20 +226,29 @@ proptest! {
         }
 
         let rejected: Vec<_> = work.finish().iter().map(|rejection| rejection.index).collect();
-        let is_bad = |index: &usize| server.natures[*index] != Nature::Good;
-        let bad: Vec<_> = (0..history.len()).filter(is_bad).collect();
-        prop_assert_eq!(&rejected, &bad);
-        let mut done = server.done.clone();
-        done.sort_unstable();
-        let good: Vec<_> = (0..history.len()).filter(|index| !is_bad(index)).collect();
-        prop_assert_eq!(done, good);
-        for target in 0..5 {
-            let of_target = |index: &&usize| history[**index].0 == target;
-            // The order of deletes of one document makes no difference.
-            let moves: Vec<_> = server.done.iter().filter(of_target).collect();
-            let disordered = moves.windows(2).find(|pair| pair[0] > pair[1]
-                && !pair.iter().all(|index| history[**index].1 == 2));
-            prop_assert_eq!(disordered, None);
+        let is_bad = |index: &usize| statements[*index].2 != Nature::Good;
+        // A replacement was not even tried where the next one of that document went through.
+        let is_told = |index: &usize| {
+            let mut later = statements[index + 1..].iter();
+            let next = later.find(|(target, ..)| *target == statements[*index].0);
+            let is_replacement = |change: Change| matches!(change, Change::Replace(_));
+            !is_replacement(statements[*index].1) || !next.is_some_and(|next| is_replacement(next.1))
+        };
+        prop_assert!(rejected.iter().all(is_bad));
+        let told: Vec<_> = rejected.into_iter().filter(is_told).collect();
+        let bad = (0..statements.len()).filter(is_bad);
+        prop_assert_eq!(told, bad.filter(is_told).collect::<Vec<_>>());
+        let mut added = Vec::new();
+        for (index, (target, change, nature)) in statements.iter().enumerate() {
+            if *nature == Nature::Good {
+                expected.change(*target, *change);
+                added.extend((*change == Change::Add).then_some(index));
+            }
         }
+        prop_assert_eq!(&server.documents, &expected);
+        let mut done = server.done;
+        done.retain(|index| statements[*index].1 == Change::Add);
+        done.sort_unstable();
+        prop_assert_eq!(done, added);
     }
 }

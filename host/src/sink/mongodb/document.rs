@@ -187,14 +187,12 @@ impl Parts<'_> {
 /// Whether each value of a `$push` is itself what is pushed: with modifiers it may push nothing.
 fn is_plain_push(push: &Element<'_>) -> bool {
     let is_plain = |field: Result<Element<'_>, _>| {
-        field.is_ok_and(|field| {
-            let first = Walk::new(field.value)
-                .ok()
-                .and_then(|mut inner| inner.next());
-            let has_modifiers =
-                first.is_some_and(|first| !first.is_ok_and(|first| !first.key.starts_with(b"$")));
-            field.kind != kind::DOCUMENT || !has_modifiers
-        })
+        let Ok(field) = field else { return false };
+        let first = Walk::new(field.value)
+            .ok()
+            .and_then(|mut inner| inner.next());
+        let is_modifier = |first: Element<'_>| first.key.starts_with(b"$");
+        field.kind != kind::DOCUMENT || first.is_none_or(|first| !first.is_ok_and(is_modifier))
     };
     push.kind == kind::DOCUMENT
         && Walk::new(push.value).is_ok_and(|mut fields| fields.all(is_plain))

@@ -59,8 +59,9 @@ pub(super) fn stages(statements: Vec<Statement>) -> Vec<Group> {
         let (verb, among) = (statement.verb, statement.among);
         let place = match before {
             Some(before) if is_same && among == Among::Last => {
-                let superseded = std::mem::replace(&mut group[before.place], statement);
-                group[before.place].superseded = Some(Box::new(superseded));
+                let last = &mut group[before.place];
+                let superseded = std::mem::replace(last, statement);
+                last.supersede(superseded);
                 before.place
             }
             _ => {
@@ -93,7 +94,7 @@ mod tests {
             bytes: Vec::new(),
             target: vec![target],
             among,
-            superseded: None,
+            superseded: Vec::new(),
         }
     }
 
@@ -122,9 +123,8 @@ mod tests {
             }
             let mut sent = Vec::new();
             for statement in groups.iter().flat_map(|group| &group.statements) {
-                let of_one = std::iter::successors(Some(statement), |one| one.superseded.as_deref());
-                let of_one: Vec<_> = of_one.collect();
-                sent.extend(of_one.into_iter().rev());
+                sent.extend(&statement.superseded);
+                sent.push(statement);
             }
             prop_assert_eq!(sent.len(), history.len());
             let mut changes_max = 0;

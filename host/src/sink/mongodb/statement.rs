@@ -39,8 +39,8 @@ pub(super) struct Statement {
     /// Which document it is about: equal for statements about the same one.
     pub(super) target: Vec<u8>,
     pub(super) among: Among,
-    /// The one before it that it stands for, too, as long as it is not refused.
-    pub(super) superseded: Option<Box<Statement>>,
+    /// Those before it that it stands for, too, as long as it is not refused.
+    pub(super) superseded: Vec<Statement>,
 }
 
 /// What becomes of several statements of one kind about the same document.
@@ -126,21 +126,29 @@ impl Statement {
             bytes,
             target,
             among,
-            superseded: None,
+            superseded: Vec::new(),
         })
     }
 }
 
 impl Statement {
-    /// It is refused: the one that it has superseded, if any, takes its place.
+    /// Takes the place of the one before it.
+    pub(super) fn supersede(&mut self, mut before: Self) {
+        self.superseded = std::mem::take(&mut before.superseded);
+        self.superseded.push(before);
+    }
+
+    /// It is refused: the last that it has superseded, if any, takes its place.
     pub(super) fn give_way(&mut self) -> bool {
-        match self.superseded.take() {
-            Some(superseded) => {
-                *self = *superseded;
-                true
-            }
-            None => false,
-        }
+        let Some(before) = self.superseded.pop() else {
+            return false;
+        };
+        let superseded = std::mem::take(&mut self.superseded);
+        *self = Self {
+            superseded,
+            ..before
+        };
+        true
     }
 }
 

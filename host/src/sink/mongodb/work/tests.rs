@@ -200,7 +200,7 @@ proptest! {
                 Change::Set(_) => Among::Apart,
                 Change::Insert(_) | Change::Add | Change::Delete => Among::Share,
             },
-            superseded: None,
+            superseded: Vec::new(),
         });
         let mut work = Work::new(stages(all.collect()), Vec::new());
         let mut expected = Documents(before);

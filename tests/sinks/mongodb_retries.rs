@@ -109,22 +109,55 @@ async fn a_write_whose_answer_is_lost_is_done_once() {
 #[tokio::test]
 async fn what_changed_nothing_is_not_done_again_behind_what_did() {
     let set = ReplicaSet::shared().await.unwrap();
-    for how in ["replace", "update"] {
+    let max = doc! { "$max": { "b": 0 } };
+    for (how, asked, others) in [
+        ("replace", doc! {}, doc! {}),
+        ("update", doc! {}, doc! {}),
+        ("update", max, doc! { "b": 0 }),
+    ] {
         let scene = Scene::new(set, "nothing").await;
-        let is = |a: i32| doc! { "_id": 1, "how": how, "a": a };
+        let is = |a: i32| {
+            let change = match asked.is_empty() {
+                true => doc! { "a": a },
+                false => doc! { "$set": { "a": a } },
+            };
+            let parts = [doc! { "_id": 1, "how": how }, change, asked.clone()];
+            Document::from_iter(parts.into_iter().flatten())
+        };
+        let mut expected = doc! { "_id": 1, "a": 3 };
+        expected.extend(others);
         scene.deliver(&bson(&[is(1)])).await;
         for lost in 1..=3 {
             scene.answers.lose(lost, Fate::Cut);
             let (rejections, failed) = scene.deliver(&bson(&[is(1), is(2), is(1), is(3)])).await;
             assert_eq!((rejections, failed), (vec![], lost as usize), "{how}");
-            assert_eq!(
-                scene.documents().await,
-                [doc! { "_id": 1, "a": 3 }],
-                "{how}"
-            );
+            let documents = scene.documents().await;
+            assert_eq!(documents, std::slice::from_ref(&expected), "{how}");
             scene.deliver(&bson(&[is(1)])).await;
         }
     }
+}
+
+/// Otherwise each would wait for the majority on its own.
+#[tokio::test]
+async fn of_changes_that_overwrite_each_other_the_last_is_written() {
+    let set = ReplicaSet::shared().await.unwrap();
+    let scene = Scene::new(set, "last").await;
+    let replaced = (0..500).map(|n| doc! { "_id": 1, "how": "replace", "n": n });
+    let updated = (0..500).map(|n| doc! { "_id": 2, "$set": { "n": n } });
+    let (rejections, _) = scene
+        .deliver(&bson(&replaced.chain(updated).collect::<Vec<_>>()))
+        .await;
+    assert!(rejections.is_empty(), "{rejections:?}");
+    let expected = [1, 2].map(|id| doc! { "_id": id, "n": 499 });
+    assert_eq!(scene.documents().await, expected);
+    let oplog = scene
+        .client
+        .database("local")
+        .collection::<Document>("oplog.rs");
+    let written = doc! { "ns": format!("{}.c", scene.database) };
+    let written = oplog.count_documents(written).await.unwrap();
+    assert_eq!(written, 2);
 }
 
 #[tokio::test]

@@ -130,6 +130,27 @@ impl Parts<'_> {
             })
     }
 
+    /// The names of the fields that an update with it writes, each behind its operator, in order, if it
+    /// writes the same whatever it finds.
+    pub(super) fn overwritten(&self) -> Option<Vec<u8>> {
+        let mut names = Vec::new();
+        for field in self.others() {
+            match field.key {
+                b"$set" | b"$unset" if field.kind == kind::DOCUMENT => {
+                    for inner in Walk::new(field.value).ok()? {
+                        names.push((field.key, inner.ok()?.key));
+                    }
+                }
+                key if key.starts_with(b"$") => return None,
+                key => names.push((b"$set", key)),
+            }
+        }
+        names.sort_unstable();
+        let parts = names.iter().flat_map(|(operator, name)| [operator, name]);
+        // No name holds a zero byte.
+        Some(parts.flat_map(|part| [part, &b"\0"[..]].concat()).collect())
+    }
+
     /// All fields but `_id` and those of the key.
     fn others(&self) -> impl Iterator<Item = &Element<'_>> {
         let is_key = |field: &&Element<'_>| self.key.iter().any(|key| key.key == field.key);

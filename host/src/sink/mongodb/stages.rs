@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::statement::{Among, Statement, Verb};
+use super::statement::{Statement, Verb};
 
 /// Statements of one kind on one collection, in order; they become one command, or more where one
 /// would be too large.
@@ -14,11 +14,10 @@ pub(super) struct Group {
 }
 
 /// Where the last statement about a document was put.
+#[derive(Clone, Copy)]
 struct Reached {
     stage: usize,
-    verb: Verb,
-    among: Among,
-    /// Its place in the group.
+    group: usize,
     place: usize,
 }
 
@@ -26,28 +25,31 @@ struct Reached {
 ///
 /// Only the order of statements about one document matters. Each goes to the earliest stage in which
 /// that is kept: where a document's statements change their kind, or [may not stand in one
-/// command](Among), the next stage begins for it. A stage has one group per collection and kind, so
-/// there are few round trips, however the kinds mix.
+/// command](super::statement::Among), the next stage begins for it. A stage has one group per collection
+/// and kind, so there are few round trips, however the kinds mix.
 pub(super) fn stages(statements: Vec<Statement>) -> Vec<Group> {
     let mut reached: HashMap<(String, Vec<u8>), Reached> = HashMap::new();
     let mut stages: Vec<Vec<Group>> = Vec::new();
     for statement in statements {
         let target = (statement.namespace.clone(), statement.target.clone());
-        let before = reached.get(&target);
-        let is_same = before
-            .is_some_and(|before| before.verb == statement.verb && before.among == statement.among);
-        let stage = match before {
-            None => 0,
-            Some(before) if is_same && statement.among != Among::Apart => before.stage,
-            Some(before) => before.stage + 1,
-        };
+        let before = reached.get(&target).copied();
+        let mut stage = 0;
+        if let Some(before) = before {
+            let last = &mut stages[before.stage][before.group].statements[before.place];
+            if statement.is_enough_for(last) {
+                let superseded = std::mem::replace(last, statement);
+                last.supersede(superseded);
+                continue;
+            }
+            stage = before.stage + usize::from(!statement.may_share(last));
+        }
         if stages.len() == stage {
             stages.push(Vec::new());
         }
         let groups = &mut stages[stage];
         let is_of =
             |group: &Group| group.verb == statement.verb && group.namespace == statement.namespace;
-        let at = groups.iter().position(is_of).unwrap_or_else(|| {
+        let group = groups.iter().position(is_of).unwrap_or_else(|| {
             groups.push(Group {
                 namespace: statement.namespace.clone(),
                 verb: statement.verb,
@@ -55,24 +57,11 @@ pub(super) fn stages(statements: Vec<Statement>) -> Vec<Group> {
             });
             groups.len() - 1
         });
-        let group = &mut groups[at].statements;
-        let (verb, among) = (statement.verb, statement.among);
-        let place = match before {
-            Some(before) if is_same && among == Among::Last => {
-                let last = &mut group[before.place];
-                let superseded = std::mem::replace(last, statement);
-                last.supersede(superseded);
-                before.place
-            }
-            _ => {
-                group.push(statement);
-                group.len() - 1
-            }
-        };
+        let place = groups[group].statements.len();
+        groups[group].statements.push(statement);
         let now = Reached {
             stage,
-            verb,
-            among,
+            group,
             place,
         };
         reached.insert(target, now);
@@ -85,6 +74,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::sink::mongodb::statement::{Among, Extent};
 
     fn statement(index: usize, target: u8, (verb, among): (Verb, Among)) -> Statement {
         Statement {
@@ -101,17 +91,21 @@ mod tests {
     proptest! {
         #[test]
         fn order_is_kept_per_document_and_groups_are_few(
-            history in prop::collection::vec((0..5_u8, 0..5_usize), 0..60)
+            history in prop::collection::vec((0..5_u8, 0..6_usize), 0..60)
         ) {
-            const KINDS: [(Verb, Among); 5] = [
-                (Verb::Insert, Among::Share),
-                (Verb::Update, Among::Share),
-                (Verb::Delete, Among::Share),
-                (Verb::Update, Among::Last),
-                (Verb::Update, Among::Apart),
-            ];
+            const APART: usize = 0;
+            const WHOLE: usize = 1;
+            const FIELDS: usize = 2;
+            let kind = |kind: usize| match kind {
+                APART => (Verb::Update, Among::Apart),
+                WHOLE => (Verb::Update, Among::Last(Extent::Whole)),
+                FIELDS => (Verb::Update, Among::Last(Extent::Fields(Vec::new()))),
+                3 => (Verb::Insert, Among::Share),
+                4 => (Verb::Delete, Among::Share),
+                _ => (Verb::Update, Among::Share),
+            };
             let all = history.iter().enumerate();
-            let all = all.map(|(index, (target, kind))| statement(index, *target, KINDS[*kind]));
+            let all = all.map(|(index, (target, of))| statement(index, *target, kind(*of)));
             let groups = stages(all.collect());
             for group in &groups {
                 for (at, one) in group.statements.iter().enumerate() {
@@ -132,7 +126,12 @@ mod tests {
                 let indexes: Vec<_> = sent.iter().filter(|s| s.target == [target]).map(|s| s.index).collect();
                 prop_assert!(indexes.is_sorted());
                 let kinds: Vec<_> = history.iter().filter(|(t, _)| *t == target).map(|(_, kind)| kind).collect();
-                let changes = kinds.windows(2).filter(|pair| pair[0] != pair[1] || *pair[0] == 4).count();
+                let begins = |pair: &&[&usize]| match (*pair[0], *pair[1]) {
+                    (APART, APART) => true,
+                    (FIELDS, WHOLE) => false,
+                    (before, now) => before != now,
+                };
+                let changes = kinds.windows(2).filter(begins).count();
                 changes_max = changes_max.max(changes);
             }
             prop_assert!(groups.len() <= 3 * (changes_max + 1));

@@ -49,17 +49,41 @@ pub(super) struct Statement {
 /// nothing. These it carries out when the command is repeated, also in front of a later one that it leaves
 /// out then: of "a is 1, a is 2" the first may have found a 1, and sets it back. So only those share a
 /// command that commute, or that find again what they found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Among {
     /// They may stand in one command.
     Share,
-    /// The last one is enough.
-    Last,
+    /// One that overwrites all that the one before it has written is enough.
+    Last(Extent),
     /// Each takes a command of its own.
     Apart,
 }
 
+/// What of a document a statement writes, whatever it finds.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// The document.
+    Whole,
+    /// The fields with these [names](Parts::overwritten).
+    Fields(Vec<u8>),
+}
+
 impl Statement {
+    /// Whether it may be part of the command that the one before it, about the same document, is part of.
+    pub(super) fn may_share(&self, before: &Self) -> bool {
+        let is_share = |statement: &Self| statement.among == Among::Share;
+        self.verb == before.verb && is_share(self) && is_share(before)
+    }
+
+    /// Whether the document is the same after it, be the one before it, about the same document, carried out
+    /// or not.
+    pub(super) fn is_enough_for(&self, before: &Self) -> bool {
+        let (Among::Last(now), Among::Last(then)) = (&self.among, &before.among) else {
+            return false;
+        };
+        *now == Extent::Whole || now == then
+    }
+
     /// Makes the statement of a document, whose bytes go into it as they are.
     ///
     /// The error says, for people, why no statement can be made of it.
@@ -111,8 +135,12 @@ impl Statement {
             (Within::Transaction, _) | (_, Mode::Insert | Mode::Delete) => Among::Share,
             (Within::Command, Mode::Update) if parts.only_add() => Among::Share,
             // By another key, a new document gets its `_id` from the first.
-            (Within::Command, Mode::Replace) if options.is_keyed_by_id() => Among::Last,
-            (Within::Command, Mode::Update | Mode::Replace) => Among::Apart,
+            (Within::Command, _) if !options.is_keyed_by_id() => Among::Apart,
+            (Within::Command, Mode::Replace) => Among::Last(Extent::Whole),
+            (Within::Command, Mode::Update) => {
+                let fields = parts.overwritten().map(Extent::Fields);
+                fields.map_or(Among::Apart, Among::Last)
+            }
         };
         let mut target = Vec::new();
         for field in &parts.key {
@@ -215,146 +243,4 @@ fn read<'a>(
 }
 
 #[cfg(test)]
-mod tests {
-    use bson::{Document, RawDocument, doc, rawdoc};
-
-    use super::*;
-
-    fn build(pairs: &[(&str, &str)], document: &Document) -> Result<(Verb, Document), String> {
-        let mut pairs = pairs
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-            .collect();
-        let options = Options::from_pairs("mongodb:a.b", &mut pairs).unwrap();
-        let document = document.to_vec().unwrap();
-        let statement = Statement::build(0, &document, "K", &options, Within::Command)?;
-        let bytes = RawDocument::from_bytes(&statement.bytes).unwrap();
-        Ok((statement.verb, bytes.try_into().unwrap()))
-    }
-
-    #[test]
-    fn each_mode_has_its_statement() {
-        let given = doc! { "a": 1, "_id": 7 };
-        let own = doc! { "a": 1 };
-        for (pairs, document, expected) in [
-            (
-                &[("mode", "insert")][..],
-                &given,
-                (Verb::Insert, doc! { "_id": 7, "a": 1 }),
-            ),
-            (
-                &[("mode", "insert")],
-                &own,
-                (Verb::Insert, doc! { "_id": "K", "a": 1 }),
-            ),
-            (
-                &[],
-                &own,
-                (
-                    Verb::Update,
-                    doc! { "q": { "_id": "K" }, "u": { "_id": "K", "a": 1 }, "upsert": true },
-                ),
-            ),
-            (
-                &[("mode", "update")],
-                &given,
-                (
-                    Verb::Update,
-                    doc! { "q": { "_id": 7 }, "u": { "$set": { "a": 1 }, "$setOnInsert": { "_id": 7 } }, "upsert": true },
-                ),
-            ),
-            (
-                &[("mode", "update"), ("key", "a")],
-                &own,
-                (
-                    Verb::Update,
-                    doc! { "q": { "a": 1 }, "u": { "$setOnInsert": { "_id": "K" } }, "upsert": true },
-                ),
-            ),
-            (
-                &[("mode", "update")],
-                &doc! { "_id": 7, "$inc": { "n": 1 } },
-                (
-                    Verb::Update,
-                    doc! { "q": { "_id": 7 }, "u": { "$inc": { "n": 1 }, "$setOnInsert": { "_id": 7 } }, "upsert": true },
-                ),
-            ),
-            (
-                &[("mode-field", "how")],
-                &doc! { "_id": { "$gt": 1 }, "how": "delete" },
-                (
-                    Verb::Delete,
-                    doc! { "q": { "_id": { "$eq": { "$gt": 1 } } }, "limit": 1 },
-                ),
-            ),
-        ] {
-            assert_eq!(build(pairs, document).unwrap(), expected, "{document}");
-        }
-    }
-
-    #[test]
-    fn few_may_stand_in_a_command_with_others_about_the_same_document() {
-        let each = doc! { "$each": [1] };
-        for (mode, document, expected) in [
-            ("insert", doc! { "a": 1 }, Among::Share),
-            ("delete", doc! { "_id": 1 }, Among::Share),
-            ("replace", doc! { "a": 1 }, Among::Last),
-            ("update", doc! { "a": 1 }, Among::Apart),
-            ("update", doc! { "_id": 1 }, Among::Apart),
-            ("update", doc! { "$inc": { "a": 1 } }, Among::Share),
-            (
-                "update",
-                doc! { "$inc": { "a": 1, "b": -1.5 }, "$push": { "c": [1] }, "$setOnInsert": { "d": 1 } },
-                Among::Share,
-            ),
-            (
-                "update",
-                doc! { "$push": { "a": { "b": 1 } } },
-                Among::Share,
-            ),
-            (
-                "update",
-                doc! { "$push": { "a": 1, "b": each } },
-                Among::Apart,
-            ),
-            (
-                "update",
-                doc! { "$inc": { "a": 1 }, "$set": { "b": 1 } },
-                Among::Apart,
-            ),
-            ("update", doc! { "$max": { "a": 1 } }, Among::Apart),
-            ("update", doc! { "$setOnInsert": { "a": 1 } }, Among::Share),
-        ] {
-            let mut pairs = vec![("mode".to_owned(), mode.to_owned())];
-            let options = Options::from_pairs("mongodb:a.b", &mut pairs).unwrap();
-            let document = document.to_vec().unwrap();
-            let build = |within| Statement::build(0, &document, "K", &options, within).unwrap();
-            assert_eq!(
-                build(Within::Command).among,
-                expected,
-                "{mode} {document:?}"
-            );
-            assert_eq!(build(Within::Transaction).among, Among::Share);
-        }
-    }
-
-    #[test]
-    fn what_no_statement_can_be_made_of_is_told() {
-        for (pairs, document) in [
-            (&[("mode", "delete")][..], doc! { "a": 1 }),
-            (&[("key", "b")], doc! { "a": 1 }),
-            (
-                &[("mode", "update")],
-                doc! { "_id": 1, "$inc": { "n": 1 }, "b": 1 },
-            ),
-            (&[("mode-field", "how")], doc! { "how": "upsert" }),
-            (&[("mode-field", "how")], doc! { "how": 1 }),
-            (&[("namespace-field", "to")], doc! { "to": "shop" }),
-        ] {
-            build(pairs, &document).unwrap_err();
-        }
-        let options = Options::from_pairs("mongodb:a.b", &mut Vec::new()).unwrap();
-        let truncated = &rawdoc! { "a": 1 }.into_bytes()[..7];
-        Statement::build(0, truncated, "K", &options, Within::Command).unwrap_err();
-    }
-}
+mod tests;

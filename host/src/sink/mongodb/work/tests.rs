@@ -6,7 +6,10 @@ use bson::{Document, RawDocument, doc};
 use proptest::prelude::*;
 
 use super::*;
-use crate::sink::mongodb::{stages::stages, statement::Among};
+use crate::sink::mongodb::{
+    stages::stages,
+    statement::{Among, Extent},
+};
 
 /// What the server makes of a statement, always.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,32 +33,62 @@ enum Fate {
     Alone,
 }
 
-/// What a statement does to its document, a number.
+/// What a statement does to its document, which has two fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Change {
     Insert(u8),
     Replace(u8),
-    Set(u8),
+    /// Of one field.
+    Set(usize, u8),
+    /// Of both fields, by what they hold.
+    Raise(u8),
     Add,
     Delete,
 }
 
+impl Change {
+    fn among(self) -> Among {
+        match self {
+            Self::Replace(_) => Among::Last(Extent::Whole),
+            Self::Set(field, _) => Among::Last(Extent::Fields(vec![field as u8])),
+            Self::Raise(_) => Among::Apart,
+            Self::Insert(_) | Self::Add | Self::Delete => Among::Share,
+        }
+    }
+
+    /// Whether nothing is left of what was before.
+    fn overwrites(self, before: Self) -> bool {
+        match (self, before) {
+            (Self::Replace(_), Self::Replace(_) | Self::Set(..)) => true,
+            (Self::Set(now, _), Self::Set(then, _)) => now == then,
+            _ => false,
+        }
+    }
+}
+
 /// Documents by their targets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Documents(HashMap<u8, u32>);
+struct Documents(HashMap<u8, [u32; 2]>);
 
 impl Documents {
     /// Tells whether that has changed anything.
     fn change(&mut self, target: u8, change: Change) -> bool {
         let before = self.0.get(&target).copied();
+        let mut fields = before.unwrap_or_default();
+        match change {
+            Change::Insert(value) | Change::Replace(value) => fields = [value.into(), 0],
+            Change::Set(field, value) => fields[field] = value.into(),
+            Change::Raise(value) => fields = fields.map(|field| field.max(value.into())),
+            Change::Add => fields[0] += 1,
+            Change::Delete => {}
+        }
         match (change, before) {
-            (Change::Insert(_), Some(_)) | (Change::Delete, None) => {}
-            (Change::Insert(value) | Change::Replace(value) | Change::Set(value), _) => {
-                self.0.insert(target, value.into());
-            }
-            (Change::Add, _) => *self.0.entry(target).or_default() += 1,
-            (Change::Delete, Some(_)) => {
+            (Change::Insert(_), Some(_)) => {}
+            (Change::Delete, _) => {
                 self.0.remove(&target);
+            }
+            _ => {
+                self.0.insert(target, fields);
             }
         }
         self.0.get(&target).copied() != before
@@ -164,7 +197,8 @@ fn change() -> impl Strategy<Value = Change> {
     prop_oneof![
         (0..3_u8).prop_map(Change::Insert),
         (0..3_u8).prop_map(Change::Replace),
-        (0..3_u8).prop_map(Change::Set),
+        (0..2_usize, 0..3_u8).prop_map(|(field, value)| Change::Set(field, value)),
+        (0..3_u8).prop_map(Change::Raise),
         Just(Change::Add),
         Just(Change::Delete),
     ]
@@ -181,7 +215,7 @@ fn nature() -> impl Strategy<Value = Nature> {
 proptest! {
     #[test]
     fn whatever_happens_documents_come_to_what_they_would_have_and_nothing_counts_twice(
-        before in prop::collection::hash_map(0..5_u8, 0..3_u32, 0..5),
+        before in prop::collection::hash_map(0..5_u8, prop::array::uniform2(0..3_u32), 0..5),
         statements in prop::collection::vec((0..5_u8, change(), nature()), 1..40),
         fates in prop::collection::vec(fate(), 0..40),
     ) {
@@ -190,16 +224,12 @@ proptest! {
             namespace: "a.b".into(),
             verb: match change {
                 Change::Insert(_) => Verb::Insert,
-                Change::Replace(_) | Change::Set(_) | Change::Add => Verb::Update,
+                Change::Replace(_) | Change::Set(..) | Change::Raise(_) | Change::Add => Verb::Update,
                 Change::Delete => Verb::Delete,
             },
             bytes: doc! { "i": index as i32 }.to_vec().unwrap(),
             target: vec![*target],
-            among: match change {
-                Change::Replace(_) => Among::Last,
-                Change::Set(_) => Among::Apart,
-                Change::Insert(_) | Change::Add | Change::Delete => Among::Share,
-            },
+            among: change.among(),
             superseded: Vec::new(),
         });
         let mut work = Work::new(stages(all.collect()), Vec::new());
@@ -227,12 +257,12 @@ proptest! {
 
         let rejected: Vec<_> = work.finish().iter().map(|rejection| rejection.index).collect();
         let is_bad = |index: &usize| statements[*index].2 != Nature::Good;
-        // A replacement was not even tried where the next one of that document went through.
+        // One was not even tried where the next one of that document went through, and overwrites it.
         let is_told = |index: &usize| {
+            let (target, change, _) = statements[*index];
             let mut later = statements[index + 1..].iter();
-            let next = later.find(|(target, ..)| *target == statements[*index].0);
-            let is_replacement = |change: Change| matches!(change, Change::Replace(_));
-            !is_replacement(statements[*index].1) || !next.is_some_and(|next| is_replacement(next.1))
+            let next = later.find(|(of, ..)| *of == target);
+            !next.is_some_and(|(_, next, _)| next.overwrites(change))
         };
         prop_assert!(rejected.iter().all(is_bad));
         let told: Vec<_> = rejected.into_iter().filter(is_told).collect();

@@ -121,21 +121,21 @@ impl Soak {
         }
     }
 
+    async fn oplog(&self, filter: Document, fields: Document) -> Vec<Document> {
+        let oplog = self
+            .client
+            .database("local")
+            .collection::<Document>("oplog.rs");
+        let entries = oplog.find(filter).projection(fields).await.unwrap();
+        entries.try_collect().await.unwrap()
+    }
+
     /// The ids of the ops that the oplog has of the collections.
     async fn happened(&self) -> BTreeSet<String> {
         let namespaces = COLLECTIONS.map(|name| format!("{DATABASE}.{name}"));
         let filter =
             doc! { "op": { "$in": ["i", "u", "d"] }, "ns": { "$in": namespaces.to_vec() } };
-        let oplog = self
-            .client
-            .database("local")
-            .collection::<Document>("oplog.rs");
-        let entries = oplog
-            .find(filter)
-            .projection(doc! { "ts": 1 })
-            .await
-            .unwrap();
-        let entries: Vec<Document> = entries.try_collect().await.unwrap();
+        let entries = self.oplog(filter, doc! { "ts": 1 }).await;
         let id = |entry: &Document| {
             let time = entry.get_timestamp("ts").unwrap();
             format!("{}:{}:0", time.time, time.increment)
@@ -165,17 +165,12 @@ impl Soak {
 
     /// Which documents the copy had of one, in order, and by which sessions they were written.
     async fn copied(&self, name: &str, id: i32) -> Vec<String> {
-        let oplog = self
-            .client
-            .database("local")
-            .collection::<Document>("oplog.rs");
         let filter = doc! {
             "ns": format!("soak_copy.{name}"),
             "$or": [{ "o2._id": id }, { "o._id": id }],
         };
         let fields = doc! { "wall": 1, "lsid.id": 1, "txnNumber": 1, "op": 1, "o": 1 };
-        let entries = oplog.find(filter).projection(fields).await.unwrap();
-        let entries: Vec<Document> = entries.try_collect().await.unwrap();
+        let entries = self.oplog(filter, fields).await;
         entries.iter().map(Document::to_string).collect()
     }
 

@@ -54,6 +54,16 @@ pub(super) struct Number {
     pub(super) first: usize,
 }
 
+impl Number {
+    /// That of a whole command.
+    pub(super) fn of(txn_number: i64) -> Self {
+        Self {
+            txn_number,
+            first: 0,
+        }
+    }
+}
+
 /// `{insert: COLL, documents: [..], ordered: .., writeConcern: {..}, txnNumber: .., stmtId: ..}`, and
 /// its likes.
 pub(super) fn assemble(

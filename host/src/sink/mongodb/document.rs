@@ -146,9 +146,13 @@ impl Parts<'_> {
             }
         }
         names.sort_unstable();
-        let parts = names.iter().flat_map(|(operator, name)| [operator, name]);
-        // No name holds a zero byte.
-        Some(parts.flat_map(|part| [part, &b"\0"[..]].concat()).collect())
+        let mut out = Vec::new();
+        for part in names.into_iter().flat_map(<[&[u8]; 2]>::from) {
+            out.extend_from_slice(part);
+            // No name holds one.
+            out.push(0);
+        }
+        Some(out)
     }
 
     /// All fields but `_id` and those of the key.

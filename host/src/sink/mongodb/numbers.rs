@@ -1,9 +1,10 @@
 //! Write commands that a server knows again.
 //!
 //! A replica set keeps, per session, the number of the last write command (`txnNumber`) and which of
-//! its statements were carried out, in the same storage transaction as the writes themselves. The same
-//! command under the same number does what is left of it, and is answered as if it had done all: on
-//! the same server, on the next primary, and after a crash. The driver numbers only the writes that it
+//! its statements were carried out and changed something, in the same storage transaction as the writes
+//! themselves. The same command under the same number does what is left of it, and is answered as if it
+//! had done all: on the same server, on the next primary, and after a crash. What had changed nothing is
+//! done again, too, which is why not [every statement](super::statement::Among) may be beside others. The driver numbers only the writes that it
 //! builds by itself, and repeats them once; these commands are numbered here, so that they can be
 //! repeated for as long as it takes.
 

@@ -108,10 +108,7 @@ impl Work {
             let number = next_number(&self.groups.front()?.namespace);
             self.sent = Some(Sent {
                 count,
-                number: number.map(|txn_number| Number {
-                    txn_number,
-                    first: 0,
-                }),
+                number: number.map(Number::of),
                 is_repeated: false,
             });
         } else if let Some(sent) = &mut self.sent {
@@ -199,10 +196,7 @@ impl Work {
     /// The command is to be sent again under another number, or none.
     pub(super) fn renumber(&mut self, number: Option<i64>) {
         if let Some(sent) = &mut self.sent {
-            sent.number = number.map(|txn_number| Number {
-                txn_number,
-                first: 0,
-            });
+            sent.number = number.map(Number::of);
         }
     }
 

@@ -4,14 +4,14 @@ use bson::{Document, RawDocument, doc, rawdoc};
 
 use super::*;
 
+fn options(pairs: &[(&str, &str)]) -> Options {
+    let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+    Options::from_pairs("mongodb:a.b", &mut pairs.iter().map(owned).collect()).unwrap()
+}
+
 fn build(pairs: &[(&str, &str)], document: &Document) -> Result<(Verb, Document), String> {
-    let mut pairs = pairs
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect();
-    let options = Options::from_pairs("mongodb:a.b", &mut pairs).unwrap();
     let document = document.to_vec().unwrap();
-    let statement = Statement::build(0, &document, "K", &options, Within::Command)?;
+    let statement = Statement::build(0, &document, "K", &options(pairs), Within::Command)?;
     let bytes = RawDocument::from_bytes(&statement.bytes).unwrap();
     Ok((statement.verb, bytes.try_into().unwrap()))
 }
@@ -125,8 +125,7 @@ fn few_may_stand_in_a_command_with_others_about_the_same_document() {
         ("update", doc! { "$max": { "a": 1 } }, Among::Apart),
         ("update", doc! { "$setOnInsert": { "a": 1 } }, Among::Share),
     ] {
-        let mut pairs = vec![("mode".to_owned(), mode.to_owned())];
-        let options = Options::from_pairs("mongodb:a.b", &mut pairs).unwrap();
+        let options = options(&[("mode", mode)]);
         let document = document.to_vec().unwrap();
         let build = |within| Statement::build(0, &document, "K", &options, within).unwrap();
         assert_eq!(
@@ -140,15 +139,9 @@ fn few_may_stand_in_a_command_with_others_about_the_same_document() {
 
 #[test]
 fn one_is_enough_for_another_that_wrote_nothing_else() {
-    let options = |mode: &str, key: &str| {
-        let pairs = [("mode", mode), ("key", key)];
-        let mut pairs = pairs.map(|(key, value)| (key.to_owned(), value.to_owned()));
-        let mut pairs = Vec::from_iter(pairs.iter_mut().map(std::mem::take));
-        Options::from_pairs("mongodb:a.b", &mut pairs).unwrap()
-    };
     let build = |(mode, document): &(&str, Document), key| {
         let document = document.to_vec().unwrap();
-        let options = options(mode, key);
+        let options = options(&[("mode", mode), ("key", key)]);
         Statement::build(0, &document, "K", &options, Within::Command).unwrap()
     };
     let whole = ("replace", doc! { "_id": 1, "a": 1 });
@@ -192,7 +185,6 @@ fn what_no_statement_can_be_made_of_is_told() {
     ] {
         build(pairs, &document).unwrap_err();
     }
-    let options = Options::from_pairs("mongodb:a.b", &mut Vec::new()).unwrap();
     let truncated = &rawdoc! { "a": 1 }.into_bytes()[..7];
-    Statement::build(0, truncated, "K", &options, Within::Command).unwrap_err();
+    Statement::build(0, truncated, "K", &options(&[]), Within::Command).unwrap_err();
 }

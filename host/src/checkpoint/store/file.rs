@@ -221,12 +221,7 @@ impl FileStore {
             self.check_name(name, found)?;
         }
         let epoch = head.epoch + 1;
-        let replaced = head.holding.map(|holding| holding.holder.remains());
-        let replaced = replaced.unwrap_or_default();
-        let holder = &Holder {
-            inherited: replaced.clone(),
-            ..holder.clone()
-        };
+        let holder = head.successor(holder);
         let now_ms = now_ms();
         let holding = Holding {
             holder: holder.clone(),
@@ -244,9 +239,9 @@ impl FileStore {
         Ok(Lease {
             name: name.to_owned(),
             epoch,
-            holder: holder.clone(),
+            replaced: holder.inherited.clone(),
+            holder,
             ttl,
-            replaced,
         })
     }
 

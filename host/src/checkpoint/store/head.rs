@@ -80,6 +80,16 @@ impl Head {
             .filter(|holding| holding.holder.id != id && holding.is_live())
     }
 
+    /// The holder as the one who takes the name after this: what is left of the one before is theirs.
+    pub(super) fn successor(&self, holder: &Holder) -> Holder {
+        let before = self.holding.as_ref();
+        let remains = before.map(|holding| holding.holder.remains());
+        Holder {
+            inherited: remains.unwrap_or_default(),
+            ..holder.clone()
+        }
+    }
+
     /// Whether that lease is the one that stands here.
     pub(super) fn is_of(&self, epoch: u64, id: &str) -> bool {
         let holder = self.holding.as_ref().map(|holding| &holding.holder);

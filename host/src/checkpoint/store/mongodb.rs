@@ -202,17 +202,12 @@ impl MongodbStore {
             if let Some(by) = head.as_ref().and_then(|head| head.held_against(&holder.id)) {
                 return Err(held(name, by));
             }
-            let before = head.as_ref().and_then(|head| head.holding.as_ref());
-            let replaced = before.map(|holding| holding.holder.remains());
-            let replaced = replaced.unwrap_or_default();
-            let holder = &Holder {
-                inherited: replaced.clone(),
-                ..holder.clone()
-            };
+            let before = head.clone().unwrap_or_default();
+            let holder = before.successor(holder);
             // First: a transaction that was left open may have locked the very document.
-            end_sessions(&self.client, &replaced.sessions).await;
-            let epoch = head.as_ref().map_or(0, |head| head.epoch) + 1;
-            let fields = holder_fields(holder, ttl);
+            end_sessions(&self.client, &holder.inherited.sessions).await;
+            let epoch = before.epoch + 1;
+            let fields = holder_fields(&holder, ttl);
             let update = vec![doc! {"$set": {
                 "format": FORMAT,
                 "epoch": epoch as i64,
@@ -224,9 +219,9 @@ impl MongodbStore {
                 return Ok(Lease {
                     name: name.to_owned(),
                     epoch,
-                    holder: holder.clone(),
+                    replaced: holder.inherited.clone(),
+                    holder,
                     ttl,
-                    replaced,
                 });
             }
         }

@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
 
 use super::{
     Bounds, Deployments, Error, OnPositionLost, Options, Plan, RunState, Stats, Summary,
@@ -15,6 +14,7 @@ use super::{
     desk::Desk,
     direct::DirectReads,
     handle::Command,
+    kept::Kept,
     lookups::ServerLookups,
     profiling::Profiles,
     restored::Restored,
@@ -26,10 +26,7 @@ use super::{
     swapping::Swaps,
 };
 use crate::{
-    checkpoint::{
-        AckWindow, Checkpoint, Holder, Holding, Keeper, Lease, LeaseOptions, Standby, Store,
-        WindowOptions, take,
-    },
+    checkpoint::{AckWindow, Checkpoint, Holder, WindowOptions},
     guest::{Limits, Lookups},
     sink::Spec,
     source::{self, Start},
@@ -38,9 +35,6 @@ use crate::{
 
 /// How soon a position that could not be saved at the start is given to the store again.
 const FIRST_SAVE_PAUSE: Duration = Duration::from_millis(200);
-
-/// How long giving back the lease may take: without that it runs out.
-const RELEASE_TIME: Duration = Duration::from_secs(2);
 
 /// Runs a plan until a bound is reached, an end is asked for, or it cannot go on.
 ///
@@ -110,13 +104,6 @@ struct Found {
     share: Option<Arc<Share>>,
 }
 
-/// What a run that keeps a checkpoint holds.
-struct Kept {
-    store: Store,
-    lease: Lease,
-    keeper: Arc<Keeper>,
-}
-
 impl Run<'_> {
     async fn work(&mut self, mut desk: Desk, on_start: impl FnOnce(&Start)) -> Result<(), Error> {
         let reads = !self.plan.reads.is_empty()
@@ -155,9 +142,17 @@ impl Run<'_> {
         board.show_delivery(delivery.clone());
         board.show_deployments(&self.deployments);
         let mut kept = None;
-        if self.options.checkpoint.is_some() {
+        if let Some(spec) = &self.options.checkpoint {
+            let home = self.deployments.home();
             // On the heap: it holds the opening of every kind of store.
-            let taken = Box::pin(self.take_over(&delivery, holder, &board));
+            let taken = Box::pin(Kept::take_over(
+                spec,
+                self.options,
+                home,
+                &delivery,
+                holder,
+                &board,
+            ));
             match self.unless_asked_to_end(desk, taken).await {
                 Some(taken) => kept = Some(taken?),
                 None => return Ok(()),
@@ -173,12 +168,8 @@ impl Run<'_> {
             Some(Err(error)) => Err(error),
             None => Ok(()),
         };
-        if let Some(Kept { store, lease, .. }) = kept {
-            // Who was fenced has nothing to give back.
-            let released = tokio::time::timeout(RELEASE_TIME, store.release(&lease)).await;
-            if !matches!(released, Ok(Ok(()))) {
-                tracing::debug!("the lease is not given back, and runs out");
-            }
+        if let Some(kept) = kept {
+            kept.release().await;
         }
         ended
     }
@@ -312,74 +303,6 @@ impl Run<'_> {
         };
         // A lost lease explains what followed.
         failure.map_or(ended, Err)
-    }
-
-    /// Opens the store, and waits for the lease.
-    async fn take_over(
-        &self,
-        delivery: &Delivery,
-        holder: Holder,
-        board: &Board,
-    ) -> Result<Kept, Error> {
-        let spec = self
-            .options
-            .checkpoint
-            .as_ref()
-            .expect("the caller has looked");
-        let client = match &delivery.ledger {
-            Some(ledger) => ledger.client(),
-            None => &self.deployments.home().client,
-        };
-        let store = Store::open(spec, client);
-        if delivery.ledger.is_some() && !store.has_transactions() {
-            let reason = format!("the checkpoint is in {spec}, which is not on its deployment");
-            return Err(Error::Transactional { reason });
-        }
-        let holder = Holder {
-            sessions: delivery.sessions().await,
-            ..holder
-        };
-        let lease_options = LeaseOptions::with_ttl(self.options.lease);
-        let standby = match self.options.standby {
-            true => Standby::Wait,
-            false => Standby::Refuse,
-        };
-        let on_wait = |by: &Holding| {
-            let reason = format!("{} holds the lease", by.holder);
-            let (name, holder) = (&self.options.name, &by.holder);
-            match standby {
-                Standby::Wait => {
-                    info!(name, %holder, "standing by: another process holds the lease");
-                    board.enter(RunState::Standby, Some(reason));
-                }
-                Standby::Refuse => {
-                    info!(name, %holder, "looking whether the process that holds the lease is still alive");
-                }
-            }
-        };
-        let lease = take(
-            &store,
-            &self.options.name,
-            &holder,
-            &lease_options,
-            standby,
-            on_wait,
-        )
-        .await?;
-        let keeper = Keeper::start(store.clone(), lease.clone(), lease_options);
-        if !lease.replaced.is_empty() {
-            // Before anything is read: what the one before had sent last must not come after it.
-            delivery.end(&lease.replaced).await;
-            if let Err(error) = store.settle(&lease).await {
-                // Whoever takes over from this one does it again, which is harmless.
-                tracing::debug!(%error, "it cannot be noted that nothing is left of the holder before");
-            }
-        }
-        Ok(Kept {
-            store,
-            lease,
-            keeper: Arc::new(keeper),
-        })
     }
 
     fn saver(

@@ -5,13 +5,8 @@
 //! ```
 //! Each change of it has a cluster time, the same for every process. It holds from [`NOTICE`] seconds
 //! after that on: nobody has to wait for news of the list but who is slower to hear of it than that, and
-//! such a one does wait. What was heard is kept in `oplet.worker_lists`, so that who starts later, and
-//! goes on where an older list held, gives each op to the same worker:
-//!
-//! ```json
-//! {_id: {list: "ops.settings:prod", changed: Timestamp(1700000001, 7)}, workers: [...], read: Timestamp(...)}
-//! ```
-//! `read` is up to where the changes were read when that was the newest; the first has `changed` 0.
+//! such a one does wait. What was heard is [kept](super::history), so that who starts later, and goes on
+//! where an older list held, gives each op to the same worker.
 
 use std::{
     fmt,
@@ -19,18 +14,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bson::{Bson, Document, RawDocumentBuf, doc};
-use futures_util::TryStreamExt as _;
-use mongodb::{
-    Collection,
-    options::{CollectionOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern},
-};
+use bson::{Bson, RawDocumentBuf, doc};
 use tokio::{sync::watch, time::sleep};
 use tracing::{error, info, warn};
 
 use super::{
     Known, ShareError, ShareOptions, chain,
     changes::{self, Field},
+    history::{COLLECTION, Entry, History},
     shown,
 };
 use crate::{
@@ -43,9 +34,6 @@ use crate::{
 
 /// How long before it holds a change is known, in seconds of cluster time.
 const NOTICE: u32 = 10;
-
-/// The collection in Oplet's own database that keeps the lists.
-const COLLECTION: &str = "worker_lists";
 
 /// How often it is noted that the list has not changed. Who starts when the oplog no longer reaches back to
 /// that reads the document instead.
@@ -77,7 +65,7 @@ impl fmt::Display for ListDocument {
 pub(super) struct DocumentWatch {
     server: Server,
     document: ListDocument,
-    history: Collection<Document>,
+    history: History,
     source: Source,
     membership: Arc<Membership>,
     field: Field,
@@ -88,21 +76,14 @@ pub(super) struct DocumentWatch {
     noted: Instant,
 }
 
-/// A list as it is kept.
-struct Entry {
-    changed: Timestamp,
-    field: Field,
-    read: Timestamp,
-}
-
 impl DocumentWatch {
     pub(super) async fn open(
         server: &Server,
         document: &ListDocument,
         options: &ShareOptions,
     ) -> Result<(Self, Known), ShareError> {
-        let history = history(server);
-        let mut entries = kept(&history, document).await?;
+        let history = History::new(server, document);
+        let mut entries = history.entries().await?;
         if entries.is_empty() {
             // Of several that begin at the same time, one makes the beginning.
             let (field, read) = present(server, document).await?;
@@ -112,8 +93,8 @@ impl DocumentWatch {
                 field,
                 read,
             };
-            keep(&history, document, &entry).await?;
-            entries = kept(&history, document).await?;
+            history.keep(&entry).await?;
+            entries = history.entries().await?;
         }
         let mut membership = None;
         for entry in &entries {
@@ -227,7 +208,7 @@ impl DocumentWatch {
             read,
         };
         // Before anything is noted that lies behind it.
-        keep(&self.history, &self.document, &entry).await?;
+        self.history.keep(&entry).await?;
         self.changed = changed;
         self.field = entry.field;
         let place = self.document.to_string();
@@ -251,15 +232,7 @@ impl DocumentWatch {
     /// Keeps up to where the changes were read.
     async fn note(&mut self) -> Result<(), ShareError> {
         self.noted = Instant::now();
-        let read = bson::Timestamp::from(self.read);
-        let filter = doc! {"_id": key(&self.document, self.changed)};
-        let update = self
-            .history
-            .update_one(filter, doc! {"$max": {"read": read}});
-        in_time("note that the list of workers was read", async {
-            update.await.map(drop)
-        })
-        .await
+        self.history.note(self.changed, self.read).await
     }
 }
 
@@ -288,78 +261,6 @@ fn source(server: &Server, document: &ListDocument, read: Timestamp) -> Source {
         oplog_namespace: source::default_oplog_namespace(),
     };
     Source::new(SourceKind::ChangeStream, server, options, Arc::default())
-}
-
-fn history(server: &Server) -> Collection<Document> {
-    let options = CollectionOptions::builder()
-        .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))
-        .read_concern(ReadConcern::majority())
-        .write_concern(WriteConcern::majority())
-        .build();
-    let database = server.client.database(OWN_DATABASE);
-    database.collection_with_options(COLLECTION, options)
-}
-
-fn key(document: &ListDocument, changed: Timestamp) -> Document {
-    doc! {"list": document.to_string(), "changed": bson::Timestamp::from(changed)}
-}
-
-/// The lists that are kept, one after another.
-async fn kept(
-    history: &Collection<Document>,
-    document: &ListDocument,
-) -> Result<Vec<Entry>, ShareError> {
-    let find = history.find(doc! {"_id.list": document.to_string()});
-    let find = find.sort(doc! {"_id.changed": 1});
-    let read = async { find.await?.try_collect::<Vec<_>>().await };
-    let documents = in_time("read the lists of workers that are kept", read).await?;
-    let entry = |kept: &Document| {
-        let changed = kept
-            .get_document("_id")
-            .ok()?
-            .get_timestamp("changed")
-            .ok()?;
-        Some(Entry {
-            changed: changed.into(),
-            field: kept.get("workers").cloned(),
-            read: kept.get_timestamp("read").ok()?.into(),
-        })
-    };
-    Ok(documents.iter().filter_map(entry).collect())
-}
-
-/// Keeps a list; another process may have done so.
-async fn keep(
-    history: &Collection<Document>,
-    document: &ListDocument,
-    entry: &Entry,
-) -> Result<(), ShareError> {
-    // Of the beginning there is one, by whomever.
-    let filter = doc! {"_id": key(document, entry.changed)};
-    let mut content = doc! {"read": bson::Timestamp::from(entry.read)};
-    content.extend(
-        entry
-            .field
-            .clone()
-            .map(|field| ("workers".to_owned(), field)),
-    );
-    let update = doc! {"$setOnInsert": content};
-    let kept = async {
-        // Two that insert at the same time: one of them fails, and finds it there.
-        match history
-            .update_one(filter.clone(), update.clone())
-            .upsert(true)
-            .await
-        {
-            Ok(_) => Ok(()),
-            Err(_) => history
-                .update_one(filter, update)
-                .upsert(true)
-                .await
-                .map(drop),
-        }
-    };
-    in_time("keep the list of workers", kept).await
 }
 
 /// The document's field as it is, and a time at or before which it was read: later changes are read again.
@@ -399,7 +300,7 @@ async fn now(server: &Server) -> Result<Timestamp, ShareError> {
         .operation_time)
 }
 
-async fn in_time<T>(
+pub(super) async fn in_time<T>(
     what: &str,
     call: impl Future<Output = Result<T, mongodb::error::Error>>,
 ) -> Result<T, ShareError> {

@@ -9,6 +9,7 @@
 mod changes;
 mod document;
 mod file;
+mod history;
 
 use std::{
     fmt,
